@@ -1,0 +1,54 @@
+import { Router } from 'express';
+import type { Registry } from 'prom-client';
+
+/** Looks at state that is held already: no I/O. `true` means ready; a text says what is wrong. */
+export type ReadinessCheck = () => true | string;
+
+export interface Readiness {
+  readonly ready: boolean;
+  readonly draining: boolean;
+  readonly checks: Readonly<Record<string, 'ok' | (string & {})>>;
+}
+
+export interface Health {
+  addCheck(name: string, check: ReadinessCheck): void;
+  /** Readiness answers 503 from now on; call it first when stopping. */
+  setDraining(): void;
+  readiness(): Readiness;
+  /** `/healthz` (the process alone), `/readyz` (its dependencies) and `/metrics`. */
+  readonly router: Router;
+}
+
+export function createHealth({ registry }: { readonly registry: Registry }): Health {
+  const checks = new Map<string, ReadinessCheck>();
+  let draining = false;
+
+  const readiness = (): Readiness => {
+    const results = [...checks].map(([name, check]) => [name, describe(check())] as const);
+    const ready = !draining && results.every(([, result]) => result === 'ok');
+    return { ready, draining, checks: Object.fromEntries(results) };
+  };
+
+  const router = Router();
+  router.get('/healthz', (_request, response) => {
+    response.json({ status: 'ok', uptimeSeconds: Math.round(process.uptime()) });
+  });
+  router.get('/readyz', (_request, response) => {
+    const state = readiness();
+    response.status(state.ready ? 200 : 503).json(state);
+  });
+  router.get('/metrics', async (_request, response) => {
+    response.type(registry.contentType).send(await registry.metrics());
+  });
+
+  return {
+    addCheck: (name, check) => void checks.set(name, check),
+    setDraining: () => void (draining = true),
+    readiness,
+    router,
+  };
+}
+
+function describe(result: true | string): string {
+  return result === true ? 'ok' : result;
+}

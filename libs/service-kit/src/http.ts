@@ -1,0 +1,90 @@
+import { randomUUID } from 'node:crypto';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import express, { type Express, type RequestHandler } from 'express';
+import helmet, { type HelmetOptions } from 'helmet';
+import { pinoHttp } from 'pino-http';
+import { Histogram, type Registry } from 'prom-client';
+import type { Health } from './health.ts';
+import { writeProblems } from './http-problems.ts';
+import type { Logger } from './logger.ts';
+import { notFound } from './problem.ts';
+
+export interface HttpAppOptions {
+  readonly logger: Logger;
+  readonly registry: Registry;
+  readonly health: Health;
+  /** Reverse proxies in front whose X-Forwarded-For is believed; 0 believes none. */
+  readonly trustProxyHops: number;
+  readonly bodyBytesMax: number;
+  readonly helmet?: HelmetOptions;
+  /** Adds the service's own routes, between the base's middleware and its 404 and error handlers. */
+  readonly routes: (app: Express) => void;
+}
+
+/**
+ * The express application every service builds on: security headers, request ids, counted requests, a bounded JSON body,
+ * health endpoints, and problem documents for whatever is thrown. There is no CORS: other origins may not read answers.
+ */
+export function createHttpApp(options: HttpAppOptions): Express {
+  const { logger, registry, health, trustProxyHops, bodyBytesMax } = options;
+  const app = express();
+  app.disable('x-powered-by');
+  app.set('trust proxy', trustProxyHops);
+  app.set('query parser', 'simple');
+  app.use(helmet(options.helmet));
+  app.use(requestLog(logger));
+  app.use(health.router);
+  app.use(requestSeconds(registry));
+  app.use(
+    express.json({
+      limit: bodyBytesMax,
+      strict: false,
+      type: ['application/json', 'application/*+json'],
+    }),
+  );
+  options.routes(app);
+  app.use((request) => {
+    throw notFound(`There is nothing at ${request.path}`);
+  });
+  app.use(writeProblems({ logger, bodyBytesMax }));
+  return app;
+}
+
+/** Binds a request id to every request; writes a line for 5xx answers only, since successes are counted instead. */
+function requestLog(logger: Logger): RequestHandler {
+  return pinoHttp({
+    logger,
+    genReqId: correlate,
+    customLogLevel: (_request, response) => (response.statusCode >= 500 ? 'warn' : 'silent'),
+    serializers: {
+      req: ({ id, method, url }) => ({ id, method, url }),
+      res: ({ statusCode }) => ({ statusCode }),
+    },
+  });
+}
+
+function correlate(request: IncomingMessage, response: ServerResponse): string {
+  const given = request.headers['x-request-id'];
+  const id = typeof given === 'string' && /^[\w.:-]{1,128}$/.test(given) ? given : randomUUID();
+  response.setHeader('X-Request-Id', id);
+  return id;
+}
+
+function requestSeconds(registry: Registry): RequestHandler {
+  const seconds = new Histogram({
+    name: 'fleetwire_http_request_seconds',
+    help: 'Time to answer HTTP requests, by route pattern',
+    labelNames: ['method', 'route', 'status'],
+    buckets: [0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10],
+    registers: [registry],
+  });
+  return (request, response, next) => {
+    const stop = seconds.startTimer();
+    response.once('close', () => {
+      // The pattern, never the path: a device id must not become a label.
+      const route = typeof request.route?.path === 'string' ? request.route.path : 'unmatched';
+      stop({ method: request.method, route, status: response.statusCode });
+    });
+    next();
+  };
+}

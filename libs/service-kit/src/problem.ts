@@ -1,0 +1,126 @@
+import type { ServerResponse } from 'node:http';
+
+export const problemMediaType = 'application/problem+json';
+
+/** One element of a request that was refused. */
+export interface FieldProblem {
+  /** Where it stands: `query.limit`, `body[3].metrics.temperature`. */
+  readonly field: string;
+  /** What is wrong and what is allowed. */
+  readonly detail: string;
+  readonly [extension: string]: unknown;
+}
+
+export interface ProblemOptions {
+  readonly type?: string;
+  readonly title?: string;
+  readonly detail?: string;
+  readonly instance?: string;
+  readonly errors?: readonly FieldProblem[];
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly cause?: unknown;
+}
+
+/** The body of an RFC 9457 answer. */
+export interface ProblemDocument {
+  readonly type: string;
+  readonly title: string;
+  readonly status: number;
+  readonly detail?: string;
+  readonly instance?: string;
+  readonly errors?: readonly FieldProblem[];
+}
+
+/** An error that knows its HTTP answer (RFC 9457). Thrown by handlers, written by the HTTP base. */
+export class Problem extends Error {
+  readonly status: number;
+  readonly type: string;
+  readonly title: string;
+  readonly detail: string | undefined;
+  readonly instance: string | undefined;
+  readonly errors: readonly FieldProblem[] | undefined;
+  readonly headers: Readonly<Record<string, string>>;
+
+  constructor(status: number, title: string, options: ProblemOptions = {}) {
+    super(options.detail ?? title, { cause: options.cause });
+    this.name = 'Problem';
+    this.status = status;
+    this.title = options.title ?? title;
+    this.type = options.type ?? `urn:fleetwire:problem:${this.title.toLowerCase().replace(/[^a-z0-9]+/g, '-')}`;
+    this.detail = options.detail;
+    this.instance = options.instance;
+    this.errors = options.errors;
+    this.headers = options.headers ?? {};
+  }
+
+  toJSON(): ProblemDocument {
+    const { type, title, status, detail, instance, errors } = this;
+    return {
+      type,
+      title,
+      status,
+      ...(detail && { detail }),
+      ...(instance && { instance }),
+      ...(errors && { errors }),
+    };
+  }
+}
+
+export function badRequest(detail: string, errors?: readonly FieldProblem[]): Problem {
+  return new Problem(400, 'Bad request', { detail, ...(errors && { errors }) });
+}
+
+/** @param error the RFC 6750 error code; left out when no credentials came at all */
+export function unauthorized(detail: string, error?: 'invalid_token' | 'invalid_request'): Problem {
+  const challenge = error ? `Bearer realm="fleetwire", error="${error}"` : 'Bearer realm="fleetwire"';
+  return new Problem(401, 'Unauthorized', { detail, headers: { 'WWW-Authenticate': challenge } });
+}
+
+export function forbidden(detail: string): Problem {
+  return new Problem(403, 'Forbidden', { detail });
+}
+
+export function notFound(detail: string): Problem {
+  return new Problem(404, 'Not found', { detail });
+}
+
+export function methodNotAllowed(allowed: readonly string[]): Problem {
+  const list = allowed.join(', ');
+  return new Problem(405, 'Method not allowed', {
+    detail: `Allowed here: ${list}`,
+    headers: { Allow: list },
+  });
+}
+
+export function payloadTooLarge(payloadBytesMax: number): Problem {
+  return new Problem(413, 'Payload too large', {
+    detail: `The body may hold at most ${payloadBytesMax} bytes`,
+  });
+}
+
+export function tooManyRequests(detail: string, retryAfterMs: number): Problem {
+  return new Problem(429, 'Too many requests', { detail, headers: retryAfter(retryAfterMs) });
+}
+
+export function notImplemented(detail: string): Problem {
+  return new Problem(501, 'Not implemented', { detail });
+}
+
+export function unavailable(detail: string, retryAfterMs: number): Problem {
+  return new Problem(503, 'Service unavailable', { detail, headers: retryAfter(retryAfterMs) });
+}
+
+/** Writes a problem to any HTTP response, with or without express. */
+export function sendProblem(response: ServerResponse, problem: Problem): void {
+  const body = Buffer.from(JSON.stringify(problem));
+  response.writeHead(problem.status, {
+    ...problem.headers,
+    'Content-Type': problemMediaType,
+    'Content-Length': body.length,
+  });
+  response.end(body);
+}
+
+function retryAfter(milliseconds: number): Record<string, string> {
+  return { 'Retry-After': String(Math.max(1, Math.ceil(milliseconds / 1000))) };
+}

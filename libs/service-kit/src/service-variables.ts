@@ -1,0 +1,46 @@
+import { logLevels } from './logger.ts';
+import { choice, integer, port, string } from './variables.ts';
+
+/** What `runService` asks of every configuration. */
+export const serviceVariables = {
+  logLevel: choice('LOG_LEVEL', logLevels, {
+    default: 'info',
+    doc: 'Least severe level that is logged',
+  }),
+  logFormat: choice('LOG_FORMAT', ['json', 'pretty'], {
+    default: 'json',
+    doc: 'One JSON object a line, or lines for people',
+  }),
+  drainTimeoutMs: integer('DRAIN_TIMEOUT_MS', {
+    min: 100,
+    max: 600_000,
+    default: 25_000,
+    unit: 'ms',
+    doc: 'How long work in flight may take to finish after the first signal',
+  }),
+  drainGraceMs: integer('DRAIN_GRACE_MS', {
+    min: 0,
+    max: 60_000,
+    default: 0,
+    unit: 'ms',
+    doc: 'Pause between readiness going off and the listener closing, for load balancers to notice',
+  }),
+};
+
+/** Where a service listens. */
+export function listenVariables(defaultPort: number) {
+  return {
+    host: string('HOST', { default: '127.0.0.1', doc: 'Address to listen on' }),
+    port: port('PORT', {
+      default: defaultPort,
+      doc: 'Port to listen on; 0 lets the system choose',
+    }),
+    trustProxyHops: integer('TRUST_PROXY_HOPS', {
+      min: 0,
+      max: 10,
+      default: 0,
+      unit: 'proxies',
+      doc: 'Reverse proxies in front whose X-Forwarded-For is believed',
+    }),
+  };
+}
