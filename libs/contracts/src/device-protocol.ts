@@ -1,0 +1,123 @@
+import Type from 'typebox';
+import { parseJson } from './json-text.ts';
+import type { limits } from './limits.ts';
+import { type Problem, refused } from './problem.ts';
+import { type Telemetry, TelemetryInput, parseTelemetry } from './telemetry-input.ts';
+
+/** The WebSocket subprotocol; a client that asks for none speaks the same. */
+export const subprotocol = 'fleetwire.v1.json';
+
+/** A browser cannot set headers: it offers its token as a second subprotocol with this prefix. */
+export const tokenSubprotocolPrefix = 'fleetwire.token.';
+
+/** WebSocket close codes (RFC 6455, 7.4; 4000 and up are the application's). */
+export const closeCodes = Object.freeze({
+  draining: 1001,
+  tooBig: 1009,
+  restart: 1012,
+  overloaded: 1013,
+  malformed: 4400,
+  unauthorised: 4401,
+  forbidden: 4403,
+  replaced: 4409,
+  tooFast: 4429,
+});
+
+export const TelemetryFrame = Type.Object({ type: Type.Literal('telemetry'), ...TelemetryInput.properties });
+export const PingFrame = Type.Object({ type: Type.Literal('ping') });
+
+export type DeviceFrame = { readonly type: 'telemetry'; readonly telemetry: Telemetry } | { readonly type: 'ping' };
+
+export const deviceFrameTypes = ['telemetry', 'ping'] as const satisfies readonly DeviceFrame['type'][];
+
+/** A frame that could not be taken, with the sequence number and the stream it spoke of where those were readable. */
+export type RefusedFrame = {
+  readonly ok: false;
+  readonly problem: Problem;
+  readonly seq: number | undefined;
+  readonly deviceId: string | undefined;
+  readonly epoch: string | undefined;
+};
+
+/** @param now epoch milliseconds */
+export function parseDeviceFrame(text: string, now: number): { readonly ok: true; readonly value: DeviceFrame } | RefusedFrame {
+  const json = parseJson(text);
+  if (!json.ok) return refusedFrame(undefined, json.problem);
+  if (typeof json.value !== 'object' || json.value === null || Array.isArray(json.value)) {
+    return refusedFrame(undefined, refused('wrong-type', '', 'a frame must be a JSON object').problem);
+  }
+  const frame = json.value as Record<string, unknown>;
+  switch (frame['type']) {
+    case 'telemetry': {
+      const telemetry = parseTelemetry(frame, now);
+      return telemetry.ok ? { ok: true, value: { type: 'telemetry', telemetry: telemetry.value } } : refusedFrame(frame, telemetry.problem);
+    }
+    case 'ping':
+      return { ok: true, value: { type: 'ping' } };
+    case undefined:
+      return refusedFrame(frame, refused('missing-field', 'type', `is missing; accepted types are ${deviceFrameTypes.join(', ')}`).problem);
+    default:
+      return refusedFrame(frame, refused('unknown-type', 'type', `is not known; accepted types are ${deviceFrameTypes.join(', ')}`).problem);
+  }
+}
+
+function refusedFrame(frame: Record<string, unknown> | undefined, problem: Problem): RefusedFrame {
+  const { type, seq, deviceId, device_id, epoch } = frame ?? {};
+  return {
+    ok: false,
+    problem,
+    seq: type === 'telemetry' && Number.isSafeInteger(seq) ? (seq as number) : undefined,
+    deviceId: [deviceId, device_id].find((id) => typeof id === 'string'),
+    epoch: typeof epoch === 'string' ? epoch : undefined,
+  };
+}
+
+/** Which stream an answer speaks of; left out for the session's own device and epoch. */
+export type StreamReference = { readonly deviceId?: string; readonly epoch?: string };
+
+export type HelloMessage = {
+  readonly type: 'hello';
+  readonly sessionId: string;
+  readonly deviceId: string;
+  /** The epoch of readings whose frame names none. */
+  readonly epoch: string;
+  /** RFC 3339. */
+  readonly serverTime: string;
+  readonly limits: Pick<typeof limits, 'payloadBytesMax' | 'readingsPerFrameMax' | 'metricsPerReadingMax'> & {
+    readonly inFlightMax: number;
+    readonly heartbeatIntervalMs: number;
+  };
+  /** Everything up to here was settled in an earlier session of this epoch, as far as this instance knows. */
+  readonly lastSeq?: number;
+};
+
+/** Every reading of the stream received on this socket with a seq up to `upTo` is confirmed, or was nacked as not retryable. */
+export type AckMessage = { readonly type: 'ack'; readonly upTo: number } & StreamReference;
+
+export const nackCodes = ['in-flight-limit', 'broker-unavailable', 'overloaded', 'draining'] as const;
+
+/** `count` readings from `seq` on were not taken. Retryable ones are sent again, with the same seq, after `retryAfterMs`. */
+export type NackMessage = {
+  readonly type: 'nack';
+  readonly seq: number;
+  readonly count: number;
+  readonly code: Problem['code'] | (typeof nackCodes)[number];
+  readonly message: string;
+  readonly retryable: boolean;
+  readonly retryAfterMs?: number;
+} & StreamReference;
+
+/** A frame, or a reading without a seq, that was refused for good. */
+export type ErrorMessage = {
+  readonly type: 'error';
+  readonly code: NackMessage['code'];
+  readonly message: string;
+  readonly retryable: boolean;
+  readonly retryAfterMs?: number;
+  /** Given with `unknown-type`. */
+  readonly acceptedTypes?: readonly string[];
+};
+
+export type PongMessage = { readonly type: 'pong'; readonly ts: number };
+
+export type ServerMessage = HelloMessage | AckMessage | NackMessage | ErrorMessage | PongMessage;

@@ -1,0 +1,87 @@
+import Type, { type Static } from 'typebox';
+import { eventAttributes, majorOf } from './event.ts';
+import { DeviceId, Epoch, Seq } from './identifiers.ts';
+import { Metrics } from './metrics.ts';
+import { type Parsed, type Problem, accepted, refused } from './problem.ts';
+import type { IdentifiedReading } from './reading.ts';
+import { parserOf } from './schema-problem.ts';
+
+export const envelopeType = 'telemetry.received';
+export const envelopeSchemaVersion = '1.0';
+const envelopeMajor = majorOf(envelopeSchemaVersion);
+
+const EnvelopeReading = Type.Object({ seq: Seq, ts: Type.Integer(), metrics: Metrics });
+
+/** Consecutive readings of one device and epoch, as they arrived in one frame. */
+const EnvelopeRun = Type.Object({ deviceId: DeviceId, epoch: Epoch, receivedAt: Type.Integer(), readings: Type.Array(EnvelopeReading) });
+
+/** One AMQP message: readings of many frames and devices. */
+export const Envelope = Type.Object({ ...eventAttributes, type: Type.Literal(envelopeType), runs: Type.Array(EnvelopeRun) });
+export type Envelope = Static<typeof Envelope>;
+export type EnvelopeRun = Static<typeof EnvelopeRun>;
+
+const parseOuter = parserOf(
+  Type.Object({
+    ...eventAttributes,
+    runs: Type.Array(Type.Object({ deviceId: Type.String(), epoch: Type.String(), receivedAt: Type.Integer(), readings: Type.Array(Type.Unknown()) })),
+  }),
+);
+const parseIdentity = parserOf(Type.Object({ deviceId: DeviceId, epoch: Epoch }));
+const parseReading = parserOf(EnvelopeReading);
+
+/** A member of an envelope that is not a reading, kept with what is known of it. */
+export type RefusedReading = { readonly deviceId: string; readonly epoch: string; readonly receivedAt: number; readonly value: unknown; readonly problem: Problem };
+
+export type DecodedEnvelope = { readonly id: string; readonly readings: readonly IdentifiedReading[]; readonly refused: readonly RefusedReading[] };
+
+export function encodeEnvelope(envelope: Envelope): Buffer {
+  return Buffer.from(JSON.stringify(envelope));
+}
+
+/**
+ * Each reading is judged alone, so that a bad one does not condemn its neighbours.
+ * @returns the readings, or, of the whole: `unsupported-version` where its major is not ours (a newer minor is accepted: unknown fields
+ * are ignored), `malformed-json`, or the field that does not fit
+ */
+export function decodeEnvelope(content: Buffer): Parsed<DecodedEnvelope> {
+  let value: unknown;
+  try {
+    value = JSON.parse(content.toString('utf8'));
+  } catch (error) {
+    return refused('malformed-json', '', `not JSON: ${(error as Error).message}`);
+  }
+  const version = (value as { schemaVersion?: unknown } | null)?.schemaVersion;
+  const major = majorOf(version);
+  if (!Number.isNaN(major) && major !== envelopeMajor) {
+    return refused('unsupported-version', 'schemaVersion', `is ${String(version)}; this release reads ${envelopeMajor}.x`);
+  }
+  const outer = parseOuter(value);
+  if (!outer.ok) return outer;
+
+  const readings: IdentifiedReading[] = [];
+  const rejects: RefusedReading[] = [];
+  for (const run of outer.value.runs) {
+    const { deviceId, epoch, receivedAt } = run;
+    const identity = parseIdentity(run);
+    for (const member of run.readings) {
+      const reading = identity.ok ? parseReading(member) : identity;
+      if (reading.ok) readings.push({ deviceId, epoch, receivedAt, seq: reading.value.seq, ts: reading.value.ts, metrics: reading.value.metrics });
+      else rejects.push({ deviceId, epoch, receivedAt, value: member, problem: reading.problem });
+    }
+  }
+  return accepted({ id: outer.value.id, readings, refused: rejects });
+}
+
+/** Groups readings for republishing: neighbours of one stream and arrival share a run. */
+export function runsOf(readings: readonly IdentifiedReading[]): EnvelopeRun[] {
+  const runs: EnvelopeRun[] = [];
+  for (const { deviceId, epoch, receivedAt, seq, ts, metrics } of readings) {
+    let run = runs.at(-1);
+    if (run === undefined || run.deviceId !== deviceId || run.epoch !== epoch || run.receivedAt !== receivedAt) {
+      run = { deviceId, epoch, receivedAt, readings: [] };
+      runs.push(run);
+    }
+    run.readings.push({ seq, ts, metrics });
+  }
+  return runs;
+}

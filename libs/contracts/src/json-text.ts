@@ -1,0 +1,34 @@
+import { type Parsed, type Problem, accepted, refused } from './problem.ts';
+
+/** Deeper than anything the protocol allows, shallow enough to walk without fear for the stack. */
+const nestingLevelsMax = 16;
+
+/**
+ * Parses JSON and refuses text that Postgres cannot store: NUL and lone surrogates (documentation, 8.14 "JSON Types").
+ * Valid JSON can hold those only as `\u` escapes, so text without an escape is not searched.
+ */
+export function parseJson(text: string): Parsed<unknown> {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    return refused('malformed-json', '', `not JSON: ${(error as Error).message}`);
+  }
+  const problem = text.includes('\\u') ? unstorableText('', value, 1) : undefined;
+  return problem === undefined ? accepted(value) : { ok: false, problem };
+}
+
+function unstorableText(field: string, value: unknown, level: number): Problem | undefined {
+  if (typeof value === 'string') {
+    if (value.includes('\0')) return refused('unstorable-text', field, 'contains a NUL character').problem;
+    return value.isWellFormed() ? undefined : refused('unstorable-text', field, 'contains half a surrogate pair').problem;
+  }
+  if (typeof value !== 'object' || value === null) return undefined;
+  if (level > nestingLevelsMax) return refused('limit-exceeded', field, `is nested deeper than ${nestingLevelsMax} levels (nestingLevelsMax)`).problem;
+  for (const [name, member] of Object.entries(value)) {
+    const path = Array.isArray(value) ? `${field}[${name}]` : field === '' ? name : `${field}.${name}`;
+    const problem = unstorableText(field, name, level) ?? unstorableText(path, member, level + 1);
+    if (problem !== undefined) return problem;
+  }
+  return undefined;
+}

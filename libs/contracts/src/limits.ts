@@ -1,0 +1,20 @@
+/** Every bound that devices and services share, named with its unit. A service may be configured tighter, never wider. */
+export const limits = Object.freeze({
+  /** One WebSocket frame or HTTP body, as received. */
+  payloadBytesMax: 256 * 1024,
+  readingsPerFrameMax: 1_000,
+  metricsPerReadingMax: 256,
+  metricNameCharactersMax: 128,
+  textValueCharactersMax: 1_024,
+  /** An object value, serialised as JSON. */
+  objectValueBytesMax: 4_096,
+  /** Levels of nesting inside an object value; `{"a":1}` is one level. */
+  objectValueDepthMax: 5,
+  deviceIdCharactersMax: 128,
+  epochCharactersMax: 64,
+  seqMax: Number.MAX_SAFE_INTEGER,
+  /** 2000-01-01T00:00:00Z: anything older is a device without a clock. */
+  timestampMinMs: Date.UTC(2000, 0, 1),
+  /** How far a device's clock may run ahead of the server's. */
+  clockAheadMaxMs: 24 * 60 * 60 * 1_000,
+});

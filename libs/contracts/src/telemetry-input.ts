@@ -1,0 +1,67 @@
+import Type from 'typebox';
+import { DeviceId, Epoch, Seq } from './identifiers.ts';
+import { limits } from './limits.ts';
+import { type Parsed, type Problem, accepted, refused, within } from './problem.ts';
+import { type Observation, ObservationInput, parseObservation } from './reading.ts';
+import { parserOf } from './schema-problem.ts';
+
+const addressFields = {
+  deviceId: Type.Optional(DeviceId),
+  device_id: Type.Optional(DeviceId),
+  epoch: Type.Optional(Epoch),
+  seq: Type.Optional(Seq),
+};
+const Address = Type.Object(addressFields);
+
+/** One element of telemetry as devices send it, over WebSocket or HTTP: an observation, or many under `readings`. */
+export const TelemetryInput = Type.Object(
+  {
+    ...addressFields,
+    ...ObservationInput.properties,
+    readings: Type.Optional(Type.Array(ObservationInput, { minItems: 1, maxItems: limits.readingsPerFrameMax })),
+  },
+  {
+    description:
+      'Telemetry of one device. `seq` is the number of the first reading, the rest follow on; left out, the server numbers (and then `ts` may be left ' +
+      'out too). `device_id` is accepted for `deviceId`.',
+  },
+);
+
+/** Telemetry of one device, parsed. `problems` are the readings that were refused, by their index; their neighbours stand. */
+export type Telemetry = {
+  readonly deviceId: string | undefined;
+  readonly epoch: string | undefined;
+  /** Number of `observations[0]`. */
+  readonly seq: number | undefined;
+  /** One for each reading sent; undefined where it was refused. */
+  readonly observations: readonly (Observation | undefined)[];
+  readonly problems: readonly { readonly index: number; readonly problem: Problem }[];
+};
+
+const parseAddress = parserOf(Address);
+
+/** @param now epoch milliseconds */
+export function parseTelemetry(value: unknown, now: number): Parsed<Telemetry> {
+  const address = parseAddress(value);
+  if (!address.ok) return address;
+  const { deviceId, device_id, epoch, seq } = address.value;
+  const input = value as { readings?: unknown };
+
+  const isSingle = input.readings === undefined;
+  const list = isSingle ? [value] : input.readings;
+  if (!Array.isArray(list)) return refused('wrong-type', 'readings', 'must be an array of readings');
+  if (list.length === 0) return refused('missing-field', 'readings', 'is empty; send at least one reading');
+  if (list.length > limits.readingsPerFrameMax) {
+    return refused('limit-exceeded', 'readings', `has ${list.length} readings; at most ${limits.readingsPerFrameMax} (readingsPerFrameMax)`);
+  }
+  if (seq !== undefined && seq + list.length - 1 > limits.seqMax) return refused('limit-exceeded', 'seq', `runs past ${limits.seqMax} (seqMax)`);
+
+  const observations: (Observation | undefined)[] = [];
+  const problems: { index: number; problem: Problem }[] = [];
+  for (const [index, item] of list.entries()) {
+    const parsed = parseObservation(item, now, seq !== undefined);
+    observations.push(parsed.ok ? parsed.value : undefined);
+    if (!parsed.ok) problems.push({ index, problem: isSingle ? parsed.problem : within(`readings[${index}]`, parsed.problem) });
+  }
+  return accepted({ deviceId: deviceId ?? device_id, epoch, seq, observations, problems });
+}
