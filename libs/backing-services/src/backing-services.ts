@@ -1,0 +1,124 @@
+import { rmSync } from 'node:fs';
+import { containersObstacle, removeLeftContainers, startPostgresContainer, startRabbitmqContainer } from './containers.ts';
+import { type DataDirectory, type Kind, openDataDirectory } from './data-directory.ts';
+import { brokerVersion } from './management.ts';
+import { startNativePostgres } from './native-postgres.ts';
+import { startNativeRabbitmq } from './native-rabbitmq.ts';
+import type { RunningBroker, RunningService } from './running-service.ts';
+import { BackingServiceUnavailable } from './unavailable.ts';
+
+export type BackingMode = 'auto' | Kind;
+
+export interface BackingServicesOptions {
+  /** `auto`: what AMQP_URL and DATABASE_URL name, else containers where an engine and the images are to be had, else native. */
+  mode: BackingMode;
+  /** Holds the data (or the names of the volumes that do), passwords, logs and process ids. One run at a time. */
+  dataDir: string;
+  /** The folder and the volumes do not outlive `stop`. */
+  temporary?: boolean;
+  log: (line: string) => void;
+  env?: NodeJS.ProcessEnv;
+}
+
+export interface BackingServices extends AsyncDisposable {
+  readonly kind: Record<'rabbitmq' | 'postgres', Kind | 'given'>;
+  /** Each URL carries a user that may do anything: create virtual hosts over HTTP, create databases. */
+  readonly amqpUrl: string;
+  readonly managementUrl: string;
+  readonly databaseUrl: string;
+  describe(): { what: string; version: string; url: string; data: string }[];
+  stop(): Promise<void>;
+}
+
+type ServiceName = keyof BackingServices['kind'];
+
+/**
+ * A real RabbitMQ and a real Postgres, from wherever they are to be had.
+ * @throws BackingServiceUnavailable with one sentence on what is missing
+ */
+export async function startBackingServices(options: BackingServicesOptions): Promise<BackingServices> {
+  const { mode, dataDir, temporary = false, log, env = process.env } = options;
+  const given = mode === 'auto' ? givenServices(env) : {};
+  const missing = (['rabbitmq', 'postgres'] as const).filter((name) => !given[name]);
+
+  await using acquired = new AsyncDisposableStack();
+  if (temporary) acquired.defer(() => rmSync(dataDir, { recursive: true, force: true, maxRetries: 5 }));
+  const start = missing.length === 0 ? undefined : await prepare(missing, options, acquired, env);
+
+  const keep = async <Service extends RunningService>(service: Promise<Service>): Promise<Service> => {
+    const running = await service;
+    acquired.defer(() => running.stop());
+    return running;
+  };
+  // Both settle before either failure is reported, so that whatever did start is stopped.
+  const [rabbitmq, postgres] = await Promise.allSettled([keep(given.rabbitmq ?? start!.rabbitmq()), keep(given.postgres ?? start!.postgres())]);
+  if (rabbitmq.status === 'rejected') throw rabbitmq.reason;
+  if (postgres.status === 'rejected') throw postgres.reason;
+
+  const stack = acquired.move();
+  const stop = () => stack.disposeAsync();
+  const kindOf = (name: ServiceName) => (given[name] ? 'given' : start!.kinds[name]!);
+  log(`RabbitMQ ${rabbitmq.value.version} and Postgres ${postgres.value.version} are ready`);
+  return {
+    kind: { rabbitmq: kindOf('rabbitmq'), postgres: kindOf('postgres') },
+    amqpUrl: rabbitmq.value.url,
+    managementUrl: rabbitmq.value.managementUrl,
+    databaseUrl: postgres.value.url,
+    describe: () => [
+      { what: 'RabbitMQ', version: rabbitmq.value.version, url: rabbitmq.value.url, data: rabbitmq.value.data },
+      { what: 'Postgres', version: postgres.value.version, url: postgres.value.url, data: postgres.value.data },
+    ],
+    stop,
+    [Symbol.asyncDispose]: stop,
+  };
+}
+
+async function prepare(missing: ServiceName[], options: BackingServicesOptions, acquired: AsyncDisposableStack, env: NodeJS.ProcessEnv) {
+  const { temporary = false, log } = options;
+  const directory = await openDataDirectory(options.dataDir, temporary, log);
+  acquired.defer(() => directory.release());
+  const kinds = await chooseKinds(missing, options.mode, directory, env, log);
+  if (Object.values(kinds).includes('containers')) await removeLeftContainers(directory);
+  return {
+    kinds,
+    rabbitmq: () => (kinds.rabbitmq === 'containers' ? startRabbitmqContainer(directory) : startNativeRabbitmq(directory, env, log)),
+    postgres: () => (kinds.postgres === 'containers' ? startPostgresContainer(directory) : startNativePostgres(directory, env)),
+  };
+}
+
+async function chooseKinds(missing: ServiceName[], mode: BackingMode, directory: DataDirectory, env: NodeJS.ProcessEnv, log: (line: string) => void) {
+  const before = directory.remembered.kinds;
+  const choose = async (name: ServiceName): Promise<Kind> => {
+    // Data that exists decides: a container engine that has appeared since must not make it vanish.
+    const wanted = mode === 'auto' ? before[name] : mode;
+    if (wanted === 'native') return 'native';
+    const obstacle = await containersObstacle([name], env, log);
+    if (!obstacle) return 'containers';
+    if (wanted === undefined) return 'native';
+    const why = mode === 'auto' ? `${name}'s data of ${directory.path} is in a container's volume` : 'containers were asked for';
+    throw new BackingServiceUnavailable(`${obstacle[0]!.toUpperCase()}${obstacle.slice(1)}, but ${why}.`);
+  };
+  const kinds: Partial<Record<ServiceName, Kind>> = {};
+  for (const name of missing) kinds[name] = await choose(name);
+  directory.remember({ kinds: { ...before, ...kinds } });
+  return kinds;
+}
+
+function givenServices(env: NodeJS.ProcessEnv): { rabbitmq?: Promise<RunningBroker>; postgres?: Promise<RunningService> } {
+  const elsewhere = { data: 'where its server keeps it', stop: async () => {} };
+  const amqpUrl = env['AMQP_URL'];
+  const databaseUrl = env['DATABASE_URL'];
+  return {
+    ...(amqpUrl && { rabbitmq: givenBroker(amqpUrl, env['MANAGEMENT_URL'] ?? managementBeside(amqpUrl)) }),
+    ...(databaseUrl && { postgres: Promise.resolve({ ...elsewhere, url: databaseUrl, version: 'as given' }) }),
+  };
+  async function givenBroker(url: string, managementUrl: string): Promise<RunningBroker> {
+    return { ...elsewhere, url, managementUrl, version: (await brokerVersion(managementUrl)) ?? 'as given' };
+  }
+}
+
+/** The management API's usual port, for the same host and user. */
+function managementBeside(amqpUrl: string): string {
+  const { username, password, hostname } = new URL(amqpUrl);
+  return `http://${username || 'guest'}:${password || 'guest'}@${hostname}:15672`;
+}

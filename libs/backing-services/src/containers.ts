@@ -1,0 +1,120 @@
+import { existsSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import type { StartedTestContainer } from 'testcontainers';
+import type { DataDirectory } from './data-directory.ts';
+import { brokerVersion } from './management.ts';
+import type { RunningBroker, RunningService } from './running-service.ts';
+import { asRabbitmqConf, postgresSettings, rabbitmqSettings } from './settings.ts';
+
+const images = { rabbitmq: 'rabbitmq:4-management', postgres: 'postgres:17' };
+const reaperImage = 'testcontainers/ryuk:0.14.0';
+const pullDeadlineMs = 300_000;
+const startDeadlineMs = 120_000;
+const stopDeadlineMs = 20_000;
+const ownerLabel = 'fleetwire.data';
+
+/** Why containers cannot be used for these services, or undefined if they can. Pulls images that are missing. */
+export async function containersObstacle(services: (keyof typeof images)[], env: NodeJS.ProcessEnv, log: (line: string) => void) {
+  if (!mayHaveEngine(env)) return 'no container engine answers';
+  const { getContainerRuntimeClient, ImageName } = await import('testcontainers');
+  const client = await getContainerRuntimeClient().catch(() => undefined);
+  if (!client) return 'no container engine answers';
+  const obtain = async (image: string): Promise<boolean> => {
+    const name = ImageName.fromString(image);
+    if (await client.image.exists(name)) return true;
+    log(`pulling the image ${image}`);
+    const pulled = client.image.pull(name).then(
+      () => true,
+      () => false,
+    );
+    return Promise.race([pulled, new Promise<boolean>((resolve) => setTimeout(resolve, pullDeadlineMs, false).unref())]);
+  };
+  for (const service of services) {
+    if (!(await obtain(images[service]))) return `the image ${images[service]} is neither here nor to be pulled`;
+  }
+  // The reaper removes containers of a process that was killed; without it, the next run on the same data folder does.
+  if (process.env['TESTCONTAINERS_RYUK_DISABLED'] === undefined && !(await obtain(process.env['RYUK_CONTAINER_IMAGE'] ?? reaperImage))) {
+    process.env['TESTCONTAINERS_RYUK_DISABLED'] = 'true';
+  }
+  return undefined;
+}
+
+/** Spares machines without any sign of an engine the search for one. */
+function mayHaveEngine(env: NodeJS.ProcessEnv): boolean {
+  const home = homedir();
+  const signs = [
+    '/var/run/docker.sock',
+    join(home, '.docker/run/docker.sock'),
+    join(home, '.docker/desktop/docker.sock'),
+    join(home, '.testcontainers.properties'),
+    join(env['XDG_RUNTIME_DIR'] ?? `/run/user/${process.getuid?.() ?? 0}`, 'docker.sock'),
+  ];
+  return env['DOCKER_HOST'] !== undefined || signs.some((path) => existsSync(path));
+}
+
+/** Removes containers that a killed run on this data folder left behind. Only the folder's owner may call it. */
+export async function removeLeftContainers(directory: DataDirectory): Promise<void> {
+  const { getContainerRuntimeClient } = await import('testcontainers');
+  const { dockerode } = (await getContainerRuntimeClient()).container;
+  const left = await dockerode.listContainers({ all: true, filters: { label: [`${ownerLabel}=${directory.remembered.id}`] } });
+  for (const { Id } of left) await dockerode.getContainer(Id).remove({ force: true, v: true });
+}
+
+/** The data lives in a named volume, or in the container alone when it need not outlive it. */
+function volumeFor(directory: DataDirectory, service: keyof typeof images) {
+  return directory.temporary ? undefined : `fleetwire-${directory.remembered.id}-${service}`;
+}
+
+export async function startRabbitmqContainer(directory: DataDirectory): Promise<RunningBroker> {
+  const { RabbitMQContainer } = await import('@testcontainers/rabbitmq');
+  const { id, user, password } = directory.remembered;
+  const volume = volumeFor(directory, 'rabbitmq');
+  const container = await new RabbitMQContainer(images.rabbitmq)
+    // The node's name, and with it the identity of its queues' replicas, derives from the host's.
+    .withHostname('fleetwire')
+    .withLabels({ [ownerLabel]: id })
+    .withEnvironment({ RABBITMQ_DEFAULT_USER: user, RABBITMQ_DEFAULT_PASS: password })
+    .withCopyContentToContainer([{ content: asRabbitmqConf(rabbitmqSettings), target: '/etc/rabbitmq/conf.d/30-fleetwire.conf' }])
+    .withBindMounts(volume === undefined ? [] : [{ source: volume, target: '/var/lib/rabbitmq' }])
+    .withStartupTimeout(startDeadlineMs)
+    .start();
+  const authority = (port: number) => `${user}:${password}@${container.getHost()}:${container.getMappedPort(port)}`;
+  const managementUrl = `http://${authority(15672)}`;
+  return {
+    url: `amqp://${authority(5672)}`,
+    managementUrl,
+    version: (await brokerVersion(managementUrl)) ?? 'unknown',
+    data: volume === undefined ? 'in the container' : `volume ${volume}`,
+    stop: () => stopContainer(container, directory, ['rabbitmqctl', 'stop']),
+  };
+}
+
+export async function startPostgresContainer(directory: DataDirectory): Promise<RunningService> {
+  const { PostgreSqlContainer } = await import('@testcontainers/postgresql');
+  const { id, user, password } = directory.remembered;
+  const volume = volumeFor(directory, 'postgres');
+  const container = await new PostgreSqlContainer(images.postgres)
+    .withUsername(user)
+    .withPassword(password)
+    .withDatabase('fleetwire')
+    .withLabels({ [ownerLabel]: id })
+    .withSharedMemorySize(256 * 1024 * 1024)
+    .withCommand(['postgres', ...Object.entries(postgresSettings).flatMap(([name, value]) => ['-c', `${name}=${value}`])])
+    .withBindMounts(volume === undefined ? [] : [{ source: volume, target: '/var/lib/postgresql/data' }])
+    .withStartupTimeout(startDeadlineMs)
+    .start();
+  const { output } = await container.exec(['postgres', '--version']);
+  return {
+    url: container.getConnectionUri(),
+    version: output.trim().replace(/^.*PostgreSQL\) /, ''),
+    data: volume === undefined ? 'in the container' : `volume ${volume}`,
+    stop: () => stopContainer(container, directory, ['sh', '-c', 'kill -INT "$(head -n 1 "$PGDATA/postmaster.pid")"']),
+  };
+}
+
+/** Asks the server itself where its data is kept: what is process 1 in the image may not pass the engine's signal on. */
+async function stopContainer(container: StartedTestContainer, directory: DataDirectory, askServer: string[]): Promise<void> {
+  if (!directory.temporary) await container.exec(askServer);
+  await container.stop({ timeout: directory.temporary ? 0 : stopDeadlineMs });
+}

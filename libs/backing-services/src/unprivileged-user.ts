@@ -1,0 +1,56 @@
+import { spawnSync } from 'node:child_process';
+import { BackingServiceUnavailable } from './unavailable.ts';
+
+/** How to run a program as somebody who is not root: what to put before its command line, and who owns its files. */
+export interface UnprivilegedUser {
+  readonly prefix: string[];
+  readonly uid: number;
+  readonly gid: number;
+}
+
+const userName = 'postgres';
+
+/**
+ * Postgres refuses to run as root. As root we therefore run it as the user `postgres`, which is created if need be.
+ * That user cannot enter folders below, for instance, /root (mode 0700). Rather than open those to everybody, the server is given
+ * one capability, reading and entering any folder (capabilities(7)); where the machine has given that away, the wider one that
+ * containers usually keep. `command` is run once in `folder` to prove that the choice works.
+ * @returns undefined when we are not root, and no such detour is needed
+ */
+export function unprivilegedUserFor(folder: string, command: string[]): UnprivilegedUser | undefined {
+  if (process.getuid?.() !== 0) return undefined;
+  const { uid, gid } = existingUser() ?? createdUser();
+  const setpriv = ['setpriv', `--reuid=${uid}`, `--regid=${gid}`, '--clear-groups'];
+  const choices = [
+    setpriv,
+    [...setpriv, '--inh-caps=+dac_read_search', '--ambient-caps=+dac_read_search'],
+    [...setpriv, '--inh-caps=+dac_override', '--ambient-caps=+dac_override'],
+  ];
+  const prefix = choices.find((choice) => {
+    // A shell in between, because setpriv itself still has root's capabilities while it looks up what it executes.
+    const [program, ...args] = [...choice, 'sh', '-c', 'cd "$0" && exec "$@"', folder, ...command];
+    return spawnSync(program!, args, { stdio: 'ignore' }).status === 0;
+  });
+  if (!prefix) {
+    throw new BackingServiceUnavailable(
+      `Postgres must not run as root, and the user ${userName} cannot enter ${folder}: use a folder that it can enter (--data DIR) or give DATABASE_URL.`,
+    );
+  }
+  return { prefix, uid, gid };
+}
+
+function existingUser(): { uid: number; gid: number } | undefined {
+  const ids = ['-u', '-g'].map((flag) => spawnSync('id', [flag, userName], { encoding: 'utf8' }));
+  if (ids.some(({ status }) => status !== 0)) return undefined;
+  const [uid, gid] = ids.map(({ stdout }) => Number(stdout));
+  return { uid: uid!, gid: gid! };
+}
+
+function createdUser() {
+  spawnSync('useradd', ['--system', '--user-group', '--no-create-home', '--shell', '/usr/sbin/nologin', userName], { stdio: 'ignore' });
+  const user = existingUser();
+  if (!user) {
+    throw new BackingServiceUnavailable(`Postgres must not run as root, and the user ${userName} could not be created: run this as another user or give DATABASE_URL.`);
+  }
+  return user;
+}

@@ -1,0 +1,31 @@
+import { fileURLToPath } from 'node:url';
+import type { BackingMode } from '@fleetwire/backing-services/backing-services';
+import { startTemporaryBackingServices } from '@fleetwire/backing-services/temporary';
+import type { TestProject } from 'vitest/node';
+
+declare module 'vitest' {
+  export interface ProvidedContext {
+    /** Each with a user that may do anything. Take a `freshVhost()` or a `freshDatabase()` rather than what they name. */
+    amqpUrl: string;
+    managementUrl: string;
+    databaseUrl: string;
+  }
+}
+
+const modes: readonly BackingMode[] = ['auto', 'native', 'containers'];
+
+/** One RabbitMQ and one Postgres for the whole run. FLEETWIRE_TEST_BACKING chooses where from; see the backing services' modes. */
+export default async function setUp(project: TestProject) {
+  const mode = modes.find((known) => known === (process.env['FLEETWIRE_TEST_BACKING'] ?? 'auto'));
+  if (!mode) throw new Error(`FLEETWIRE_TEST_BACKING must be one of ${modes.join(', ')}`);
+
+  const services = await startTemporaryBackingServices({
+    mode,
+    parentDir: fileURLToPath(new URL('../../../.fleetwire', import.meta.url)),
+    log: (line) => console.log(`backing services: ${line}`),
+  });
+  project.provide('amqpUrl', services.amqpUrl);
+  project.provide('managementUrl', services.managementUrl);
+  project.provide('databaseUrl', services.databaseUrl);
+  return services.stop;
+}
