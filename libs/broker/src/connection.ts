@@ -1,0 +1,256 @@
+import { EventEmitter } from 'node:events';
+import { connect, type Channel, type ChannelModel, type ConfirmChannel } from 'amqplib';
+import { fullJitterMs, pause } from './backoff.ts';
+import { ConnectionClosedError, PermanentBrokerError } from './errors.ts';
+import type { BrokerLogger } from './logger.ts';
+import { until } from './until.ts';
+
+/** `blocked`: connected, but the broker has stopped reading publishes (RabbitMQ, "Blocked Connection Notifications"). */
+export type ConnectionState = 'connecting' | 'open' | 'blocked' | 'closed';
+
+export interface BrokerConnectionOptions {
+  url: string;
+  /** Shown in the broker's management pages and in the log. */
+  name: string;
+  logger: BrokerLogger;
+  /** Runs after every (re)connect, before the state becomes `open`; see `declareTopology`. */
+  onOpen?: (session: ChannelModel) => Promise<void>;
+  /** A peer that is silent for two of these is gone. RabbitMQ recommends 5 to 20. */
+  heartbeatSeconds?: number;
+  reconnectBaseMs?: number;
+  reconnectCapMs?: number;
+  /** From the first packet to the end of `onOpen`. */
+  connectTimeoutMs?: number;
+  channelOpenTimeoutMs?: number;
+  /** How long `close` waits for the broker's goodbye. */
+  closeTimeoutMs?: number;
+  /** Shortest pause between two `reassert`s. */
+  reassertPauseMs?: number;
+}
+
+/** A connection that comes back by itself. Channels do not: publisher and consumer open their own again. */
+export interface BrokerConnection {
+  readonly name: string;
+  readonly state: ConnectionState;
+  /** Counts the times it was established; 0 before the first. */
+  readonly epoch: number;
+  /**
+   * Settles once: resolves when first open, rejects with a `PermanentBrokerError` when trying again is pointless
+   * (wrong password, mismatching topology). The connection goes on trying all the same.
+   */
+  readonly opened: Promise<void>;
+  onStateChange(listener: (state: ConnectionState) => void): () => void;
+  /** Resolves when open; rejects when closed for good, or with the signal's reason. */
+  whenOpen(signal?: AbortSignal): Promise<void>;
+  openChannel(): Promise<Channel>;
+  openConfirmChannel(): Promise<ConfirmChannel>;
+  /** Runs `onOpen` again, for whoever finds a queue or a binding missing. Calls while one is under way share it. */
+  reassert(): Promise<void>;
+  /** Gives up the present socket, for whoever finds it dead, and connects anew. */
+  recycle(reason: string): void;
+  /** Ends it for good. Drain publishers and consumers first. */
+  close(): Promise<void>;
+}
+
+interface Session {
+  model: ChannelModel;
+  ended: Promise<string>;
+  /** Destroys the socket at once. amqplib only ever half-closes it, which a dead peer never answers. */
+  destroy(reason: string): void;
+}
+
+/** Starts connecting and returns at once. */
+export function openBrokerConnection(options: BrokerConnectionOptions): BrokerConnection {
+  const {
+    name,
+    logger,
+    onOpen = async () => {},
+    heartbeatSeconds = 10,
+    reconnectBaseMs = 200,
+    reconnectCapMs = 10_000,
+    connectTimeoutMs = 10_000,
+    channelOpenTimeoutMs = 5_000,
+    closeTimeoutMs = 2_000,
+    reassertPauseMs = 1_000,
+  } = options;
+  const url = withHeartbeat(options.url, heartbeatSeconds);
+  const changes = new EventEmitter().setMaxListeners(0);
+  const closing = new AbortController();
+  const opened = Promise.withResolvers<void>();
+  opened.promise.catch(() => {});
+
+  let state: ConnectionState = 'connecting';
+  let epoch = 0;
+  let session: Session | undefined;
+  let reasserting: Promise<void> | undefined;
+  let reassertedAt = Number.NEGATIVE_INFINITY;
+
+  function enter(next: ConnectionState) {
+    if (state === next) return;
+    state = next;
+    changes.emit('change', next);
+  }
+
+  function onStateChange(listener: (state: ConnectionState) => void) {
+    changes.on('change', listener);
+    return () => void changes.off('change', listener);
+  }
+
+  async function keepConnected() {
+    let lastFailure = '';
+    for (let attempt = 0; !closing.signal.aborted; attempt += 1) {
+      try {
+        session = await openSession();
+        if (closing.signal.aborted) session.destroy('closed while connecting');
+        attempt = 0;
+        lastFailure = '';
+        epoch += 1;
+        logger.info({ connection: name, epoch }, 'broker connection open');
+        enter('open');
+        opened.resolve();
+        const reason = await session.ended;
+        if (!closing.signal.aborted) logger.warn({ connection: name, epoch, reason }, 'broker connection lost');
+      } catch (error) {
+        if (isPermanent(error)) opened.reject(error);
+        const failure = describe(error);
+        if (failure !== lastFailure && !closing.signal.aborted) {
+          logger.error({ connection: name, reason: failure }, 'broker connection failed, trying on');
+        }
+        lastFailure = failure;
+      }
+      session = undefined;
+      if (closing.signal.aborted) break;
+      enter('connecting');
+      await pause(fullJitterMs(attempt, { baseMs: reconnectBaseMs, capMs: reconnectCapMs }), closing.signal);
+    }
+    opened.reject(new ConnectionClosedError(`broker connection ${name} was closed`));
+    enter('closed');
+  }
+
+  async function openSession(): Promise<Session> {
+    const socket = new AbortController();
+    const destroy = (reason: string) => socket.abort(new Error(reason));
+    const abandon = () => destroy('closed while connecting');
+    const deadline = setTimeout(() => destroy(`no session within ${connectTimeoutMs} ms`), connectTimeoutMs);
+    closing.signal.addEventListener('abort', abandon);
+    try {
+      const socketOptions = {
+        noDelay: true,
+        keepAlive: true,
+        clientProperties: { connection_name: name },
+        signal: socket.signal,
+      };
+      const model = await connect(url, socketOptions);
+      const ended = watch(model, destroy);
+      await onOpen(model);
+      return { model, ended, destroy };
+    } catch (error) {
+      destroy('giving up this attempt');
+      throw error;
+    } finally {
+      clearTimeout(deadline);
+      closing.signal.removeEventListener('abort', abandon);
+    }
+  }
+
+  function watch(model: ChannelModel, destroy: Session['destroy']): Promise<string> {
+    let reason = 'the broker closed it';
+    model.on('error', (error) => (reason = describe(error)));
+    model.on('blocked', (cause) => {
+      logger.warn({ connection: name, cause }, 'broker connection blocked');
+      enter('blocked');
+    });
+    model.on('unblocked', () => {
+      logger.info({ connection: name }, 'broker connection unblocked');
+      enter('open');
+    });
+    return new Promise((resolve) => {
+      model.on('close', () => {
+        destroy('session over');
+        resolve(reason);
+      });
+    });
+  }
+
+  /** A channel that does not open in time is a dead connection, unless the broker said that it is not reading. */
+  async function openWithin<C extends Channel>(open: (model: ChannelModel) => Promise<C>): Promise<C> {
+    if (session === undefined) throw new Error(`broker connection ${name} is ${state}`);
+    const { model, destroy } = session;
+    const expiry = setInterval(() => {
+      if (state !== 'blocked') destroy(`no channel within ${channelOpenTimeoutMs} ms`);
+    }, channelOpenTimeoutMs);
+    try {
+      return await open(model);
+    } finally {
+      clearInterval(expiry);
+    }
+  }
+
+  async function assertAgain() {
+    await pause(reassertedAt + reassertPauseMs - performance.now(), closing.signal);
+    const model = session?.model;
+    if (model === undefined) throw new Error(`broker connection ${name} is ${state}`);
+    await onOpen(model).finally(() => (reassertedAt = performance.now()));
+  }
+
+  const running = keepConnected();
+
+  return {
+    name,
+    get state() {
+      return state;
+    },
+    get epoch() {
+      return epoch;
+    },
+    opened: opened.promise,
+    onStateChange,
+    whenOpen(signal) {
+      const isOpen = () => {
+        if (state === 'closed') throw new ConnectionClosedError(`broker connection ${name} was closed`);
+        return state === 'open';
+      };
+      return until(isOpen, onStateChange, signal);
+    },
+    openChannel: () => openWithin((model) => model.createChannel()),
+    openConfirmChannel: () => openWithin((model) => model.createConfirmChannel()),
+    reassert() {
+      reasserting ??= assertAgain().finally(() => (reasserting = undefined));
+      return reasserting;
+    },
+    recycle: (reason) => session?.destroy(reason),
+    async close() {
+      if (!closing.signal.aborted) {
+        closing.abort();
+        const last = session;
+        if (last !== undefined) {
+          const deadline = setTimeout(() => last.destroy('no goodbye from the broker'), closeTimeoutMs);
+          // Rejects when the connection ended by itself meanwhile, which is as good.
+          last.model.close().catch(() => {});
+          await last.ended;
+          clearTimeout(deadline);
+        }
+        logger.info({ connection: name }, 'broker connection closed');
+      }
+      await running;
+    },
+  };
+}
+
+/** amqplib takes the heartbeat of a string URL from its query alone. */
+function withHeartbeat(url: string, seconds: number): string {
+  const parsed = new URL(url);
+  parsed.searchParams.set('heartbeat', String(seconds));
+  return parsed.href;
+}
+
+function isPermanent(error: unknown): boolean {
+  // The handshake's refusals carry no reply code: amqplib puts the broker's text into the message.
+  return error instanceof PermanentBrokerError || /ACCESS[_-]REFUSED|NOT_ALLOWED/.test(describe(error));
+}
+
+function describe(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const reason = error.name === 'AbortError' && error.cause instanceof Error ? error.cause : error;
+  return reason.message || reason.name;
+}

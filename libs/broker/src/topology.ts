@@ -1,0 +1,186 @@
+import type { Channel, ChannelModel, Options } from 'amqplib';
+import { replyCode, replyCodes, TopologyMismatchError } from './errors.ts';
+
+export interface ExchangeDeclaration {
+  readonly name: string;
+  readonly type: 'direct' | 'fanout' | 'topic';
+  readonly alternateExchange?: string;
+}
+
+export interface QueueDeclaration {
+  readonly name: string;
+  readonly arguments: Readonly<Record<string, string | number>>;
+}
+
+export interface BindingDeclaration {
+  readonly queue: string;
+  readonly exchange: string;
+  readonly routingKey: string;
+}
+
+/** Everything durable that Fleetwire needs in its vhost. */
+export interface Topology {
+  readonly exchanges: readonly ExchangeDeclaration[];
+  readonly queues: readonly QueueDeclaration[];
+  readonly bindings: readonly BindingDeclaration[];
+}
+
+/** Bounds of the queues. A queue that exists keeps the bounds it was declared with: see decision 0010. */
+export interface TopologyLimits {
+  persistMessagesMax: number;
+  persistBytesMax: number;
+  /** Deliveries of one message without a verdict before the broker dead-letters it by itself. */
+  persistDeliveriesMax: number;
+  retryMessagesMax: number;
+  retryBytesMax: number;
+  deadMessagesMax: number;
+  deadBytesMax: number;
+  /** How long a message rests on each step of the ladder. */
+  retryDelaysMs: Readonly<Record<RetryStep, number>>;
+}
+
+export type RetryStep = '10s' | '1m' | '10m';
+
+/** The ladder from its first step to its last. */
+export const retrySteps: readonly RetryStep[] = ['10s', '1m', '10m'];
+
+export const exchanges = {
+  telemetry: 'telemetry',
+  unrouted: 'telemetry.unrouted',
+  live: 'live',
+  commands: 'commands',
+  events: 'events',
+  /** AMQP's nameless exchange: its routing key is a queue's name. */
+  default: '',
+} as const;
+
+export const queues = { persist: 'telemetry.persist', dead: 'telemetry.dead' } as const;
+
+export const routingKeys = { persist: 'persist' } as const;
+
+export function retryQueue(step: RetryStep): string {
+  return `telemetry.retry.${step}`;
+}
+
+const MiB = 1024 * 1024;
+
+export const defaultTopologyLimits: Readonly<TopologyLimits> = Object.freeze({
+  persistMessagesMax: 1_000_000,
+  persistBytesMax: 4096 * MiB,
+  persistDeliveriesMax: 20,
+  retryMessagesMax: 200_000,
+  retryBytesMax: 512 * MiB,
+  deadMessagesMax: 500_000,
+  deadBytesMax: 1024 * MiB,
+  retryDelaysMs: Object.freeze({ '10s': 10_000, '1m': 60_000, '10m': 600_000 }),
+});
+
+// A dead letter has nowhere further to go: a broker that gave up on it would drop it. RabbitMQ 4 counts to 20
+// unless told otherwise, and "no limit" (-1) is not understood by every version.
+const DEAD_DELIVERIES_MAX = 1_000_000_000;
+
+/**
+ * The topology as data. Sources: RabbitMQ documentation, "Quorum Queues" (length limit, poison message handling,
+ * at-least-once dead-lettering), "Time-To-Live and Expiration", "Alternate Exchanges".
+ */
+export function fleetwireTopology(overrides: Partial<TopologyLimits> = {}): Topology {
+  const limits = { ...defaultTopologyLimits, ...overrides };
+  return Object.freeze({
+    exchanges: [
+      // Fanout without a queue, on purpose: a queue behind it would count as a route, and the broker would
+      // confirm what nobody will ever store instead of returning it. See decision 0010.
+      { name: exchanges.unrouted, type: 'fanout' },
+      { name: exchanges.telemetry, type: 'direct', alternateExchange: exchanges.unrouted },
+      { name: exchanges.live, type: 'topic' },
+      { name: exchanges.commands, type: 'topic' },
+      { name: exchanges.events, type: 'topic' },
+    ],
+    queues: [
+      {
+        name: queues.persist,
+        arguments: {
+          ...boundedQuorum(limits.persistMessagesMax, limits.persistBytesMax),
+          ...deadLetterTo(exchanges.default, queues.dead),
+          'x-delivery-limit': limits.persistDeliveriesMax,
+        },
+      },
+      ...retrySteps.map((step) => ({
+        name: retryQueue(step),
+        arguments: {
+          ...boundedQuorum(limits.retryMessagesMax, limits.retryBytesMax),
+          ...deadLetterTo(exchanges.telemetry, routingKeys.persist),
+          'x-message-ttl': limits.retryDelaysMs[step],
+        },
+      })),
+      {
+        name: queues.dead,
+        arguments: {
+          ...boundedQuorum(limits.deadMessagesMax, limits.deadBytesMax),
+          'x-delivery-limit': DEAD_DELIVERIES_MAX,
+        },
+      },
+    ],
+    bindings: [{ queue: queues.persist, exchange: exchanges.telemetry, routingKey: routingKeys.persist }],
+  } satisfies Topology);
+}
+
+function boundedQuorum(messagesMax: number, bytesMax: number) {
+  return {
+    'x-queue-type': 'quorum',
+    'x-max-length': messagesMax,
+    'x-max-length-bytes': bytesMax,
+    // drop-head, the default, would forget acknowledged readings.
+    'x-overflow': 'reject-publish',
+  };
+}
+
+function deadLetterTo(exchange: string, routingKey: string) {
+  return {
+    'x-dead-letter-exchange': exchange,
+    'x-dead-letter-routing-key': routingKey,
+    // Needs reject-publish; without it the broker falls back to at-most-once.
+    'x-dead-letter-strategy': 'at-least-once',
+  };
+}
+
+/**
+ * Declares what is missing and leaves alone what is there.
+ *
+ * @throws {TopologyMismatchError} when something is there with other arguments; the broker then closes the channel
+ */
+export async function assertTopology(channel: Channel, topology: Topology = fleetwireTopology()): Promise<void> {
+  for (const { name, type, alternateExchange } of topology.exchanges) {
+    const options: Options.AssertExchange = { durable: true };
+    if (alternateExchange !== undefined) options.alternateExchange = alternateExchange;
+    await explained(`exchange '${name}'`, channel.assertExchange(name, type, options));
+  }
+  for (const queue of topology.queues) {
+    const options = { durable: true, arguments: { ...queue.arguments } };
+    await explained(`queue '${queue.name}'`, channel.assertQueue(queue.name, options));
+  }
+  for (const { queue, exchange, routingKey } of topology.bindings) {
+    await channel.bindQueue(queue, exchange, routingKey);
+  }
+}
+
+/** `onOpen` of a broker connection: asserts the topology on a channel of its own. */
+export function declareTopology(topology: Topology = fleetwireTopology()): (session: ChannelModel) => Promise<void> {
+  return async (session) => {
+    const channel = await session.createChannel();
+    // The same error rejects the declaration that caused it.
+    channel.on('error', () => {});
+    await assertTopology(channel, topology);
+    await channel.close();
+  };
+}
+
+async function explained(entity: string, declaration: Promise<unknown>): Promise<void> {
+  try {
+    await declaration;
+  } catch (error) {
+    if (error instanceof Error && replyCode(error) === replyCodes.preconditionFailed) {
+      throw new TopologyMismatchError(entity, /inequivalent arg '([^']+)'/.exec(error.message)?.[1], error);
+    }
+    throw error;
+  }
+}
