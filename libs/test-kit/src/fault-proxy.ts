@@ -1,0 +1,124 @@
+import { EventEmitter, once } from 'node:events';
+import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+export type Direction = 'to-server' | 'to-client';
+
+/** A TCP proxy that breaks connections in the ways networks do. */
+export interface FaultProxy {
+  /** Where it listens, on 127.0.0.1. */
+  readonly port: number;
+  /** Clients connected now. */
+  readonly connections: number;
+  /** Ends all present connections in an orderly way (FIN). New ones are let through. */
+  cut(): void;
+  /** Ends all present connections with a reset (RST). New ones are let through. */
+  reset(): void;
+  /**
+   * Lets nothing pass any more, not even the end of a connection: both sides are left with a half-open one. Holds for
+   * new connections too, which are accepted and then hear nothing.
+   */
+  stall(direction?: Direction | 'both'): void;
+  /** Lets this much pass, in each direction of each connection. */
+  slow(bytesPerSecond: number): void;
+  /** Resets present and new connections until `resume`. */
+  refuse(): void;
+  /** Everything passes again, at full speed. What a stall held back is delivered. */
+  resume(): void;
+  stop(): Promise<void>;
+}
+
+const SLICES_PER_SECOND = 20;
+
+export async function startFaultProxy(target: { host: string; port: number }): Promise<FaultProxy> {
+  const sockets = new Set<Socket>();
+  const clients = new Set<Socket>();
+  const stalled = new Set<Direction>();
+  const resumed = new EventEmitter().setMaxListeners(0);
+  const stopping = new AbortController();
+  let bytesPerSecond = Number.POSITIVE_INFINITY;
+  let refusing = false;
+
+  const server = createServer({ allowHalfOpen: true, noDelay: true }, (client) => {
+    if (refusing) return void client.resetAndDestroy();
+    const upstream = connect({ ...target, allowHalfOpen: true, noDelay: true });
+    clients.add(client);
+    for (const socket of [client, upstream]) {
+      sockets.add(socket);
+      // Seen by the pump as well, which passes it on.
+      socket.on('error', () => {});
+      socket.on('close', () => sockets.delete(socket));
+    }
+    client.on('close', () => clients.delete(client));
+    void pump(client, upstream, 'to-server');
+    void pump(upstream, client, 'to-client');
+  });
+
+  async function pump(from: Socket, to: Socket, direction: Direction) {
+    try {
+      for await (const chunk of from as AsyncIterable<Buffer>) {
+        for (const slice of slices(chunk)) {
+          await passable(direction);
+          if (!to.write(slice)) await once(to, 'drain', { signal: stopping.signal });
+          if (bytesPerSecond < Number.POSITIVE_INFINITY) await sleep((1000 * slice.length) / bytesPerSecond);
+        }
+      }
+      await passable(direction);
+      to.end();
+    } catch {
+      await passable(direction).catch(() => {});
+      to.resetAndDestroy();
+    }
+  }
+
+  function slices(chunk: Buffer): Buffer[] {
+    const size = Math.max(1, Math.floor(bytesPerSecond / SLICES_PER_SECOND));
+    if (size >= chunk.length) return [chunk];
+    const count = Math.ceil(chunk.length / size);
+    return Array.from({ length: count }, (_, index) => chunk.subarray(index * size, (index + 1) * size));
+  }
+
+  async function passable(direction: Direction) {
+    while (stalled.has(direction)) await once(resumed, 'resumed', { signal: stopping.signal });
+  }
+
+  function resetAll() {
+    for (const socket of sockets) socket.resetAndDestroy();
+  }
+
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+
+  return {
+    port: (server.address() as AddressInfo).port,
+    get connections() {
+      return clients.size;
+    },
+    cut() {
+      for (const socket of sockets) socket.destroy();
+    },
+    reset: resetAll,
+    stall(direction = 'both') {
+      for (const each of ['to-server', 'to-client'] as const) {
+        if (direction === 'both' || direction === each) stalled.add(each);
+      }
+    },
+    slow: (limit) => void (bytesPerSecond = limit),
+    refuse() {
+      refusing = true;
+      resetAll();
+    },
+    resume() {
+      stalled.clear();
+      bytesPerSecond = Number.POSITIVE_INFINITY;
+      refusing = false;
+      resumed.emit('resumed');
+    },
+    async stop() {
+      stopping.abort();
+      for (const socket of sockets) socket.destroy();
+      server.close();
+      await once(server, 'close');
+    },
+  };
+}

@@ -1,0 +1,28 @@
+import { randomUUID } from 'node:crypto';
+import pg from 'pg';
+import { afterAll, inject } from 'vitest';
+
+/**
+ * A new, empty database on the run's Postgres, dropped after the suite together with whoever is still connected.
+ * Call it at the top of a file or of a `describe`: `const databaseUrl = await freshDatabase();`
+ *
+ * @returns its URL
+ */
+export async function freshDatabase(): Promise<string> {
+  const name = `test_${randomUUID().replaceAll('-', '')}`;
+  afterAll(() => administer(`drop database if exists ${name} with (force)`));
+  await administer(`create database ${name}`);
+  const url = new URL(inject('databaseUrl'));
+  url.pathname = `/${name}`;
+  return url.href;
+}
+
+async function administer(statement: string): Promise<void> {
+  const client = new pg.Client({ connectionString: inject('databaseUrl') });
+  await client.connect();
+  try {
+    await client.query(statement);
+  } finally {
+    await client.end();
+  }
+}
