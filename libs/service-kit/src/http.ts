@@ -16,6 +16,8 @@ export interface HttpAppOptions {
   /** Reverse proxies in front whose X-Forwarded-For is believed; 0 believes none. */
   readonly trustProxyHops: number;
   readonly bodyBytesMax: number;
+  /** `false` leaves bodies to the routes; else JSON bodies are read. */
+  readonly parseBody?: boolean;
   readonly helmet?: HelmetOptions;
   /** Adds the service's own routes, between the base's middleware and its 404 and error handlers. */
   readonly routes: (app: Express) => void;
@@ -26,7 +28,7 @@ export interface HttpAppOptions {
  * health endpoints, and problem documents for whatever is thrown. There is no CORS: other origins may not read answers.
  */
 export function createHttpApp(options: HttpAppOptions): Express {
-  const { logger, registry, health, trustProxyHops, bodyBytesMax } = options;
+  const { logger, registry, health, trustProxyHops, bodyBytesMax, parseBody = true } = options;
   const app = express();
   app.disable('x-powered-by');
   app.set('trust proxy', trustProxyHops);
@@ -35,13 +37,9 @@ export function createHttpApp(options: HttpAppOptions): Express {
   app.use(requestLog(logger));
   app.use(health.router);
   app.use(requestSeconds(registry));
-  app.use(
-    express.json({
-      limit: bodyBytesMax,
-      strict: false,
-      type: ['application/json', 'application/*+json'],
-    }),
-  );
+  if (parseBody) {
+    app.use(express.json({ limit: bodyBytesMax, strict: false, type: ['application/json', 'application/*+json'] }));
+  }
   options.routes(app);
   app.use((request) => {
     throw notFound(`There is nothing at ${request.path}`);

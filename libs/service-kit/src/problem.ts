@@ -17,6 +17,8 @@ export interface ProblemOptions {
   readonly detail?: string;
   readonly instance?: string;
   readonly errors?: readonly FieldProblem[];
+  /** Further members of the document (RFC 9457, 3.2). */
+  readonly extensions?: Readonly<Record<string, unknown>>;
   readonly headers?: Readonly<Record<string, string>>;
   readonly cause?: unknown;
 }
@@ -39,6 +41,7 @@ export class Problem extends Error {
   readonly detail: string | undefined;
   readonly instance: string | undefined;
   readonly errors: readonly FieldProblem[] | undefined;
+  readonly extensions: Readonly<Record<string, unknown>>;
   readonly headers: Readonly<Record<string, string>>;
 
   constructor(status: number, title: string, options: ProblemOptions = {}) {
@@ -50,11 +53,12 @@ export class Problem extends Error {
     this.detail = options.detail;
     this.instance = options.instance;
     this.errors = options.errors;
+    this.extensions = options.extensions ?? {};
     this.headers = options.headers ?? {};
   }
 
   toJSON(): ProblemDocument {
-    const { type, title, status, detail, instance, errors } = this;
+    const { type, title, status, detail, instance, errors, extensions } = this;
     return {
       type,
       title,
@@ -62,6 +66,7 @@ export class Problem extends Error {
       ...(detail && { detail }),
       ...(instance && { instance }),
       ...(errors && { errors }),
+      ...extensions,
     };
   }
 }

@@ -1,0 +1,87 @@
+import { randomUUID } from 'node:crypto';
+import type { IncomingMessage, Server } from 'node:http';
+import type { Duplex } from 'node:stream';
+import { Epoch } from '@fleetwire/contracts/identifiers';
+import { parserOf } from '@fleetwire/contracts/schema-problem';
+import type { Logger } from '@fleetwire/service-kit/logger';
+import { Problem, badRequest, notFound, problemMediaType, unavailable } from '@fleetwire/service-kit/problem';
+import { WebSocketServer } from 'ws';
+import { type Authenticate, chooseSubprotocol } from './authentication.ts';
+import type { IngestMetrics } from './metrics.ts';
+import { Session, type SessionContext } from './session.ts';
+import type { Sessions } from './sessions.ts';
+
+export type DeviceSocketOptions = {
+  readonly server: Server;
+  readonly authenticate: Authenticate;
+  readonly sessions: Sessions;
+  readonly context: SessionContext;
+  readonly connectionsMax: number;
+  readonly metrics: IngestMetrics;
+  readonly logger: Logger;
+  readonly isDraining: () => boolean;
+};
+
+const socketPath = '/ws';
+const parseEpoch = parserOf(Epoch);
+
+/** Serves `/ws`: every upgrade is authenticated before the 101 and becomes a session. */
+export function serveDeviceSockets(options: DeviceSocketOptions): void {
+  const { server, authenticate, sessions, context, connectionsMax, metrics, logger, isDraining } = options;
+  const webSockets = new WebSocketServer({
+    noServer: true,
+    clientTracking: false,
+    maxPayload: context.limits.payloadBytesMax,
+    perMessageDeflate: false,
+    handleProtocols: chooseSubprotocol,
+  });
+
+  const admit = async (request: IncomingMessage): Promise<{ claims: Session['claims']; epoch: string | undefined }> => {
+    const { pathname, searchParams } = new URL(request.url ?? '/', 'http://localhost');
+    if (pathname !== socketPath) throw notFound(`Devices connect to ${socketPath}`);
+    if (isDraining()) throw unavailable('This instance is shutting down', 1_000);
+    if (sessions.size >= connectionsMax) throw unavailable(`This instance holds ${connectionsMax} sockets already (connectionsMax)`, 5_000);
+    const epoch = searchParams.get('epoch');
+    const parsed = epoch === null ? undefined : parseEpoch(epoch);
+    if (parsed?.ok === false) throw badRequest(`epoch ${parsed.problem.message}`);
+    return { claims: await authenticate(request), epoch: epoch ?? undefined };
+  };
+
+  const upgrade = async (request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> => {
+    const { claims, epoch } = await admit(request);
+    if (socket.destroyed) return;
+    webSockets.handleUpgrade(request, socket, head, (webSocket) => {
+      const id = randomUUID();
+      const session = new Session(webSocket, { id, claims, epoch: epoch ?? `session-${id}` }, context);
+      sessions.add(session);
+      metrics.connections.set(sessions.size);
+      webSocket.once('close', () => {
+        sessions.remove(session);
+        metrics.connections.set(sessions.size);
+      });
+    });
+  };
+
+  server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
+    // A peer that resets while we look at its token is no fault of ours.
+    const ignore = (): void => {};
+    socket.on('error', ignore);
+    upgrade(request, socket, head).then(
+      () => socket.off('error', ignore),
+      (error: unknown) => {
+        if (!(error instanceof Problem)) logger.error({ err: error }, 'upgrade failed');
+        const problem = error instanceof Problem ? error : new Problem(500, 'Internal server error');
+        metrics.refusedUpgrades.inc({ status: String(problem.status) });
+        refuseUpgrade(socket, problem);
+      },
+    );
+  });
+}
+
+/** Answers an upgrade with a problem document instead of 101 (RFC 6455, 4.2.2). */
+function refuseUpgrade(socket: Duplex, problem: Problem): void {
+  const body = JSON.stringify(problem);
+  const headers = { ...problem.headers, 'Content-Type': problemMediaType, 'Content-Length': Buffer.byteLength(body), Connection: 'close' };
+  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}`);
+  socket.end(`HTTP/1.1 ${problem.status} ${problem.title}\r\n${lines.join('\r\n')}\r\n\r\n${body}`);
+}

@@ -1,0 +1,196 @@
+import { randomUUID } from 'node:crypto';
+import type { Publisher } from '@fleetwire/broker/publisher';
+import type { BrokerConnection } from '@fleetwire/broker/connection';
+import { PublishError } from '@fleetwire/broker/errors';
+import { exchanges, routingKeys } from '@fleetwire/broker/topology';
+import { type EnvelopeRun, encodeEnvelope, envelopeSchemaVersion, envelopeType } from '@fleetwire/contracts/envelope';
+import type { nackCodes } from '@fleetwire/contracts/device-protocol';
+import type { Logger } from '@fleetwire/service-kit/logger';
+import type { IngestMetrics } from './metrics.ts';
+import { type BatchBounds, MicroBatcher } from './micro-batcher.ts';
+
+/** Why readings were not taken this time. All of it is retryable. */
+export type Refusal = { readonly code: (typeof nackCodes)[number]; readonly message: string; readonly retryAfterMs: number };
+
+/** Readings that share a fate: one frame, or one HTTP body. They travel in one envelope. */
+export type Submission = {
+  readonly runs: readonly EnvelopeRun[];
+  readonly readings: number;
+  /** Size as received; what the buffer's bound counts. */
+  readonly bytes: number;
+  /** Called once: with nothing when the broker has confirmed, else with the reason. */
+  settle(refusal: Refusal | undefined): void;
+};
+
+export type IntakeOptions = {
+  readonly connection: BrokerConnection;
+  /** Publishes on `connection`. */
+  readonly publisher: Publisher;
+  readonly bounds: BatchBounds;
+  readonly bufferBytesMax: number;
+  readonly metrics: IngestMetrics;
+  readonly logger: Logger;
+  /** Sockets stop and start reading. */
+  readonly onCongestion: (isCongested: boolean) => void;
+};
+
+/**
+ * Gathers readings of all sockets and requests into envelopes and has them confirmed.
+ *
+ * What was taken is settled by the broker's word alone. When that is slow, the buffer fills: at half of it the sockets are paused, and
+ * what still comes when it is full is refused at once, so memory stays bounded.
+ */
+export class Intake {
+  readonly #options: IntakeOptions;
+  readonly #batcher: MicroBatcher<Submission>;
+  readonly #publishing = new Set<Promise<void>>();
+  #bufferedBytes = 0;
+  #timer: NodeJS.Timeout | undefined;
+  #isCongested = false;
+  #isDraining = false;
+
+  constructor(options: IntakeOptions) {
+    this.#options = options;
+    this.#batcher = new MicroBatcher(options.bounds);
+    options.publisher.onWritableChange(() => this.#flush());
+    options.connection.onStateChange(() => this.#flush());
+  }
+
+  get isCongested(): boolean {
+    return this.#isCongested;
+  }
+
+  get bufferedBytes(): number {
+    return this.#bufferedBytes;
+  }
+
+  /** Takes the readings, or says at once why not; `settle` is called only for what was taken. */
+  submit(submission: Submission): Refusal | undefined {
+    const refusal = this.#refusal(submission.bytes);
+    if (refusal !== undefined) return refusal;
+    this.#bufferedBytes += submission.bytes;
+    this.#batcher.add(submission, performance.now());
+    this.#flush();
+    return undefined;
+  }
+
+  /** Refuses new work, sends what waits without lingering, and returns when everything taken is settled. */
+  async drain(): Promise<void> {
+    this.#isDraining = true;
+    this.#flush();
+    // A confirm makes room for the next envelope, which is then under way too.
+    while (this.#publishing.size > 0) await Promise.allSettled(this.#publishing);
+    this.#refuseWaiting(draining());
+  }
+
+  get #isConnected(): boolean {
+    const { state } = this.#options.connection;
+    return state === 'open' || state === 'blocked';
+  }
+
+  #refusal(bytes: number): Refusal | undefined {
+    if (this.#isDraining) return draining();
+    if (!this.#isConnected) return brokerUnavailable();
+    if (this.#bufferedBytes + bytes > this.#options.bufferBytesMax) {
+      return { code: 'overloaded', message: `more than ${this.#options.bufferBytesMax} bytes wait to be confirmed (bufferBytesMax)`, retryAfterMs: retryAfterMs(1_000) };
+    }
+    return undefined;
+  }
+
+  #flush(): void {
+    const { publisher } = this.#options;
+    if (!this.#isConnected) this.#refuseWaiting(brokerUnavailable());
+    while (publisher.writable && (this.#isDraining ? !this.#batcher.isEmpty : this.#batcher.isDue(performance.now()))) this.#publish(this.#batcher.take());
+    this.#schedule();
+    this.#updateCongestion();
+  }
+
+  #schedule(): void {
+    const { deadline } = this.#batcher;
+    // Past its deadline a batch waits for the publisher, which calls when it is writable again.
+    if (this.#timer !== undefined || deadline === undefined || !this.#options.publisher.writable) return;
+    this.#timer = setTimeout(
+      () => {
+        this.#timer = undefined;
+        this.#flush();
+      },
+      Math.max(0, Math.ceil(deadline - performance.now())),
+    );
+  }
+
+  #publish(batch: Submission[]): void {
+    const publishing = this.#publishAndSettle(batch);
+    this.#publishing.add(publishing);
+    void publishing.finally(() => this.#publishing.delete(publishing));
+  }
+
+  async #publishAndSettle(batch: Submission[]): Promise<void> {
+    const { publisher, metrics, logger } = this.#options;
+    const id = randomUUID();
+    const stopTimer = metrics.confirmSeconds.startTimer();
+    let refusal: Refusal | undefined;
+    try {
+      await publisher.publish({
+        exchange: exchanges.telemetry,
+        routingKey: routingKeys.persist,
+        messageId: id,
+        type: envelopeType,
+        contentType: 'application/json',
+        headers: { 'x-fleetwire-schema-version': envelopeSchemaVersion },
+        content: encodeEnvelope({
+          id,
+          type: envelopeType,
+          schemaVersion: envelopeSchemaVersion,
+          occurredAt: Date.now(),
+          runs: batch.flatMap(({ runs }) => runs),
+        }),
+      });
+      stopTimer();
+    } catch (error) {
+      const kind = error instanceof PublishError ? error.kind : 'failed';
+      metrics.publishFailures.inc({ kind });
+      if (!(error instanceof PublishError)) logger.error({ err: error }, 'publishing failed for a reason nobody foresaw');
+      refusal = refusalOf(kind);
+    }
+    for (const submission of batch) {
+      this.#bufferedBytes -= submission.bytes;
+      submission.settle(refusal);
+    }
+    this.#updateCongestion();
+  }
+
+  #refuseWaiting(refusal: Refusal): void {
+    for (const submission of this.#batcher.takeAll()) {
+      this.#bufferedBytes -= submission.bytes;
+      submission.settle(refusal);
+    }
+  }
+
+  #updateCongestion(): void {
+    const { connection, bufferBytesMax, onCongestion } = this.#options;
+    // Without a broker the sockets go on reading: each frame is answered at once with a nack that says when to come again.
+    const isCongested = this.#isConnected && (connection.state === 'blocked' || this.#bufferedBytes > bufferBytesMax / 2);
+    if (isCongested === this.#isCongested) return;
+    this.#isCongested = isCongested;
+    onCongestion(isCongested);
+  }
+}
+
+function draining(): Refusal {
+  return { code: 'draining', message: 'this instance is shutting down; connect again', retryAfterMs: retryAfterMs(1_000) };
+}
+
+function brokerUnavailable(): Refusal {
+  return { code: 'broker-unavailable', message: 'the message broker cannot be reached; nothing was taken', retryAfterMs: retryAfterMs(2_000) };
+}
+
+function refusalOf(kind: string): Refusal {
+  return kind === 'nacked'
+    ? { code: 'overloaded', message: 'the queue is full; the broker refused the readings', retryAfterMs: retryAfterMs(5_000) }
+    : { code: 'broker-unavailable', message: `the broker did not confirm the readings (${kind})`, retryAfterMs: retryAfterMs(2_000) };
+}
+
+/** Spread over one to two times `baseMs`, so that a fleet does not come back at one moment. */
+function retryAfterMs(baseMs: number): number {
+  return Math.round(baseMs * (1 + Math.random()));
+}

@@ -1,0 +1,9 @@
+import { runService } from '@fleetwire/service-kit/run';
+import { readIngestConfiguration } from './configuration.ts';
+import { startIngest } from './start-ingest.ts';
+
+await runService({
+  name: 'ingest-ws',
+  configure: () => readIngestConfiguration(process.env),
+  start: startIngest,
+});

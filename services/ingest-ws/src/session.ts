@@ -1,0 +1,305 @@
+import type { WebSocket } from 'ws';
+import { type Claims, mayPublishAs } from '@fleetwire/contracts/access';
+import {
+  type DeviceFrame,
+  type ErrorMessage,
+  type RefusedFrame,
+  type ServerMessage,
+  type StreamReference,
+  closeCodes,
+  deviceFrameTypes,
+  parseDeviceFrame,
+} from '@fleetwire/contracts/device-protocol';
+import { limits } from '@fleetwire/contracts/limits';
+import { type Problem, refused } from '@fleetwire/contracts/problem';
+import type { Reading } from '@fleetwire/contracts/reading';
+import type { Telemetry } from '@fleetwire/contracts/telemetry-input';
+import type { AutoSequence } from './auto-sequence.ts';
+import type { Intake, Refusal } from './intake.ts';
+import type { IngestMetrics } from './metrics.ts';
+import { type Passage, StreamAcks } from './stream-acks.ts';
+
+export type SessionLimits = {
+  readonly payloadBytesMax: number;
+  readonly inFlightMax: number;
+  readonly outboundBytesMax: number;
+  readonly heartbeatIntervalMs: number;
+  readonly malformedFramesInARowMax: number;
+  readonly unproductiveFramesPerSecondMax: number;
+};
+
+export type SessionContext = {
+  readonly intake: Intake;
+  readonly autoSequence: AutoSequence;
+  readonly metrics: IngestMetrics;
+  readonly limits: SessionLimits;
+  /** The last seq that an earlier session of this stream settled, where that is known. */
+  readonly lastSeqOf: (deviceId: string, epoch: string) => number | undefined;
+  /** Calls `flushAcks` soon, once for all that was settled meanwhile. */
+  readonly scheduleFlush: (session: Session) => void;
+};
+
+/** A stream as this socket sees it. */
+type Stream = { readonly deviceId: string; readonly epoch: string; readonly reference: StreamReference; readonly acks: StreamAcks };
+
+/** Streams of one gateway's socket whose acks are not complete; a device has one or two. */
+const openStreamsMax = 10_000;
+
+/** One device's (or gateway's) socket: frames in, acks out. */
+export class Session {
+  readonly id: string;
+  readonly claims: Claims;
+  readonly epoch: string;
+  /** Resolves when the socket is gone. */
+  readonly closed: Promise<void>;
+  readonly #socket: WebSocket;
+  readonly #context: SessionContext;
+  readonly #streams = new Map<string, Stream>();
+  #inFlight = 0;
+  #isAlive = true;
+  #malformedInARow = 0;
+  #unproductiveSecond = 0;
+  #unproductiveFrames = 0;
+
+  constructor(socket: WebSocket, identity: { id: string; claims: Claims; epoch: string }, context: SessionContext) {
+    this.id = identity.id;
+    this.claims = identity.claims;
+    this.epoch = identity.epoch;
+    this.#socket = socket;
+    this.#context = context;
+    this.closed = new Promise((resolve) => socket.once('close', () => resolve()));
+    socket.on('message', (data: Buffer, isBinary) => this.#receive(data, isBinary));
+    socket.on('pong', () => {
+      this.#isAlive = true;
+    });
+    // 'close' follows with the code; ws has answered with 1007 or 1009 itself.
+    socket.on('error', (error) => context.metrics.closedSockets.inc({ reason: 'code' in error ? String(error.code) : 'socket-error' }));
+    this.#greet();
+  }
+
+  #greet(): void {
+    const lastSeq = this.#context.lastSeqOf(this.claims.sub, this.epoch);
+    const { payloadBytesMax, inFlightMax, heartbeatIntervalMs } = this.#context.limits;
+    const { readingsPerFrameMax, metricsPerReadingMax } = limits;
+    this.#send({
+      type: 'hello',
+      sessionId: this.id,
+      deviceId: this.claims.sub,
+      epoch: this.epoch,
+      serverTime: new Date().toISOString(),
+      limits: { payloadBytesMax, readingsPerFrameMax, metricsPerReadingMax, inFlightMax, heartbeatIntervalMs },
+      ...(lastSeq === undefined ? {} : { lastSeq }),
+    });
+  }
+
+  pause(): void {
+    this.#socket.pause();
+  }
+
+  resume(): void {
+    // Nothing was read meanwhile, no pong either.
+    this.#isAlive = true;
+    this.#socket.resume();
+  }
+
+  /** Once an interval: cuts a socket that answered nothing since the last time, and pings. A token that ran out ends the session too. */
+  heartbeat(now: number): void {
+    if (this.claims.exp !== undefined && now >= this.claims.exp * 1_000) return this.close(closeCodes.unauthorised, 'the token has expired');
+    if (this.#socket.isPaused) return;
+    if (!this.#isAlive) return this.#cut('heartbeat-missed');
+    this.#isAlive = false;
+    this.#socket.ping();
+  }
+
+  close(code: number, reason: string): void {
+    if (this.#socket.readyState !== this.#socket.OPEN) return;
+    this.#context.metrics.closedSockets.inc({ reason: String(code) });
+    // A paused socket would not read the peer's answer.
+    this.#socket.resume();
+    this.#socket.close(code, reason);
+  }
+
+  terminate(): void {
+    this.#socket.terminate();
+  }
+
+  /** Streams for {@link SessionContext.lastSeqOf} of later sessions. */
+  *settledStreams(): Iterable<{ deviceId: string; epoch: string; upTo: number }> {
+    for (const { deviceId, epoch, acks } of this.#streams.values()) {
+      const upTo = acks.gaplessUpTo;
+      if (upTo !== undefined) yield { deviceId, epoch, upTo };
+    }
+  }
+
+  flushAcks(): void {
+    for (const { reference, acks } of this.#streams.values()) {
+      const upTo = acks.takeAck();
+      if (upTo !== undefined) this.#send({ type: 'ack', upTo, ...reference });
+    }
+    if (this.#streams.size > 1) this.#forgetIdleStreams();
+  }
+
+  #receive(data: Buffer, isBinary: boolean): void {
+    this.#isAlive = true;
+    if (isBinary) return this.#refuseFrame({ ok: false, problem: refused('binary-frame', '', 'send JSON as a text frame').problem, ...unreadable });
+    const now = Date.now();
+    const frame = parseDeviceFrame(data.toString('utf8'), now);
+    if (!frame.ok) return this.#refuseFrame(frame);
+    this.#malformedInARow = 0;
+    this.#handle(frame.value, data.length, now);
+  }
+
+  #handle(frame: DeviceFrame, bytes: number, now: number): void {
+    switch (frame.type) {
+      case 'ping':
+        this.#countUnproductive(now);
+        return this.#send({ type: 'pong', ts: now });
+      case 'telemetry':
+        return this.#take(frame.telemetry, bytes, now);
+    }
+  }
+
+  #take(telemetry: Telemetry, bytes: number, now: number): void {
+    const { readings } = this.#context.metrics;
+    const { observations, problems } = telemetry;
+    const count = observations.length;
+    readings.inc({ result: 'received' }, count);
+    const deviceId = telemetry.deviceId ?? this.claims.sub;
+    if (!mayPublishAs(this.claims, deviceId)) {
+      return this.#refuse(telemetry, deviceId, refused('forbidden', 'deviceId', `is "${deviceId}"; this token publishes as "${this.claims.sub}" only`).problem, now);
+    }
+    if (problems.length === count && telemetry.seq === undefined) return this.#refuseReadings(telemetry, undefined, problems, now);
+
+    const { epoch, seq } = telemetry.seq === undefined ? this.#context.autoSequence.take(deviceId, count) : { epoch: telemetry.epoch ?? this.epoch, seq: telemetry.seq };
+    const stream = this.#streamOf(deviceId, epoch);
+    if (stream === undefined) {
+      readings.inc({ result: 'nacked' }, count);
+      return this.close(closeCodes.overloaded, `more than ${openStreamsMax} streams wait for acks (openStreamsMax)`);
+    }
+    const passage = stream.acks.begin(seq, seq + count - 1);
+    if (problems.length > 0) this.#refuseReadings(telemetry, { stream, seq }, problems, now);
+    if (problems.length === count) {
+      stream.acks.settle(passage);
+      this.#context.scheduleFlush(this);
+      return;
+    }
+
+    const refusal = this.#inFlight + count > this.#context.limits.inFlightMax ? inFlightLimit(this.#context.limits.inFlightMax) : this.#submit(stream, passage, observations, bytes, now);
+    if (refusal !== undefined) this.#nack(stream, passage, count - problems.length, refusal);
+  }
+
+  #submit(stream: Stream, passage: Passage, observations: Telemetry['observations'], bytes: number, now: number): Refusal | undefined {
+    const readings: Reading[] = [];
+    for (const [index, observation] of observations.entries()) {
+      if (observation !== undefined) readings.push({ seq: passage.first + index, ts: observation.ts, metrics: observation.metrics });
+    }
+    const count = readings.length;
+    const refusal = this.#context.intake.submit({
+      runs: [{ deviceId: stream.deviceId, epoch: stream.epoch, receivedAt: now, readings }],
+      readings: count,
+      bytes,
+      settle: (unconfirmed) => {
+        this.#inFlight -= count;
+        if (unconfirmed !== undefined) return this.#nack(stream, passage, count, unconfirmed);
+        this.#context.metrics.readings.inc({ result: 'confirmed' }, count);
+        stream.acks.settle(passage);
+        this.#context.scheduleFlush(this);
+      },
+    });
+    if (refusal === undefined) this.#inFlight += count;
+    return refusal;
+  }
+
+  #nack(stream: Stream, passage: Passage, count: number, refusal: Refusal): void {
+    this.#context.metrics.readings.inc({ result: 'nacked' }, count);
+    stream.acks.leaveHole(passage);
+    if (stream.acks.holeCount > this.#context.limits.inFlightMax) return this.close(closeCodes.overloaded, 'too many nacked readings were not sent again');
+    this.#send({ type: 'nack', seq: passage.first, count: passage.last - passage.first + 1, ...refusal, retryable: true, ...stream.reference });
+  }
+
+  /** Single readings that can never be taken; their neighbours are on their way. */
+  #refuseReadings(telemetry: Telemetry, numbered: { stream: Stream; seq: number } | undefined, problems: Telemetry['problems'], now: number): void {
+    const { readings, refusedFrames } = this.#context.metrics;
+    readings.inc({ result: 'rejected' }, problems.length);
+    for (const { index, problem } of problems) {
+      refusedFrames.inc({ code: problem.code });
+      if (numbered === undefined || telemetry.seq === undefined) this.#send(toError(problem));
+      else this.#send({ type: 'nack', seq: numbered.seq + index, count: 1, code: problem.code, message: problem.message, retryable: false, ...numbered.stream.reference });
+    }
+    this.#countUnproductive(now);
+  }
+
+  /** A whole frame of readable telemetry that this token may not send. */
+  #refuse(telemetry: Telemetry, deviceId: string, problem: Problem, now: number): void {
+    const count = telemetry.observations.length;
+    this.#context.metrics.readings.inc({ result: 'rejected' }, count);
+    this.#context.metrics.refusedFrames.inc({ code: problem.code });
+    this.#send(
+      telemetry.seq === undefined
+        ? toError(problem)
+        : { type: 'nack', seq: telemetry.seq, count, code: problem.code, message: problem.message, retryable: false, deviceId, ...(telemetry.epoch === undefined ? {} : { epoch: telemetry.epoch }) },
+    );
+    this.#countUnproductive(now);
+  }
+
+  #refuseFrame({ problem, seq, deviceId, epoch }: RefusedFrame): void {
+    this.#context.metrics.refusedFrames.inc({ code: problem.code });
+    const address = { ...(deviceId === undefined ? {} : { deviceId }), ...(epoch === undefined ? {} : { epoch }) };
+    this.#send(seq === undefined ? toError(problem) : { type: 'nack', seq, count: 1, code: problem.code, message: problem.message, retryable: false, ...address });
+    this.#malformedInARow += 1;
+    if (this.#malformedInARow >= this.#context.limits.malformedFramesInARowMax) return this.close(closeCodes.malformed, `${this.#malformedInARow} malformed frames in a row`);
+    this.#countUnproductive(Date.now());
+  }
+
+  /** Frames that carry nothing are free of charge for nobody else: too many in one second end the session. */
+  #countUnproductive(now: number): void {
+    const second = Math.floor(now / 1_000);
+    if (second !== this.#unproductiveSecond) {
+      this.#unproductiveSecond = second;
+      this.#unproductiveFrames = 0;
+    }
+    this.#unproductiveFrames += 1;
+    const { unproductiveFramesPerSecondMax } = this.#context.limits;
+    if (this.#unproductiveFrames > unproductiveFramesPerSecondMax) this.close(closeCodes.tooFast, `more than ${unproductiveFramesPerSecondMax} pings and refused frames in a second`);
+  }
+
+  #streamOf(deviceId: string, epoch: string): Stream | undefined {
+    const key = `${deviceId}\n${epoch}`;
+    const known = this.#streams.get(key);
+    if (known !== undefined) return known;
+    if (this.#streams.size >= openStreamsMax) this.#forgetIdleStreams();
+    if (this.#streams.size >= openStreamsMax) return undefined;
+    const lastSeq = this.#context.lastSeqOf(deviceId, epoch);
+    const reference = { ...(deviceId === this.claims.sub ? {} : { deviceId }), ...(epoch === this.epoch ? {} : { epoch }) };
+    const stream = { deviceId, epoch, reference, acks: new StreamAcks(lastSeq === undefined ? undefined : lastSeq + 1) };
+    this.#streams.set(key, stream);
+    return stream;
+  }
+
+  /** A stream without open readings holds nothing that a later frame would need. */
+  #forgetIdleStreams(): void {
+    for (const [key, { acks }] of this.#streams) if (acks.isIdle) this.#streams.delete(key);
+  }
+
+  #send(message: ServerMessage): void {
+    if (this.#socket.readyState !== this.#socket.OPEN) return;
+    this.#socket.send(JSON.stringify(message));
+    if (this.#socket.bufferedAmount > this.#context.limits.outboundBytesMax) this.#cut('slow-reader');
+  }
+
+  #cut(reason: string): void {
+    this.#context.metrics.closedSockets.inc({ reason });
+    this.#socket.terminate();
+  }
+}
+
+const unreadable = { seq: undefined, deviceId: undefined, epoch: undefined };
+
+function inFlightLimit(inFlightMax: number): Refusal {
+  return { code: 'in-flight-limit', message: `more than ${inFlightMax} readings of this socket wait for their ack (inFlightMax)`, retryAfterMs: 100 };
+}
+
+function toError(problem: Problem): ErrorMessage {
+  const isUnknown = problem.code === 'unknown-type' || (problem.code === 'missing-field' && problem.field === 'type');
+  return { type: 'error', code: problem.code, message: problem.message, retryable: false, ...(isUnknown ? { acceptedTypes: deviceFrameTypes } : {}) };
+}

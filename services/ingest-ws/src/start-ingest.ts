@@ -1,0 +1,116 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { openBrokerConnection } from '@fleetwire/broker/connection';
+import { createPublisher } from '@fleetwire/broker/publisher';
+import { declareTopology, fleetwireTopology, type Topology } from '@fleetwire/broker/topology';
+import { createHealth } from '@fleetwire/service-kit/health';
+import { createHttpApp } from '@fleetwire/service-kit/http';
+import { listen } from '@fleetwire/service-kit/listen';
+import type { Logger } from '@fleetwire/service-kit/logger';
+import { createRegistry } from '@fleetwire/service-kit/metrics';
+import { createAuthentication } from './authentication.ts';
+import { AutoSequence } from './auto-sequence.ts';
+import type { IngestConfiguration } from './configuration.ts';
+import { serveDeviceSockets } from './device-socket.ts';
+import { Intake } from './intake.ts';
+import { createIngestMetrics } from './metrics.ts';
+import { Sessions } from './sessions.ts';
+import { telemetryRoute } from './telemetry-route.ts';
+
+export type Ingest = {
+  readonly url: string;
+  readonly webSocketUrl: string;
+  readonly port: number;
+  stop(): Promise<void>;
+};
+
+const rememberedStreamsMax = 100_000;
+const autoSequenceDevicesMax = 100_000;
+const closeSocketsTimeoutMs = 3_000;
+
+/** Wires the edge: sockets and HTTP in, confirmed envelopes out. It listens before the broker is there, and says so in `/readyz`. */
+export async function startIngest({ config, logger, topology = fleetwireTopology() }: { config: IngestConfiguration; logger: Logger; topology?: Topology }): Promise<Ingest> {
+  const registry = createRegistry();
+  const metrics = createIngestMetrics(registry);
+  const health = createHealth({ registry });
+  const authenticate = await createAuthentication(config);
+
+  const connection = openBrokerConnection({
+    url: config.amqpUrl,
+    name: 'ingest-ws',
+    logger,
+    heartbeatSeconds: config.amqpHeartbeatSeconds,
+    onOpen: declareTopology(topology),
+  });
+  connection.opened.catch((error: unknown) => logger.error({ err: error }, 'the broker cannot be used as it is'));
+  const publisher = createPublisher(connection, {
+    logger,
+    messagesInFlightMax: config.publishMessagesInFlightMax,
+    bytesInFlightMax: config.publishBytesInFlightMax,
+    confirmTimeoutMs: config.confirmTimeoutMs,
+  });
+  health.addCheck('broker', () => connection.state === 'open' || `connection is ${connection.state}`);
+
+  const sessions = new Sessions({ heartbeatIntervalMs: config.heartbeatIntervalMs, rememberedStreamsMax });
+  const intake = new Intake({
+    connection,
+    publisher,
+    bounds: { readingsMax: config.envelopeReadingsMax, bytesMax: config.envelopeBytesMax, lingerMs: config.envelopeLingerMs },
+    bufferBytesMax: config.bufferBytesMax,
+    metrics,
+    logger,
+    onCongestion: (isCongested) => {
+      logger.info({ isCongested, bufferedBytes: intake.bufferedBytes, connection: connection.state }, isCongested ? 'sockets paused' : 'sockets resumed');
+      metrics.congested.set(isCongested ? 1 : 0);
+      sessions.setPaused(isCongested);
+    },
+  });
+  const autoSequence = new AutoSequence({ devicesMax: autoSequenceDevicesMax });
+
+  const app = createHttpApp({
+    logger,
+    registry,
+    health,
+    trustProxyHops: config.trustProxyHops,
+    bodyBytesMax: config.payloadBytesMax,
+    parseBody: false,
+    routes: (base) => {
+      base.use(telemetryRoute({ authenticate, intake, autoSequence, metrics, payloadBytesMax: config.payloadBytesMax, requestsPerMinuteMax: config.httpRequestsPerMinuteMax }));
+    },
+  });
+  const listening = await listen(app, { host: config.host, port: config.port });
+  serveDeviceSockets({
+    server: listening.server,
+    authenticate,
+    sessions,
+    connectionsMax: config.connectionsMax,
+    metrics,
+    logger,
+    isDraining: () => health.readiness().draining,
+    context: {
+      intake,
+      autoSequence,
+      metrics,
+      limits: config,
+      lastSeqOf: (deviceId, epoch) => sessions.lastSeqOf(deviceId, epoch),
+      scheduleFlush: (session) => sessions.scheduleFlush(session),
+    },
+  });
+  logger.info({ url: listening.url }, 'listening');
+
+  return {
+    url: listening.url,
+    webSocketUrl: `${listening.url.replace('http', 'ws')}/ws`,
+    port: listening.port,
+    // 1 readiness off · 2 new frames are nacked, what waits is published · 3 confirms come in, acks go out ·
+    // 4 sockets close with 1001 · 5 HTTP answers finish · 6 the broker connection closes
+    stop: async () => {
+      health.setDraining();
+      await delay(config.drainGraceMs);
+      await intake.drain();
+      await sessions.closeAll(closeSocketsTimeoutMs);
+      await listening.stop();
+      await publisher.close();
+      await connection.close();
+    },
+  };
+}
