@@ -1,0 +1,59 @@
+import type { CompiledQuery } from "kysely";
+import pg from "pg";
+
+/**
+ * Runs one query that really ends when `signal` aborts: the connection is closed, and Postgres, which looks for its client twice a
+ * second (database.ts), ends the query. Asking Postgres to cancel would need a second connection, which hangs where the first does.
+ * @throws the signal's reason once it aborts
+ */
+export async function fetchRows<Row>(
+  pool: pg.Pool,
+  query: CompiledQuery<Row>,
+  signal: AbortSignal | undefined,
+): Promise<Row[]> {
+  const client = await connect(pool, signal);
+  let released = false;
+  const release = (error?: Error) => {
+    if (!released) client.release(error);
+    released = true;
+  };
+  const onAbort = () => release(new Error("query aborted"));
+  signal?.addEventListener("abort", onAbort, { once: true });
+  try {
+    const { rows } = await client.query(query.sql, [...query.parameters]);
+    return rows as Row[];
+  } catch (error) {
+    signal?.throwIfAborted();
+    if (!leavesConnectionUsable(error)) release(error as Error);
+    throw error;
+  } finally {
+    signal?.removeEventListener("abort", onAbort);
+    release();
+  }
+}
+
+/** Whether a connection may be used again after this error: an answer of Postgres, other than that it ran out of time. */
+export function leavesConnectionUsable(error: unknown): boolean {
+  return error instanceof pg.DatabaseError && error.severity === "ERROR" && error.code !== "57014";
+}
+
+async function connect(pool: pg.Pool, signal: AbortSignal | undefined): Promise<pg.PoolClient> {
+  signal?.throwIfAborted();
+  const connecting = pool.connect();
+  if (signal === undefined) return connecting;
+
+  const aborted = Promise.withResolvers<never>();
+  const onAbort = () => aborted.reject(signal.reason as Error);
+  signal.addEventListener("abort", onAbort, { once: true });
+  try {
+    return await Promise.race([connecting, aborted.promise]);
+  } catch (error) {
+    connecting.then(
+      (late) => late.release(),
+      () => {},
+    );
+    throw error;
+  } finally {
+    signal.removeEventListener("abort", onAbort);
+  }
+}

@@ -1,0 +1,73 @@
+import { Kysely, PostgresDialect } from "kysely";
+import pg from "pg";
+import type { Tables } from "./tables.ts";
+import { wireTypes } from "./wire-types.ts";
+
+export interface DatabaseOptions {
+  readonly databaseUrl: string;
+  readonly poolMax: number;
+  /** Postgres ends a statement that takes longer (SQLSTATE 57014). */
+  readonly statementTimeoutMs: number;
+  /** Shown in `pg_stat_activity`. */
+  readonly applicationName: string;
+  /** Postgres refuses every write of these connections (SQLSTATE 25006). */
+  readonly readOnly?: boolean;
+  /** Longest wait for a connection: a new one, or a free one of the pool. */
+  readonly connectTimeoutMs?: number;
+  /** Statements sent together are answered together: for the batch writer. Cursors do not work on such connections. */
+  readonly pipelined?: boolean;
+  /** Told of connections that break while nobody uses them; whoever uses one gets the error itself. */
+  readonly onConnectionLost?: (error: Error) => void;
+}
+
+export interface Database {
+  readonly pool: pg.Pool;
+  readonly db: Kysely<Tables>;
+  /** Waits for the connections in use to be given back, then closes all. */
+  close(): Promise<void>;
+}
+
+/** How soon Postgres notices that the client of a running query is gone, and ends the query (Linux and macOS). */
+const clientGoneCheckMs = 500;
+const keepAliveDelayMs = 10_000;
+
+/** Opens a pool; it connects when first used, so this neither fails nor waits while Postgres is away. */
+export function openDatabase(options: DatabaseOptions): Database {
+  const {
+    databaseUrl,
+    poolMax,
+    statementTimeoutMs,
+    connectTimeoutMs = 5_000,
+    onConnectionLost,
+  } = options;
+  const pool = new pg.Pool({
+    connectionString: databaseUrl,
+    max: poolMax,
+    application_name: options.applicationName,
+    connectionTimeoutMillis: connectTimeoutMs,
+    keepAlive: true,
+    keepAliveInitialDelayMillis: keepAliveDelayMs,
+    pipeline: options.pipelined ?? false,
+    statement_timeout: statementTimeoutMs,
+    options: sessionSettings(options.readOnly ?? false),
+    types: wireTypes,
+  });
+  // Without listeners a broken connection would end the process; the query on it, if any, is rejected all the same.
+  pool.on("error", (error) => onConnectionLost?.(error));
+  pool.on("connect", (client) => client.on("error", () => {}));
+  return {
+    pool,
+    db: new Kysely<Tables>({ dialect: new PostgresDialect({ pool }) }),
+    close: () => pool.end(),
+  };
+}
+
+function sessionSettings(readOnly: boolean): string {
+  const settings = [
+    "TimeZone=UTC",
+    "DateStyle=ISO",
+    `client_connection_check_interval=${clientGoneCheckMs}`,
+  ];
+  if (readOnly) settings.push("default_transaction_read_only=on");
+  return settings.map((setting) => `-c ${setting}`).join(" ");
+}

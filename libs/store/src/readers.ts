@@ -1,0 +1,344 @@
+import type { Metrics, MetricValue } from "@fleetwire/contracts/metrics";
+import { sql, type SqlBool } from "kysely";
+import { fetchRows } from "./cancellable.ts";
+import type { Database } from "./database.ts";
+import type { StoredLatest } from "./tables.ts";
+
+// Every time here is in epoch milliseconds. Every reader ends its query when `signal` aborts, and then throws the signal's reason.
+
+interface Abortable {
+  readonly signal?: AbortSignal | undefined;
+}
+
+interface Page extends Abortable {
+  readonly limit: number;
+  /** The last `deviceId` of the page before. */
+  readonly after?: string | undefined;
+}
+
+export interface LatestMetric {
+  /** Device time of this metric's value; metrics of one device may come on different clocks. */
+  readonly ts: number;
+  readonly value: MetricValue;
+}
+
+export interface LatestState {
+  readonly deviceId: string;
+  /** The newest device time among the metrics. */
+  readonly ts: number;
+  /** When the newest arrival was received. */
+  readonly receivedAt: number;
+  readonly metrics: Readonly<Record<string, LatestMetric>>;
+}
+
+export interface DeviceSummary {
+  readonly deviceId: string;
+  readonly firstSeenAt: number;
+  /** When the newest reading was received, and its device time; null where none was ever stored. */
+  readonly lastSeenAt: number | null;
+  readonly lastTs: number | null;
+}
+
+export interface DeviceEpoch {
+  readonly epoch: string;
+  readonly firstSeenAt: number;
+  readonly lastSeq: number | null;
+}
+
+export interface DeviceDetails extends DeviceSummary {
+  /** The newest first, at most `epochsPerDeviceMax`. */
+  readonly epochs: readonly DeviceEpoch[];
+}
+
+/** Where a reading stands among those of its device: the same for ever, also where timestamps are equal. */
+export interface ReadingPosition {
+  readonly ts: number;
+  readonly streamKey: number;
+  readonly seq: number;
+}
+
+export interface StoredReading {
+  readonly epoch: string;
+  readonly seq: number;
+  readonly ts: number;
+  readonly receivedAt: number;
+  readonly metrics: Metrics;
+  readonly position: ReadingPosition;
+}
+
+export interface StoredReadingsQuery extends Abortable {
+  readonly deviceId: string;
+  /** Half-open: `from <= ts < to`. */
+  readonly from: number;
+  readonly to: number;
+  /** Only these metrics; readings that have none of them are left out. */
+  readonly metrics?: readonly string[] | undefined;
+  readonly limit: number;
+  readonly order: "asc" | "desc";
+  /** The last position of the page before. */
+  readonly after?: ReadingPosition | undefined;
+}
+
+/** A number of rows; beyond some size counting costs too much, and `exact` is false. */
+export interface RowCount {
+  readonly count: number;
+  readonly exact: boolean;
+}
+
+export interface StoreStatus {
+  readonly devices: RowCount;
+  readonly readings: RowCount;
+  readonly deadLetters: RowCount;
+  /** When the newest stored reading was received. */
+  readonly lastReceivedAt: number | null;
+}
+
+export const epochsPerDeviceMax = 100;
+
+/** Exact up to here; beyond, the answer is this number and `exact: false`. */
+const countedRowsMax = 100_000;
+
+/** The latest state of all devices that have one, by device id. */
+export async function latestOfAll(
+  { db, pool }: Database,
+  { limit, after, signal }: Page,
+): Promise<LatestState[]> {
+  let query = selectLatest(db).orderBy("d.device_id").limit(limit);
+  if (after !== undefined) query = query.where("d.device_id", ">", after);
+  return (await fetchRows(pool, query.compile(), signal)).map(toLatestState);
+}
+
+/** @returns undefined where the device is unknown or has no reading */
+export async function latestOf(
+  { db, pool }: Database,
+  { deviceId, signal }: Abortable & { readonly deviceId: string },
+): Promise<LatestState | undefined> {
+  const rows = await fetchRows(
+    pool,
+    selectLatest(db).where("d.device_id", "=", deviceId).compile(),
+    signal,
+  );
+  return rows.map(toLatestState)[0];
+}
+
+/** Devices by id. `search`: a part of the id in any case. `seenSince`: only those from which something arrived since. */
+export async function listDevices(
+  { db, pool }: Database,
+  {
+    limit,
+    after,
+    search,
+    seenSince,
+    signal,
+  }: Page & { readonly search?: string | undefined; readonly seenSince?: number | undefined },
+): Promise<DeviceSummary[]> {
+  let query = selectDevices(db).orderBy("d.device_id").limit(limit);
+  if (after !== undefined) query = query.where("d.device_id", ">", after);
+  if (search !== undefined)
+    query = query.where("d.device_id", "ilike", `%${search.replaceAll(/[\\%_]/g, "\\$&")}%`);
+  if (seenSince !== undefined) query = query.where("l.received_at", ">=", at(seenSince));
+  return fetchRows(pool, query.compile(), signal);
+}
+
+/** @returns undefined where the device is unknown */
+export async function getDevice(
+  { db, pool }: Database,
+  { deviceId, signal }: Abortable & { readonly deviceId: string },
+): Promise<DeviceDetails | undefined> {
+  const [device] = await fetchRows(
+    pool,
+    selectDevices(db).where("d.device_id", "=", deviceId).compile(),
+    signal,
+  );
+  if (device === undefined) return undefined;
+  const lastSeq = sql<
+    number | null
+  >`(select upper(b.seen) - 1 from sequence_blocks b where b.stream_key = s.stream_key order by b.block desc limit 1)`;
+  const query = db
+    .selectFrom("streams as s")
+    .innerJoin("devices as d", "d.device_key", "s.device_key")
+    .select(["s.epoch", "s.first_seen_at as firstSeenAt", lastSeq.as("lastSeq")])
+    .where("d.device_id", "=", deviceId)
+    .orderBy("s.stream_key", "desc")
+    .limit(epochsPerDeviceMax);
+  return { ...device, epochs: await fetchRows(pool, query.compile(), signal) };
+}
+
+/** Readings of one device in a stable order: by device time, then stream, then sequence number. */
+export async function readings(
+  { db, pool }: Database,
+  options: StoredReadingsQuery,
+): Promise<StoredReading[]> {
+  const { from, to, metrics, limit, order, after, signal } = options;
+  let query = db
+    .selectFrom("readings as r")
+    .innerJoin("streams as s", "s.stream_key", "r.stream_key")
+    .select([
+      "s.epoch",
+      "r.seq",
+      "r.ts",
+      "r.received_at",
+      "r.stream_key",
+      "r.shape_key",
+      "r.numbers",
+      "r.others",
+    ])
+    .where("r.device_key", "=", (eb) =>
+      eb.selectFrom("devices").select("device_key").where("device_id", "=", options.deviceId),
+    )
+    .where("r.ts", ">=", at(from))
+    .where("r.ts", "<", at(to))
+    .orderBy("r.ts", order)
+    .orderBy("r.stream_key", order)
+    .orderBy("r.seq", order)
+    .limit(limit);
+  if (after !== undefined) {
+    const position = sql`(${at(after.ts)}, ${after.streamKey}::int4, ${after.seq}::int8)`;
+    const beyond = order === "asc" ? sql`>` : sql`<`;
+    query = query.where(sql<SqlBool>`(r.ts, r.stream_key, r.seq) ${beyond} ${position}`);
+  }
+  if (metrics !== undefined) {
+    const names = sql`${metrics}::text[]`;
+    query = query.where(
+      sql<SqlBool>`(r.shape_key = any(array(select sh.shape_key from shapes sh where sh.names && ${names})) or r.others ?| ${names})`,
+    );
+  }
+  const rows = await fetchRows(pool, query.compile(), signal);
+  const names = await namesOfShapes(
+    { db, pool },
+    new Set(rows.map((row) => row.shape_key)),
+    signal,
+  );
+  const wanted = metrics === undefined ? undefined : new Set(metrics);
+
+  return rows.map((row) => ({
+    epoch: row.epoch,
+    seq: row.seq,
+    ts: row.ts,
+    receivedAt: row.received_at,
+    metrics: toMetrics(names.get(row.shape_key) ?? [], row.numbers, row.others, wanted),
+    position: { ts: row.ts, streamKey: row.stream_key, seq: row.seq },
+  }));
+}
+
+export async function deadLetterCount(
+  { pool, db }: Pick<Database, "pool" | "db">,
+  { signal }: Abortable = {},
+): Promise<RowCount> {
+  return countUpToMax(db, pool, "dead_letters", signal);
+}
+
+/** What the store holds. The number of readings is Postgres' own estimate, from its statistics of the partitions. */
+export async function storeStatus(
+  { db, pool }: Database,
+  { signal }: Abortable = {},
+): Promise<StoreStatus> {
+  const estimate = sql<{ count: number }>`
+    select coalesce(sum(greatest(c.reltuples, pg_stat_get_live_tuples(c.oid), 0)), 0)::int8 as count
+    from pg_inherits i join pg_class c on c.oid = i.inhrelid
+    where i.inhparent = 'readings'::regclass`.compile(db);
+  const newest = db
+    .selectFrom("device_latest")
+    .select((eb) => eb.fn.max("received_at").as("at"))
+    .compile();
+  const [devices, deadLetters, estimated, last] = await Promise.all([
+    countUpToMax(db, pool, "devices", signal),
+    countUpToMax(db, pool, "dead_letters", signal),
+    fetchRows(pool, estimate, signal),
+    fetchRows(pool, newest, signal),
+  ]);
+  return {
+    devices,
+    deadLetters,
+    readings: { count: estimated[0]?.count ?? 0, exact: false },
+    lastReceivedAt: last[0]?.at ?? null,
+  };
+}
+
+function selectLatest(db: Database["db"]) {
+  return db
+    .selectFrom("devices as d")
+    .innerJoin("device_latest as l", "l.device_key", "d.device_key")
+    .select(["d.device_id", "l.ts", "l.received_at", "l.metrics"])
+    .where("l.ts", "is not", null);
+}
+
+function selectDevices(db: Database["db"]) {
+  return db
+    .selectFrom("devices as d")
+    .innerJoin("device_latest as l", "l.device_key", "d.device_key")
+    .select([
+      "d.device_id as deviceId",
+      "d.first_seen_at as firstSeenAt",
+      "l.received_at as lastSeenAt",
+      "l.ts as lastTs",
+    ]);
+}
+
+async function countUpToMax(
+  db: Database["db"],
+  pool: Database["pool"],
+  table: "devices" | "dead_letters",
+  signal: AbortSignal | undefined,
+): Promise<RowCount> {
+  const query = sql<{
+    count: number;
+  }>`select count(*) from (select from ${sql.table(table)} limit ${countedRowsMax + 1}) as counted`.compile(
+    db,
+  );
+  const count = (await fetchRows(pool, query, signal))[0]?.count ?? 0;
+  return count > countedRowsMax ? { count: countedRowsMax, exact: false } : { count, exact: true };
+}
+
+async function namesOfShapes(
+  { db, pool }: Pick<Database, "db" | "pool">,
+  shapeKeys: ReadonlySet<number>,
+  signal: AbortSignal | undefined,
+): Promise<Map<number, string[]>> {
+  if (shapeKeys.size === 0) return new Map();
+  const query = db
+    .selectFrom("shapes")
+    .select(["shape_key", "names"])
+    .where("shape_key", "in", [...shapeKeys]);
+  const shapes = await fetchRows(pool, query.compile(), signal);
+  return new Map(shapes.map(({ shape_key, names }) => [shape_key, names]));
+}
+
+function toLatestState(row: {
+  device_id: string;
+  ts: number | null;
+  received_at: number | null;
+  metrics: StoredLatest;
+}): LatestState {
+  const metrics = Object.entries(row.metrics).map(
+    ([name, [ts, value]]) => [name, { ts, value: value as MetricValue }] as const,
+  );
+  return {
+    deviceId: row.device_id,
+    ts: row.ts ?? 0,
+    receivedAt: row.received_at ?? 0,
+    metrics: Object.fromEntries(metrics),
+  };
+}
+
+function toMetrics(
+  names: readonly string[],
+  numbers: readonly number[],
+  others: Record<string, unknown> | null,
+  wanted: ReadonlySet<string> | undefined,
+): Metrics {
+  const metrics: Record<string, MetricValue> = {};
+  for (const [index, name] of names.entries()) {
+    const value = numbers[index];
+    if (value !== undefined && (wanted === undefined || wanted.has(name))) metrics[name] = value;
+  }
+  for (const name in others) {
+    if (wanted === undefined || wanted.has(name)) metrics[name] = others[name] as MetricValue;
+  }
+  return metrics;
+}
+
+/** Epoch milliseconds as a timestamp, exactly. */
+function at(epochMs: number) {
+  return sql<number>`${new Date(epochMs).toISOString()}::timestamptz`;
+}

@@ -1,0 +1,84 @@
+import type { Generated } from "kysely";
+
+/** The schema as the migrations leave it. Times are epoch milliseconds when read (wire-types.ts). */
+export interface Tables {
+  devices: DevicesTable;
+  streams: StreamsTable;
+  shapes: ShapesTable;
+  readings: ReadingsTable;
+  sequence_blocks: SequenceBlocksTable;
+  device_latest: DeviceLatestTable;
+  dead_letters: DeadLettersTable;
+}
+
+interface DevicesTable {
+  device_key: Generated<number>;
+  device_id: string;
+  first_seen_at: Generated<number>;
+}
+
+/** One boot of a device: what its `seq` counts within. */
+interface StreamsTable {
+  stream_key: Generated<number>;
+  device_key: number;
+  epoch: string;
+  first_seen_at: Generated<number>;
+}
+
+/** An ordered list of metric names, shared by all readings whose numeric metrics are these. */
+interface ShapesTable {
+  shape_key: number;
+  names: string[];
+  /** SHA-256 of the names, as an index cannot hold the names themselves. */
+  digest: Buffer;
+}
+
+interface ReadingsTable {
+  ts: number;
+  received_at: number;
+  seq: number;
+  device_key: number;
+  stream_key: number;
+  shape_key: number;
+  /** In the order of the shape's names. */
+  numbers: number[];
+  /** Metrics that are not numbers, and numbers of readings without a shape. */
+  others: Record<string, unknown> | null;
+}
+
+/** Which sequence numbers of a stream have been stored, in blocks of `sequenceBlockSize`. */
+interface SequenceBlocksTable {
+  stream_key: number;
+  block: number;
+  seen: string;
+  /** What the last writer added to `seen`. */
+  added: string;
+}
+
+interface DeviceLatestTable {
+  device_key: number;
+  ts: number | null;
+  received_at: number | null;
+  metrics: StoredLatest;
+}
+
+/** Metric name → [device time in epoch milliseconds, value]. */
+export type StoredLatest = Record<string, [number, unknown]>;
+
+interface DeadLettersTable {
+  id: string;
+  reason: string;
+  error_code: string;
+  error_message: string;
+  fingerprint: string;
+  attempts: number;
+  first_failed_at: number;
+  last_failed_at: number;
+  device_id: string | null;
+  epoch: string | null;
+  seq: number | null;
+  received_at: number | null;
+  payload: Buffer;
+  payload_encoding: string;
+  created_at: Generated<number>;
+}
