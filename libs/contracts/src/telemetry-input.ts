@@ -54,7 +54,7 @@ export function parseTelemetry(value: unknown, now: number): Parsed<Telemetry> {
   if (list.length > limits.readingsPerFrameMax) {
     return refused('limit-exceeded', 'readings', `has ${list.length} readings; at most ${limits.readingsPerFrameMax} (readingsPerFrameMax)`);
   }
-  if (seq !== undefined && seq + list.length - 1 > limits.seqMax) return refused('limit-exceeded', 'seq', `runs past ${limits.seqMax} (seqMax)`);
+  if (seq !== undefined && list.length - 1 > limits.seqMax - seq) return refused('limit-exceeded', 'seq', `runs past ${limits.seqMax} (seqMax)`);
 
   const observations: (Observation | undefined)[] = [];
   const problems: { index: number; problem: Problem }[] = [];

@@ -7,7 +7,7 @@ import { type EnvelopeRun, encodeEnvelope, envelopeSchemaVersion, envelopeType }
 import type { nackCodes } from '@fleetwire/contracts/device-protocol';
 import type { Logger } from '@fleetwire/service-kit/logger';
 import type { IngestMetrics } from './metrics.ts';
-import { type BatchBounds, MicroBatcher } from './micro-batcher.ts';
+import { type BatchBounds, MicroBatcher } from '@fleetwire/service-kit/micro-batcher';
 
 /** Why readings were not taken this time. All of it is retryable. */
 export type Refusal = { readonly code: (typeof nackCodes)[number]; readonly message: string; readonly retryAfterMs: number };

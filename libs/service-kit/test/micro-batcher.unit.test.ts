@@ -1,0 +1,40 @@
+import { describe, expect, it } from 'vitest';
+import { MicroBatcher } from '../src/micro-batcher.ts';
+
+const bounds = { readingsMax: 10, bytesMax: 100, lingerMs: 5 };
+const item = (readings: number, bytes: number) => ({ readings, bytes });
+
+describe('a micro-batch', () => {
+  it('is due when its oldest item has lingered, not before', () => {
+    const batcher = new MicroBatcher(bounds);
+    batcher.add(item(1, 1), 100);
+    batcher.add(item(1, 1), 103);
+    expect(batcher.deadline).toBe(105);
+    expect(batcher.isDue(104)).toBe(false);
+    expect(batcher.isDue(105)).toBe(true);
+  });
+
+  it('is due at once when readings or bytes fill it', () => {
+    const byReadings = new MicroBatcher(bounds);
+    byReadings.add(item(10, 1), 0);
+    expect(byReadings.isDue(0)).toBe(true);
+    const byBytes = new MicroBatcher(bounds);
+    byBytes.add(item(1, 100), 0);
+    expect(byBytes.isDue(0)).toBe(true);
+  });
+
+  it('takes the oldest that fit and leaves the rest', () => {
+    const batcher = new MicroBatcher(bounds);
+    for (const readings of [4, 4, 4]) batcher.add(item(readings, 1), 0);
+    expect(batcher.take()).toHaveLength(2);
+    expect(batcher.take()).toHaveLength(1);
+    expect(batcher.isEmpty).toBe(true);
+  });
+
+  it('takes an item larger than the bounds alone', () => {
+    const batcher = new MicroBatcher(bounds);
+    batcher.add(item(500, 9_000), 0);
+    batcher.add(item(1, 1), 0);
+    expect(batcher.take()).toEqual([item(500, 9_000)]);
+  });
+});

@@ -1,0 +1,71 @@
+import type { IdentifiedReading } from '@fleetwire/contracts/reading';
+import { type BatchBounds, MicroBatcher, type Sized } from '@fleetwire/service-kit/micro-batcher';
+
+/** The readings of one message, waiting for their transaction. */
+export type Load = Sized & {
+  readonly items: readonly IdentifiedReading[];
+  /** It shares its transaction with no other message. */
+  readonly alone: boolean;
+  readonly isLastChance: boolean;
+  readonly promise: PromiseWithResolvers<void>;
+};
+
+export type BatchLanesOptions = {
+  readonly bounds: BatchBounds;
+  /** Transactions in flight. */
+  readonly lanesMax: number;
+  /** Must not throw: it settles each load's promise. */
+  readonly run: (batch: readonly Load[]) => Promise<void>;
+};
+
+/** Gathers messages into transactions and runs a bounded number of them side by side. */
+export class BatchLanes {
+  readonly #options: BatchLanesOptions;
+  readonly #batcher: MicroBatcher<Load>;
+  readonly #alone: Load[] = [];
+  #running = 0;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(options: BatchLanesOptions) {
+    this.#options = options;
+    this.#batcher = new MicroBatcher(options.bounds);
+  }
+
+  /** Resolves when the readings are committed; rejects with what their transaction ran into. */
+  submit(load: Omit<Load, 'promise' | 'readings'>): Promise<void> {
+    const waiting = { ...load, readings: load.items.length, promise: Promise.withResolvers<void>() };
+    if (load.alone) this.#alone.push(waiting);
+    else this.#batcher.add(waiting, performance.now());
+    this.#start();
+    return waiting.promise.promise;
+  }
+
+  #start(): void {
+    while (this.#running < this.#options.lanesMax) {
+      const alone = this.#alone.shift();
+      if (alone !== undefined) this.#run([alone]);
+      else if (this.#batcher.isDue(performance.now())) this.#run(this.#batcher.take());
+      else break;
+    }
+    this.#schedule();
+  }
+
+  #run(batch: readonly Load[]): void {
+    this.#running += 1;
+    void this.#options.run(batch).finally(() => {
+      this.#running -= 1;
+      this.#start();
+    });
+  }
+
+  #schedule(): void {
+    const { deadline } = this.#batcher;
+    // With every lane taken the next batch grows until one is free.
+    if (this.#timer !== undefined || deadline === undefined || this.#running >= this.#options.lanesMax) return;
+    const waitMs = Math.max(0, Math.ceil(deadline - performance.now()));
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined;
+      this.#start();
+    }, waitMs);
+  }
+}

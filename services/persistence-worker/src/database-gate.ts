@@ -1,0 +1,75 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Logger } from '@fleetwire/service-kit/logger';
+
+export type DatabaseGateOptions = {
+  /** Resolves when Postgres answers. */
+  readonly probe: () => Promise<unknown>;
+  readonly baseMs: number;
+  readonly capMs: number;
+  readonly logger: Logger;
+};
+
+/**
+ * Holds all writers while Postgres is away: one of them finds out, one probe looks for its return, and everybody waits for that.
+ * The pauses grow until a write has succeeded, not merely a probe, so that a database that answers but cannot write is not hammered.
+ */
+export class DatabaseGate {
+  readonly #options: DatabaseGateOptions;
+  #closed: Promise<void> | undefined;
+  #failures = 0;
+
+  constructor(options: DatabaseGateOptions) {
+    this.#options = options;
+  }
+
+  get isOpen(): boolean {
+    return this.#closed === undefined;
+  }
+
+  /** Resolves when writing may be tried. @throws the signal's reason */
+  async pass(signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted();
+    while (this.#closed !== undefined) await settledOrAborted(this.#closed, signal);
+  }
+
+  succeeded(): void {
+    this.#failures = 0;
+  }
+
+  /** A write failed because Postgres is away; the gate opens again by itself. */
+  close(reason: unknown, signal: AbortSignal): void {
+    if (this.#closed !== undefined) return;
+    this.#options.logger.warn({ reason: String(reason) }, 'holding: Postgres cannot write now');
+    this.#closed = this.#probeUntilOpen(signal).finally(() => {
+      this.#closed = undefined;
+    });
+  }
+
+  async #probeUntilOpen(signal: AbortSignal): Promise<void> {
+    const { probe, baseMs, capMs, logger } = this.#options;
+    while (!signal.aborted) {
+      const ceiling = Math.min(capMs, baseMs * 2 ** this.#failures);
+      this.#failures += 1;
+      await sleep(ceiling / 2 + (Math.random() * ceiling) / 2, undefined, { signal }).catch(() => {});
+      if (signal.aborted) return;
+      try {
+        await probe();
+        logger.info('Postgres answers again');
+        return;
+      } catch {
+        // Still away: the next pause is longer.
+      }
+    }
+  }
+}
+
+async function settledOrAborted(settled: Promise<void>, signal: AbortSignal): Promise<void> {
+  const aborted = Promise.withResolvers<never>();
+  const abort = (): void => aborted.reject(signal.reason);
+  signal.addEventListener('abort', abort, { once: true });
+  try {
+    await Promise.race([settled, aborted.promise]);
+  } finally {
+    signal.removeEventListener('abort', abort);
+  }
+}

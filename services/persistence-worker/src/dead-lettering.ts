@@ -1,0 +1,64 @@
+import { createHash } from 'node:crypto';
+import { type DeadLetter, type DeadLetterReason, deadLetterSchemaVersion, deadLetterType } from '@fleetwire/contracts/dead-letter';
+import type { RefusedReading } from '@fleetwire/contracts/envelope';
+import type { IdentifiedReading } from '@fleetwire/contracts/reading';
+
+export type Failure = {
+  readonly reason: DeadLetterReason;
+  readonly error: unknown;
+  readonly attempts: number;
+  /** Epoch milliseconds. */
+  readonly firstFailedAt: number;
+  readonly failedAt: number;
+};
+
+/** The dead letter of a reading we can read. */
+export function deadReading({ deviceId, epoch, seq, ts, receivedAt, metrics }: IdentifiedReading, failure: Failure): DeadLetter {
+  return deadLetter({ deviceId, epoch, seq, receivedAt, payload: JSON.stringify({ seq, ts, metrics }), payloadEncoding: 'json' }, failure);
+}
+
+/** The dead letter of a member of an envelope that breaks the contract. */
+export function deadMember({ deviceId, epoch, receivedAt, value, problem }: RefusedReading, failure: Omit<Failure, 'error' | 'reason'>): DeadLetter {
+  const payload = JSON.stringify(value) ?? 'null';
+  return deadLetter({ deviceId, epoch, receivedAt, payload, payloadEncoding: 'json' }, { ...failure, reason: 'invalid-reading', error: problem });
+}
+
+/** The dead letter of a message whose content is kept as it came. */
+export function deadMessage(content: Buffer, failure: Failure): DeadLetter {
+  return deadLetter({ payload: content.toString('base64'), payloadEncoding: 'base64' }, failure);
+}
+
+type Remains = Pick<DeadLetter, 'payload' | 'payloadEncoding'> & Partial<Pick<DeadLetter, 'deviceId' | 'epoch' | 'seq' | 'receivedAt'>>;
+
+/** The id is made from what died and why: dying again, it is the same dead letter with more attempts. */
+function deadLetter(remains: Remains, { reason, error, attempts, firstFailedAt, failedAt }: Failure): DeadLetter {
+  const { deviceId, epoch, seq, payload } = remains;
+  const described = describe(error);
+  return {
+    id: digest([deviceId, epoch, seq, payload, reason]),
+    type: deadLetterType,
+    schemaVersion: deadLetterSchemaVersion,
+    occurredAt: failedAt,
+    reason,
+    error: described,
+    fingerprint: digest([reason, described.code, withoutParticulars(described.message)]).slice(0, 16),
+    attempts,
+    firstFailedAt,
+    lastFailedAt: failedAt,
+    ...remains,
+  };
+}
+
+function describe(error: unknown): { code: string; message: string } {
+  const { code, message } = (error ?? {}) as { code?: unknown; message?: unknown };
+  return { code: typeof code === 'string' ? code : 'unknown', message: typeof message === 'string' ? message : String(error) };
+}
+
+/** Numbers and quoted values differ from one failure to the next; what is left names the kind. */
+function withoutParticulars(message: string): string {
+  return message.replaceAll(/"[^"]*"|'[^']*'/g, '…').replaceAll(/\d+/g, '#');
+}
+
+function digest(parts: readonly unknown[]): string {
+  return createHash('sha256').update(JSON.stringify(parts)).digest('hex').slice(0, 32);
+}

@@ -1,0 +1,181 @@
+import type { Delivery } from '@fleetwire/broker/delivery';
+import { attemptOf, headersOfNextAttempt, stripDeathHeaders } from '@fleetwire/broker/retry-headers';
+import type { Verdict } from '@fleetwire/broker/settled-prefix';
+import { exchanges, queues, retryQueue, retrySteps, routingKeys } from '@fleetwire/broker/topology';
+import { type DeadLetter, deadLetterType } from '@fleetwire/contracts/dead-letter';
+import { type DecodedEnvelope, decodeEnvelope, encodeEnvelope, envelopeSchemaVersion, envelopeType, runsOf } from '@fleetwire/contracts/envelope';
+import type { IdentifiedReading } from '@fleetwire/contracts/reading';
+import type { Logger } from '@fleetwire/service-kit/logger';
+import type { BatchBounds } from '@fleetwire/service-kit/micro-batcher';
+import { BatchLanes, type Load } from './batch-lanes.ts';
+import { type Failure, deadMember, deadMessage, deadReading } from './dead-lettering.ts';
+import type { WorkerMetrics } from './metrics.ts';
+import type { PublishPatiently } from './patient-publisher.ts';
+import { handlingOf } from './quarantine.ts';
+import type { Condemned, Storer } from './storer.ts';
+
+const firstFailedAtHeader = 'x-fleetwire-first-failed-at';
+const isolatedHeader = 'x-fleetwire-isolated';
+
+export type EnvelopeHandlerOptions = {
+  readonly storer: Storer;
+  readonly publish: PublishPatiently;
+  readonly bounds: BatchBounds;
+  readonly lanesMax: number;
+  readonly metrics: WorkerMetrics;
+  readonly logger: Logger;
+  /** Why a single reading is refused for good. */
+  readonly reasonOf: (error: unknown) => 'refused-by-database' | 'older-than-retention';
+  /** Aborted when what is still held must be handed back. */
+  readonly signal: AbortSignal;
+};
+
+/** Sees each message of the work queue to its end: its readings committed, or their dead letters or retry copy confirmed. */
+export class EnvelopeHandler {
+  readonly #options: EnvelopeHandlerOptions;
+  readonly #lanes: BatchLanes;
+
+  constructor(options: EnvelopeHandlerOptions) {
+    this.#options = options;
+    this.#lanes = new BatchLanes({ bounds: options.bounds, lanesMax: options.lanesMax, run: (batch) => this.#runBatch(batch) });
+  }
+
+  async handle(delivery: Delivery): Promise<Verdict> {
+    try {
+      await this.#see(delivery);
+      return 'done';
+    } catch (error) {
+      if (this.#options.signal.aborted) return 'requeue';
+      throw error;
+    }
+  }
+
+  async #see(delivery: Delivery): Promise<void> {
+    const failedAt = Date.now();
+    const history = { attempts: attemptOf(delivery.headers) + 1, firstFailedAt: firstFailedAtOf(delivery, failedAt), failedAt };
+    const decoded = decodeEnvelope(delivery.content);
+    if (!decoded.ok) return this.#bury([deadMessage(delivery.content, { ...history, reason: 'unreadable', error: decoded.problem })]);
+    await this.#bury(decoded.value.refused.map((member) => deadMember(member, history)));
+
+    const { readings } = decoded.value;
+    if (readings.length === 0) return;
+    switch (handlingOf({ deliveryCount: delivery.deliveryCount, readings: readings.length, isIsolated: delivery.headers[isolatedHeader] === true })) {
+      case 'in-company':
+        return this.#store(delivery, readings, { alone: history.attempts > 1 }, history);
+      case 'alone':
+        return this.#store(delivery, readings, { alone: true }, history);
+      case 'in-halves':
+        return this.#halve(delivery, decoded.value);
+      case 'dead-letter': {
+        const error = { code: 'no-verdict', message: `delivered ${delivery.deliveryCount + 1} times without a verdict` };
+        return this.#bury(readings.map((reading) => deadReading(reading, { ...history, reason: 'kills-the-worker', error })));
+      }
+    }
+  }
+
+  async #store(delivery: Delivery, readings: readonly IdentifiedReading[], { alone }: { alone: boolean }, history: Omit<Failure, 'reason' | 'error'>): Promise<void> {
+    const isLastChance = history.attempts > retrySteps.length;
+    try {
+      await this.#lanes.submit({ items: readings, bytes: delivery.content.length, alone, isLastChance });
+    } catch (error) {
+      if (error instanceof CondemnedReadings) {
+        const reason = isLastChance ? 'retries-exhausted' : undefined;
+        return this.#bury(error.condemned.map((each) => deadReading(each.reading, { ...history, error: each.error, reason: reason ?? this.#options.reasonOf(each.error) })));
+      }
+      this.#options.signal.throwIfAborted();
+      await this.#climb(delivery, readings.length, history, error);
+    }
+  }
+
+  async #runBatch(batch: readonly Load[]): Promise<void> {
+    const { storer, metrics, signal } = this.#options;
+    const readings = batch.length === 1 ? batch[0]!.items : batch.flatMap(({ items }) => items);
+    const stopTimer = metrics.batchSeconds.startTimer();
+    try {
+      const { stored, duplicates, condemned } = await storer.store(readings, signal, batch.every(({ isLastChance }) => isLastChance));
+      stopTimer();
+      metrics.batchReadings.observe(readings.length);
+      metrics.readings.inc({ outcome: 'stored' }, stored);
+      metrics.readings.inc({ outcome: 'duplicate' }, duplicates);
+      metrics.endToEndSeconds.observe(Math.max(0, Date.now() - oldestArrival(readings)) / 1_000);
+      for (const load of batch) settle(load, condemned);
+    } catch (error) {
+      for (const load of batch) load.promise.reject(error);
+    }
+  }
+
+  /** A copy rests on the next step of the ladder; the original is done once the copy is confirmed. */
+  async #climb({ content, headers, messageId }: Delivery, readings: number, { attempts, firstFailedAt }: Omit<Failure, 'reason' | 'error'>, error: unknown): Promise<void> {
+    const step = retrySteps[attempts - 1];
+    if (step === undefined) throw error;
+    const { publish, metrics, logger } = this.#options;
+    logger.warn({ err: error, step, readings, messageId }, 'unknown failure, trying again later');
+    metrics.readings.inc({ outcome: 'retried-later' }, readings);
+    await publish({
+      exchange: exchanges.default,
+      routingKey: retryQueue(step),
+      messageId: messageId ?? '',
+      type: envelopeType,
+      contentType: 'application/json',
+      headers: { ...headersOfNextAttempt(headers), [firstFailedAtHeader]: firstFailedAt },
+      content,
+    });
+  }
+
+  async #halve({ headers }: Delivery, { id, readings }: DecodedEnvelope): Promise<void> {
+    const middle = Math.ceil(readings.length / 2);
+    for (const [index, half] of [readings.slice(0, middle), readings.slice(middle)].entries()) {
+      const messageId = `${id}/${index}`.slice(-64);
+      await this.#options.publish({
+        exchange: exchanges.telemetry,
+        routingKey: routingKeys.persist,
+        messageId,
+        type: envelopeType,
+        contentType: 'application/json',
+        headers: { ...stripDeathHeaders(headers), [isolatedHeader]: true },
+        content: encodeEnvelope({ id: messageId, type: envelopeType, schemaVersion: envelopeSchemaVersion, occurredAt: Date.now(), runs: runsOf(half) }),
+      });
+    }
+  }
+
+  async #bury(deadLetters: readonly DeadLetter[]): Promise<void> {
+    const { publish, metrics } = this.#options;
+    for (const letter of deadLetters) {
+      await publish({
+        exchange: exchanges.default,
+        routingKey: queues.dead,
+        messageId: letter.id,
+        type: deadLetterType,
+        contentType: 'application/json',
+        content: Buffer.from(JSON.stringify(letter)),
+      });
+      metrics.deadLetters.inc({ reason: letter.reason });
+      metrics.readings.inc({ outcome: 'dead-lettered' });
+    }
+  }
+}
+
+/** Some readings of a message can never be stored; all others of it are committed. */
+class CondemnedReadings extends Error {
+  readonly condemned: readonly Condemned[];
+
+  constructor(condemned: readonly Condemned[]) {
+    super(`${condemned.length} readings cannot be stored`);
+    this.condemned = condemned;
+  }
+}
+
+function settle({ items, promise }: Load, condemned: readonly Condemned[]): void {
+  const own = condemned.length === 0 ? [] : condemned.filter(({ reading }) => items.includes(reading));
+  if (own.length === 0) promise.resolve();
+  else promise.reject(new CondemnedReadings(own));
+}
+
+function oldestArrival(readings: readonly IdentifiedReading[]): number {
+  return readings.reduce((oldest, { receivedAt }) => Math.min(oldest, receivedAt), Number.POSITIVE_INFINITY);
+}
+
+function firstFailedAtOf({ headers }: Delivery, now: number): number {
+  const value = headers[firstFailedAtHeader];
+  return typeof value === 'number' ? value : now;
+}

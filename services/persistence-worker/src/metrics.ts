@@ -1,0 +1,37 @@
+import { Counter, Gauge, Histogram, type Registry } from '@fleetwire/service-kit/metrics';
+
+export type WorkerMetrics = ReturnType<typeof createWorkerMetrics>;
+
+export function createWorkerMetrics(registry: Registry, { isHolding }: { isHolding: () => boolean }) {
+  const registers = [registry];
+  new Gauge({
+    name: 'fleetwire_worker_holding',
+    help: '1 while consumption is held because Postgres cannot write',
+    registers,
+    collect() {
+      this.set(isHolding() ? 1 : 0);
+    },
+  });
+  return {
+    readings: new Counter({
+      name: 'fleetwire_worker_readings_total',
+      help: 'Readings by what became of them: stored, duplicate, dead-lettered, or sent up the retry ladder',
+      labelNames: ['outcome'] as const,
+      registers,
+    }),
+    batchSeconds: new Histogram({
+      name: 'fleetwire_worker_batch_seconds',
+      help: 'From the start of a transaction to its commit, holding included',
+      buckets: [0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60],
+      registers,
+    }),
+    batchReadings: new Histogram({ name: 'fleetwire_worker_batch_readings', help: 'Readings in a transaction', buckets: [1, 10, 50, 100, 250, 500, 1_000, 2_000, 5_000], registers }),
+    endToEndSeconds: new Histogram({
+      name: 'fleetwire_end_to_end_seconds',
+      help: 'From the arrival of the oldest reading of a batch at the edge to its commit',
+      buckets: [0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60, 600, 3_600],
+      registers,
+    }),
+    deadLetters: new Counter({ name: 'fleetwire_worker_dead_letters_total', help: 'Dead letters published, by reason', labelNames: ['reason'] as const, registers }),
+  };
+}
