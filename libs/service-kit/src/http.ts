@@ -9,6 +9,8 @@ import { writeProblems } from './http-problems.ts';
 import type { Logger } from './logger.ts';
 import { notFound } from './problem.ts';
 
+export type { HelmetOptions };
+
 export interface HttpAppOptions {
   readonly logger: Logger;
   readonly registry: Registry;

@@ -1,0 +1,15 @@
+import type { TokenMinter } from '@fleetwire/service-kit/tokens';
+import type { LatestState } from '@fleetwire/store/readers';
+import type { LastGood } from './last-good.ts';
+import type { Reads } from './reads.ts';
+import type { StatusSource } from './status.ts';
+
+/** What handlers work with. */
+export interface ApiContext {
+  readonly reads: Reads;
+  readonly lastLatest: LastGood<LatestState[]>;
+  readonly status: StatusSource;
+  readonly minter: TokenMinter | undefined;
+  /** Epoch milliseconds. */
+  readonly now: () => number;
+}

@@ -1,0 +1,113 @@
+import type { Logger } from '@fleetwire/service-kit/logger';
+import { Gauge, type Registry } from '@fleetwire/service-kit/metrics';
+import { unavailable } from '@fleetwire/service-kit/problem';
+import CircuitBreaker from 'opossum';
+
+export type CircuitState = 'closed' | 'half-open' | 'open';
+
+export interface Circuit {
+  readonly name: string;
+  state(): CircuitState;
+  /**
+   * Runs work that honours its signal. Check what the caller sent before: only the dependency may fail in here.
+   * @throws {Problem} 503 with Retry-After when the dependency is away, or the circuit is open or full
+   */
+  run<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T>;
+  stop(): void;
+}
+
+export interface CircuitOptions {
+  readonly name: string;
+  /** Work is aborted after this long, which counts as a failure. */
+  readonly timeoutMs: number;
+  /** How long an open circuit waits before it lets one call try. */
+  readonly resetMs: number;
+  /** Fewer calls than this within the window never open the circuit. */
+  readonly volumeThreshold: number;
+  readonly windowMs: number;
+  /** Calls running or waiting for a connection; more are refused at once. */
+  readonly inFlightMax: number;
+  /** Tells an outage from an answer that is an error: only outages open the circuit. */
+  readonly isOutage: (error: unknown) => boolean;
+  readonly logger: Logger;
+  readonly gauge: Gauge<'name'>;
+}
+
+type Outcome = { readonly value: unknown } | { readonly answered: unknown };
+type Work = (signal: AbortSignal) => Promise<unknown>;
+
+export function createCircuit(options: CircuitOptions): Circuit {
+  const { name, timeoutMs, resetMs, volumeThreshold, windowMs, inFlightMax, isOutage, logger, gauge } = options;
+  let inFlight = 0;
+  let openedAt = 0;
+
+  const attempt = async (work: Work): Promise<Outcome> => {
+    const signal = AbortSignal.timeout(timeoutMs);
+    try {
+      return { value: await work(signal) };
+    } catch (error) {
+      if (signal.aborted || isOutage(error)) throw error;
+      return { answered: error };
+    }
+  };
+  const breaker = new CircuitBreaker(attempt, {
+    name,
+    timeout: false, // the signal of each call ends it, so that nothing goes on unseen behind a timeout
+    resetTimeout: resetMs,
+    volumeThreshold,
+    errorThresholdPercentage: 50,
+    rollingCountTimeout: windowMs,
+    rollingPercentilesEnabled: false,
+    enableSnapshots: false,
+  });
+  const state = (): CircuitState => (breaker.halfOpen ? 'half-open' : breaker.opened ? 'open' : 'closed');
+  const onChange = (): void => {
+    if (breaker.opened) openedAt = Date.now();
+    gauge.set({ name }, stateNumber[state()]);
+    logger.warn({ circuit: name, state: state() }, 'circuit changed');
+  };
+  gauge.set({ name }, stateNumber.closed);
+  for (const event of ['open', 'halfOpen', 'close'] as const) breaker.on(event as 'open', onChange);
+
+  const fire = async (work: Work): Promise<Outcome> => {
+    try {
+      return await breaker.fire(work);
+    } catch (error) {
+      const isOpen = (error as { code?: unknown }).code === 'EOPENBREAKER';
+      if (!isOpen) logger.warn({ circuit: name, err: error }, 'call failed');
+      const retryAfterMs = isOpen ? openedAt + resetMs - Date.now() : resetMs;
+      throw unavailable(
+        isOpen ? `${name}: the database is away` : `${name}: the database did not answer`,
+        retryAfterMs,
+      );
+    }
+  };
+
+  return {
+    name,
+    state,
+    run: async <T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> => {
+      if (inFlight >= inFlightMax) throw unavailable(`${name}: ${inFlightMax} calls are in flight already`, 1_000);
+      inFlight += 1;
+      try {
+        const outcome = await fire(work);
+        if ('answered' in outcome) throw outcome.answered;
+        return outcome.value as T;
+      } finally {
+        inFlight -= 1;
+      }
+    },
+    stop: () => breaker.shutdown(),
+  };
+}
+
+const stateNumber = { closed: 0, 'half-open': 1, open: 2 } as const;
+
+export function circuitGauge(registry: Registry): Gauge<'name'> {
+  return new Gauge({
+    name: 'fleetwire_circuit_state',
+    help: 'State of the circuit: 0 closed, 1 half-open, 2 open',
+    labelNames: ['name'],
+    registers: [registry],
+  });
+}

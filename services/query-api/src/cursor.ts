@@ -1,0 +1,52 @@
+import { createHash } from 'node:crypto';
+import { badRequest, type Problem } from '@fleetwire/service-kit/problem';
+import Type, { type Static, type TSchema } from 'typebox';
+import { Compile } from 'typebox/compile';
+
+/** A cursor as clients see it: opaque, to be used with the query that it came from. */
+export const Cursor = Type.String({
+  minLength: 1,
+  maxLength: 1_000,
+  description: 'Where the page before ended: its `page.next`',
+});
+
+export interface CursorCodec<T> {
+  encode(query: object, position: T): string;
+  /** @throws {Problem} 400 when the text is no cursor, or belongs to another query */
+  decode(query: object, text: string): T;
+}
+
+/** Keyset cursors that hold `position` and know, by a hash, the query they belong to; `limit` may change between pages. */
+export function cursorCodec<S extends TSchema>(Position: S): CursorCodec<Static<S>> {
+  const content = Compile(Type.Object({ query: Type.String(), position: Position }));
+  return {
+    encode: (query, position) => Buffer.from(JSON.stringify({ query: hashOf(query), position })).toString('base64url'),
+    decode: (query, text) => {
+      const parsed = parse(text);
+      if (!content.Check(parsed)) throw refusal('is not a cursor of this API');
+      const { query: hash, position } = parsed as unknown as { query: string; position: Static<S> };
+      if (hash !== hashOf(query)) throw refusal('belongs to another query; start again without it');
+      return position;
+    },
+  };
+}
+
+function hashOf(query: object): string {
+  const filters = Object.entries(query).filter(
+    ([name, value]) => name !== 'limit' && name !== 'cursor' && value !== undefined,
+  );
+  filters.sort(([a], [b]) => (a < b ? -1 : 1));
+  return createHash('sha256').update(JSON.stringify(filters)).digest('base64url').slice(0, 16);
+}
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(Buffer.from(text, 'base64url').toString('utf8'));
+  } catch {
+    return undefined;
+  }
+}
+
+function refusal(detail: string): Problem {
+  return badRequest(`The cursor ${detail}`, [{ field: 'query.cursor', detail }]);
+}

@@ -1,0 +1,60 @@
+import { setTimeout as pause } from 'node:timers/promises';
+
+export interface DatabaseState {
+  readonly state: 'unknown' | 'up' | 'down';
+  readonly latencyMs?: number;
+  readonly error?: string;
+  /** When the database was looked at last, epoch milliseconds. */
+  readonly checkedAt?: number;
+}
+
+export interface DatabaseProbe {
+  state(): DatabaseState;
+  stop(): Promise<void>;
+}
+
+export interface DatabaseProbeOptions {
+  /** Resolves when the database answers. */
+  readonly ping: (signal: AbortSignal) => Promise<unknown>;
+  readonly intervalMs: number;
+  readonly timeoutMs: number;
+  readonly onChange: (state: DatabaseState) => void;
+}
+
+/**
+ * Looks at the database in the background, so that readiness and /status only read state. It goes past the circuits: readiness that
+ * depended on an open circuit would keep away the very call that could close it.
+ */
+export async function startDatabaseProbe(options: DatabaseProbeOptions): Promise<DatabaseProbe> {
+  const { ping, intervalMs, timeoutMs, onChange } = options;
+  const stopping = new AbortController();
+  let current: DatabaseState = { state: 'unknown' };
+
+  const look = async (): Promise<void> => {
+    const startedAt = performance.now();
+    const before = current.state;
+    try {
+      await ping(AbortSignal.any([stopping.signal, AbortSignal.timeout(timeoutMs)]));
+      current = { state: 'up', latencyMs: Math.round(performance.now() - startedAt), checkedAt: Date.now() };
+    } catch (error) {
+      current = { state: 'down', error: (error as Error).message, checkedAt: Date.now() };
+    }
+    if (current.state !== before && !stopping.signal.aborted) onChange(current);
+  };
+  const watch = async (): Promise<void> => {
+    while (!stopping.signal.aborted) {
+      await pause(intervalMs, undefined, { signal: stopping.signal }).catch(() => {});
+      if (!stopping.signal.aborted) await look();
+    }
+  };
+
+  await look();
+  const watching = watch();
+  return {
+    state: () => current,
+    stop: async () => {
+      stopping.abort();
+      await watching;
+    },
+  };
+}

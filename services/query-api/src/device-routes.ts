@@ -1,0 +1,86 @@
+import { DeviceId } from '@fleetwire/contracts/identifiers';
+import { limits } from '@fleetwire/contracts/limits';
+import { badRequest, notFound } from '@fleetwire/service-kit/problem';
+import type { DeviceSummary } from '@fleetwire/store/readers';
+import Type from 'typebox';
+import { Cursor, cursorCodec } from './cursor.ts';
+import { route } from './route.ts';
+import { Device, DeviceDetails, PageOf, toPage } from './schemas.ts';
+import { Instant, isoTime, parseInstant } from './time-range.ts';
+
+const cursors = cursorCodec(Type.Object({ deviceId: DeviceId, seenSince: Type.Optional(Type.Number()) }));
+
+export const deviceRoutes = [
+  route({
+    method: 'get',
+    path: '/devices',
+    operationId: 'listDevices',
+    tag: 'Devices',
+    summary: 'Devices, by id',
+    roles: ['analyst', 'operator', 'admin'],
+    query: {
+      q: Type.Optional(
+        Type.String({
+          minLength: 1,
+          maxLength: limits.deviceIdCharactersMax,
+          description: 'A part of the device id, in any case',
+        }),
+      ),
+      seenSince: Type.Optional(Instant('Only devices of which something arrived since')),
+      limit: Type.Integer({ minimum: 1, maximum: 1_000, default: 100, description: 'Devices in one page' }),
+      cursor: Type.Optional(Cursor),
+    },
+    success: { status: 200, description: 'One page of devices', schema: PageOf(Device, {}, {}) },
+    handler: async ({ query, now }, { reads }) => {
+      const { q: search, limit, cursor } = query;
+      const scope = { list: 'devices', ...query };
+      const before = cursor === undefined ? undefined : cursors.decode(scope, cursor);
+      // A relative time means the same on every page.
+      const seenSince = before ? before.seenSince : readSeenSince(query.seenSince, now);
+      const found = await reads.listDevices({ limit: limit + 1, after: before?.deviceId, search, seenSince });
+      const { rows, covered, page } = toPage(found, limit, ({ deviceId }) =>
+        cursors.encode(scope, { deviceId, ...(seenSince !== undefined && { seenSince }) }),
+      );
+      return { data: rows.map(present), covers: covered, page };
+    },
+  }),
+  route({
+    method: 'get',
+    path: '/devices/{id}',
+    operationId: 'getDevice',
+    tag: 'Devices',
+    summary: 'One device and its boots',
+    roles: ['device', 'analyst', 'operator', 'admin'],
+    params: { id: DeviceId },
+    success: { status: 200, description: 'The device', schema: DeviceDetails },
+    problems: [404],
+    handler: async ({ params: { id } }, { reads }) => {
+      const device = await reads.getDevice(id);
+      if (!device) throw notFound(`There is no device ${id}`);
+      const epochs = device.epochs.map(({ epoch, firstSeenAt, lastSeq }) => ({
+        epoch,
+        firstSeenAt: isoTime(firstSeenAt),
+        lastSeq,
+      }));
+      return { ...present(device), epochs };
+    },
+  }),
+];
+
+function present({ deviceId, firstSeenAt, lastSeenAt, lastTs }: DeviceSummary) {
+  return {
+    deviceId,
+    firstSeenAt: isoTime(firstSeenAt),
+    lastSeenAt: lastSeenAt === null ? null : isoTime(lastSeenAt),
+    lastTs: lastTs === null ? null : isoTime(lastTs),
+  };
+}
+
+function readSeenSince(text: string | undefined, now: number): number | undefined {
+  if (text === undefined) return undefined;
+  const seenSince = parseInstant(text, now);
+  if (seenSince !== undefined) return seenSince;
+  throw badRequest('The time cannot be read', [
+    { field: 'query.seenSince', detail: `is ${JSON.stringify(text)}; expected a time like now-6h` },
+  ]);
+}

@@ -1,0 +1,9 @@
+import { runService } from '@fleetwire/service-kit/run';
+import { readConfiguration } from './configuration.ts';
+import { startQueryApi } from './query-api.ts';
+
+await runService({
+  name: 'query-api',
+  configure: () => readConfiguration(process.env),
+  start: startQueryApi,
+});

@@ -1,0 +1,138 @@
+import { problemMediaType } from '@fleetwire/service-kit/problem';
+import type { TSchema } from 'typebox';
+import { ingestOperations } from './ingest-operations.ts';
+import { ProblemDocument } from './problem-schema.ts';
+import type { Operation } from './route.ts';
+import { routes } from './routes.ts';
+
+type Json = { readonly [name: string]: unknown };
+
+/** The OpenAPI 3.1 document of the public HTTP API, from the same declarations that serve it. */
+export function openApiDocument(): Json {
+  const components = new Components();
+  const paths: Record<string, Record<string, unknown>> = {};
+  const describe = (operation: Operation, extra: Json): void => {
+    const path = (paths[`/api/v1${operation.path}`] ??= {});
+    path[operation.method] = { ...describeOperation(operation, components), ...extra };
+  };
+  for (const route of routes) describe(route, {});
+  for (const operation of ingestOperations) describe(operation, { servers: ingestServers });
+  return {
+    openapi: '3.1.1',
+    info: {
+      title: 'Fleetwire',
+      version: '1',
+      summary: 'Telemetry of device fleets: send readings, read them back',
+      description,
+      license: { name: 'MIT', identifier: 'MIT' },
+    },
+    servers: [{ url: '/', description: 'query-api' }],
+    security: [{ bearer: [] }],
+    tags: [...new Set([...routes, ...ingestOperations].map(({ tag }) => tag))].map((name) => ({ name })),
+    paths,
+    components: {
+      schemas: components.schemas(),
+      responses: Object.fromEntries(
+        Object.entries(problemTitles).map(([status, text]) => [`Problem${status}`, problemResponse(text, components)]),
+      ),
+      securitySchemes: { bearer: { type: 'http', scheme: 'bearer', bearerFormat: 'JWT' } },
+    },
+  };
+}
+
+const description = `\`/api/…\` answers as \`/api/v1/…\`.
+
+**Times** are RFC 3339, epoch milliseconds, or relative (\`now-6h\`; s, m, h, d, w). Ranges are half-open: \`from\` is inside, \`to\` is not.
+**Lists** are paged by keyset: pass \`page.next\` as \`cursor\` with the same query, or follow the \`Link\` header.
+**Errors** are problem documents (RFC 9457). 429 and 503 carry \`Retry-After\`.`;
+
+const ingestServers = [
+  {
+    url: '{ingest}',
+    description: 'ingest-ws',
+    variables: { ingest: { default: 'http://localhost:8080', description: 'Where ingest-ws listens' } },
+  },
+];
+
+const problemTitles: Readonly<Record<number, string>> = {
+  400: 'Parameters or body are not allowed; `errors` names each',
+  401: 'No token, or one that is refused',
+  403: 'The role may not do this, or a device asked for another device',
+  404: 'Not found',
+  413: 'The body is too large',
+  429: 'Too many requests',
+  500: 'A fault on our side',
+  501: 'Not configured here',
+  503: 'A dependency is away; try again after `Retry-After` seconds',
+};
+
+const sharedProblems = [400, 401, 403, 429, 500, 503];
+
+function describeOperation(operation: Operation, components: Components): Json {
+  const { operationId, tag, summary, description: text, roles, params, query, body, success, problems } = operation;
+  return {
+    operationId,
+    tags: [tag],
+    summary,
+    description: `${text ? `${text}\n\n` : ''}Roles: ${roles.join(', ')}.`,
+    parameters: [...parameters('path', params, components), ...parameters('query', query, components)],
+    ...(body && {
+      requestBody: { required: true, content: { 'application/json': { schema: components.reference(body) } } },
+    }),
+    responses: {
+      [success.status]: {
+        description: success.description,
+        content: { 'application/json': { schema: components.reference(success.schema) } },
+      },
+      ...Object.fromEntries(
+        [...new Set([...sharedProblems, ...problems])].map((status) => [
+          status,
+          { $ref: `#/components/responses/Problem${status}` },
+        ]),
+      ),
+    },
+  };
+}
+
+function parameters(where: 'path' | 'query', schema: Operation['query'], components: Components): Json[] {
+  const required = new Set((schema as { required?: string[] }).required);
+  return Object.entries(
+    schema.properties as Record<string, TSchema & { default?: unknown; description?: string; type?: string }>,
+  ).map(([name, property]) => ({
+    name,
+    in: where,
+    required: where === 'path' || (required.has(name) && property.default === undefined),
+    ...(property.description && { description: property.description }),
+    ...(property.type === 'array' && { style: 'form', explode: false }),
+    schema: components.reference(property),
+  }));
+}
+
+function problemResponse(text: string, components: Components): Json {
+  return { description: text, content: { [problemMediaType]: { schema: components.reference(ProblemDocument) } } };
+}
+
+/** Schemas with a title become components and are referred to by it. */
+class Components {
+  readonly #named = new Map<string, unknown>();
+
+  reference(schema: unknown): unknown {
+    if (Array.isArray(schema)) return schema.map((item) => this.reference(item));
+    if (typeof schema !== 'object' || schema === null) return schema;
+    const { title } = schema as { title?: unknown };
+    if (typeof title !== 'string') return this.#members(schema);
+    if (!this.#named.has(title)) {
+      this.#named.set(title, undefined); // reserved first: a schema may contain itself
+      this.#named.set(title, this.#members(schema));
+    }
+    return { $ref: `#/components/schemas/${title}` };
+  }
+
+  schemas(): Json {
+    return Object.fromEntries([...this.#named].sort(([a], [b]) => (a < b ? -1 : 1)));
+  }
+
+  #members(schema: object): Json {
+    return Object.fromEntries(Object.entries(schema).map(([name, member]) => [name, this.reference(member)]));
+  }
+}

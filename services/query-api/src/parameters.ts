@@ -1,0 +1,107 @@
+import type { FieldProblem } from '@fleetwire/service-kit/problem';
+import type { TObject, TSchema } from 'typebox';
+import { Compile } from 'typebox/compile';
+
+/** The parts of JSON Schema that parameters use. */
+interface ParameterSchema {
+  readonly type?: string;
+  readonly minimum?: number;
+  readonly maximum?: number;
+  readonly maxLength?: number;
+  readonly maxItems?: number;
+  readonly enum?: readonly unknown[];
+  readonly items?: ParameterSchema;
+  readonly default?: unknown;
+  readonly description?: string;
+  readonly examples?: readonly unknown[];
+}
+
+/** `values` are to be trusted only where `errors` is empty. */
+export interface ParsedParameters {
+  readonly values: Record<string, unknown>;
+  readonly errors: readonly FieldProblem[];
+}
+
+/**
+ * Compiles a parser for the parameters of a URL: texts become the types the schema asks for, defaults are filled in,
+ * and every bad or unknown parameter is named with what is allowed.
+ */
+export function parameterParser(
+  where: 'path' | 'query',
+  schema: TObject,
+): (raw: Readonly<Record<string, unknown>>) => ParsedParameters {
+  const validator = Compile(schema);
+  const properties = schema.properties as Record<string, ParameterSchema>;
+  const known = new Map(Object.entries(properties));
+
+  return (raw) => {
+    const values: Record<string, unknown> = {};
+    for (const [name, property] of known) {
+      const text = raw[name];
+      const value = text === undefined || text === '' ? property.default : read(property, text);
+      if (value !== undefined) values[name] = value;
+    }
+    const unknown = Object.keys(raw).filter((name) => !known.has(name));
+    const bad = validator.Check(values) ? [] : validator.Errors(values).flatMap((error) => namesIn(error));
+    return {
+      values,
+      errors: [
+        ...[...new Set(bad)].map((name) => ({
+          field: `${where}.${name}`,
+          detail: refusal(known.get(name) ?? {}, raw[name]),
+        })),
+        ...unknown.map((name) => ({
+          field: `${where}.${name}`,
+          detail: `is not known here; accepted are ${[...known.keys()].join(', ') || 'none'}`,
+        })),
+      ],
+    };
+  };
+}
+
+/** What a value must be, in words: `a whole number from 1 to 1000`. */
+export function expectation(schema: TSchema | ParameterSchema): string {
+  const {
+    type,
+    minimum,
+    maximum,
+    maxLength,
+    maxItems,
+    items,
+    enum: choices,
+    examples,
+    description,
+  } = schema as ParameterSchema;
+  if (choices) return `one of ${choices.join(', ')}`;
+  if (type === 'integer')
+    return `a whole number from ${minimum ?? Number.MIN_SAFE_INTEGER} to ${maximum ?? Number.MAX_SAFE_INTEGER}`;
+  if (type === 'boolean') return 'true or false';
+  if (type === 'array') return `at most ${maxItems} values separated by commas, each ${expectation(items ?? {})}`;
+  if (examples) return `a text like ${examples.join(' or ')}`;
+  if (maxLength !== undefined) return `a text of 1 to ${maxLength} characters`;
+  return description ?? 'another value';
+}
+
+function read({ type }: ParameterSchema, text: unknown): unknown {
+  if (type === 'array') return [text].flat().flatMap((part) => String(part).split(','));
+  if (typeof text !== 'string') return text;
+  if (type === 'integer') return /^-?\d{1,16}$/.test(text) ? Number(text) : text;
+  if (type === 'boolean') return text === 'true' ? true : text === 'false' ? false : text;
+  return text;
+}
+
+function refusal(schema: ParameterSchema, given: unknown): string {
+  if (given === undefined) return `is missing; expected ${expectation(schema)}`;
+  if (Array.isArray(given) && schema.type !== 'array') return 'is given more than once';
+  return `is ${JSON.stringify(String(given).slice(0, 100))}; expected ${expectation(schema)}`;
+}
+
+function namesIn(error: {
+  readonly keyword: string;
+  readonly instancePath: string;
+  readonly params: object;
+}): string[] {
+  if (error.keyword === 'required') return (error.params as { requiredProperties: string[] }).requiredProperties;
+  const name = error.instancePath.split('/')[1];
+  return name === undefined ? [] : [name];
+}

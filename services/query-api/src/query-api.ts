@@ -1,0 +1,167 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import { openKeySource } from '@fleetwire/service-kit/authentication';
+import { createHealth } from '@fleetwire/service-kit/health';
+import { createHttpApp } from '@fleetwire/service-kit/http';
+import { signingKeys, type KeySource } from '@fleetwire/service-kit/key-set';
+import { listen } from '@fleetwire/service-kit/listen';
+import type { Logger } from '@fleetwire/service-kit/logger';
+import { createRegistry } from '@fleetwire/service-kit/metrics';
+import { createTokenMinter, createTokenVerifier, type TokenMinter } from '@fleetwire/service-kit/tokens';
+import { openDatabase, type Database } from '@fleetwire/store/database';
+import { listDevices } from '@fleetwire/store/readers';
+import { apiPages, pagePolicy } from './api-pages.ts';
+import { createBrokerView, vhostOf } from './broker-view.ts';
+import { authenticateByToken, everyoneIsAdmin, type Authenticate } from './caller.ts';
+import { circuitGauge, createCircuit, type Circuit } from './circuit.ts';
+import type { Configuration } from './configuration.ts';
+import { startDatabaseProbe } from './database-probe.ts';
+import { createLastGood } from './last-good.ts';
+import { limitCalls, limitRefusedTokens } from './rate-limits.ts';
+import { createReads, isOutage } from './reads.ts';
+import { createRouter, newestVersion } from './router.ts';
+import { routes } from './routes.ts';
+import { createStatusSource } from './status.ts';
+
+export interface QueryApi {
+  readonly url: string;
+  readonly port: number;
+  stop(): Promise<void>;
+}
+
+const bodyBytesMax = 16 * 1024;
+const circuitWindowMs = 10_000;
+const brokerTimeoutMs = 1_500;
+const staleAnswersMax = 16;
+
+/** Starts the service; it starts also while Postgres or RabbitMQ are away. */
+export async function startQueryApi({
+  config,
+  logger,
+}: {
+  readonly config: Configuration;
+  readonly logger: Logger;
+}): Promise<QueryApi> {
+  await using started = new AsyncDisposableStack();
+  const registry = createRegistry();
+  const health = createHealth({ registry });
+
+  const light = started.adopt(openPool(config, config.poolMax, 'light', logger), (database) => database.close());
+  const history = started.adopt(openPool(config, config.historyPoolMax, 'history', logger), (database) =>
+    database.close(),
+  );
+
+  const gauge = circuitGauge(registry);
+  const circuit = (name: string): Circuit =>
+    started.adopt(
+      createCircuit({
+        name,
+        timeoutMs: config.breakerTimeoutMs,
+        resetMs: config.breakerResetMs,
+        volumeThreshold: config.breakerVolumeMin,
+        windowMs: circuitWindowMs,
+        inFlightMax: config.callsInFlightMax,
+        isOutage,
+        logger,
+        gauge,
+      }),
+      (one) => one.stop(),
+    );
+  const circuits = { latest: circuit('latest'), registry: circuit('registry'), history: circuit('history') };
+  const reads = createReads(light, history, circuits);
+
+  const probe = started.adopt(
+    await startDatabaseProbe({
+      // Reading the registry proves more than "select 1": that the schema is there.
+      ping: (signal) => listDevices(light, { limit: 1, signal }),
+      intervalMs: config.probeIntervalMs,
+      timeoutMs: config.breakerTimeoutMs,
+      onChange: ({ state, error }) => logger.info({ state, error }, 'database'),
+    }),
+    (one) => one.stop(),
+  );
+  health.addCheck('database', () => {
+    const { state, error } = probe.state();
+    return state === 'up' || (error ?? state);
+  });
+
+  const keys = await openKeySource(config);
+  const broker =
+    config.managementUrl === undefined
+      ? undefined
+      : createBrokerView({
+          managementUrl: config.managementUrl,
+          vhost: vhostOf(config.amqpUrl),
+          timeoutMs: brokerTimeoutMs,
+        });
+  const api = {
+    reads,
+    lastLatest: createLastGood<Awaited<ReturnType<typeof reads.latestOfAll>>>(staleAnswersMax),
+    status: createStatusSource({ reads, probe, circuits: Object.values(circuits), broker }),
+    minter: await openMinter(config, keys),
+    now: Date.now,
+  };
+  const app = createHttpApp({
+    logger,
+    registry,
+    health,
+    trustProxyHops: config.trustProxyHops,
+    bodyBytesMax,
+    helmet: pagePolicy,
+    routes: (base) => {
+      base.use(newestVersion);
+      base.use(apiPages());
+      base.use(
+        '/api/v1',
+        limitRefusedTokens(),
+        createRouter({
+          routes,
+          api,
+          authenticate: authenticator(config, keys),
+          limitCalls: limitCalls(config.rateLimitPerMinute),
+        }),
+      );
+    },
+  });
+  const http = started.adopt(await listen(app, { host: config.host, port: config.port }), (one) => one.stop());
+  logger.info({ url: http.url, authMode: config.authMode }, 'query-api is listening');
+
+  const resources = started.move();
+  return {
+    url: http.url,
+    port: http.port,
+    // 1. readiness off, 2. load balancers notice, 3. no new requests and those in flight finish, 4. probe and circuits end, 5. pools close
+    stop: async () => {
+      health.setDraining();
+      await pause(config.drainGraceMs);
+      await resources.disposeAsync();
+    },
+  };
+}
+
+function openPool(config: Configuration, poolMax: number, purpose: string, logger: Logger): Database {
+  return openDatabase({
+    databaseUrl: config.databaseUrl,
+    poolMax,
+    statementTimeoutMs: config.statementTimeoutMs,
+    connectTimeoutMs: config.statementTimeoutMs,
+    applicationName: `query-api ${purpose}`,
+    readOnly: true,
+    onConnectionLost: (error) => logger.warn({ err: error, pool: purpose }, 'database connection lost'),
+  });
+}
+
+function authenticator(config: Configuration, keys: KeySource | undefined): Authenticate {
+  if (config.authMode === 'open' || !keys) return everyoneIsAdmin;
+  return authenticateByToken(
+    createTokenVerifier({ jwks: keys, ...tokenNames(config), clockToleranceSeconds: config.authClockToleranceSeconds }),
+  );
+}
+
+async function openMinter(config: Configuration, keys: KeySource | undefined): Promise<TokenMinter | undefined> {
+  if (!keys || signingKeys(await keys.current()).length === 0) return undefined;
+  return createTokenMinter({ privateJwks: keys, ...tokenNames(config) });
+}
+
+function tokenNames({ authIssuer, authAudience }: Configuration) {
+  return { issuer: authIssuer, audience: authAudience };
+}

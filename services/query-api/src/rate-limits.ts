@@ -1,0 +1,42 @@
+import { tooManyRequests } from '@fleetwire/service-kit/problem';
+import type { RequestHandler } from 'express';
+import { ipKeyGenerator, rateLimit, type Options } from 'express-rate-limit';
+import { callerOf } from './router.ts';
+
+const windowMs = 60_000;
+const refusedTokensPerMinute = 60;
+
+const shared: Partial<Options> = {
+  windowMs,
+  standardHeaders: 'draft-8',
+  legacyHeaders: false,
+  handler: () => {
+    throw tooManyRequests(
+      `Only so many requests are taken in ${windowMs / 1000} s; see the RateLimit headers`,
+      windowMs,
+    );
+  },
+};
+
+/** Each caller by name, behind whatever address. */
+export function limitCalls(callsPerMinute: number): RequestHandler {
+  return rateLimit({
+    ...shared,
+    identifier: 'calls',
+    limit: callsPerMinute,
+    keyGenerator: (_request, response) => callerOf(response).sub,
+  });
+}
+
+/** Addresses that keep sending tokens we refuse. */
+export function limitRefusedTokens(): RequestHandler {
+  return rateLimit({
+    ...shared,
+    identifier: 'refused-tokens',
+    limit: refusedTokensPerMinute,
+    standardHeaders: false,
+    keyGenerator: (request) => ipKeyGenerator(request.ip ?? ''),
+    skipSuccessfulRequests: true,
+    requestWasSuccessful: (_request, response) => response.statusCode !== 401,
+  });
+}

@@ -1,0 +1,82 @@
+import { DeviceId } from '@fleetwire/contracts/identifiers';
+import { limits } from '@fleetwire/contracts/limits';
+import { notFound } from '@fleetwire/service-kit/problem';
+import Type from 'typebox';
+import { Cursor, cursorCodec } from './cursor.ts';
+import { route } from './route.ts';
+import { PageOf, Reading, toPage } from './schemas.ts';
+import { Instant, isoTime, parseRange } from './time-range.ts';
+
+/** The range travels along: `now-6h` means the same on every page. */
+const cursors = cursorCodec(
+  Type.Object({
+    from: Type.Number(),
+    to: Type.Number(),
+    ts: Type.Number(),
+    streamKey: Type.Number(),
+    seq: Type.Number(),
+  }),
+);
+
+const covers = {
+  from: Type.String({ format: 'date-time', description: 'The range that was searched: from here' }),
+  to: Type.String({ format: 'date-time', description: 'up to, but without, here' }),
+};
+
+export const readingRoutes = [
+  route({
+    method: 'get',
+    path: '/devices/{id}/readings',
+    operationId: 'listReadings',
+    tag: 'History',
+    summary: 'Readings of one device',
+    description:
+      'By device time; readings with equal times keep one order over all pages, so that paging neither skips nor repeats any. ' +
+      'Without `from` and `to`, everything.',
+    roles: ['device', 'analyst', 'operator', 'admin'],
+    params: { id: DeviceId },
+    query: {
+      from: Type.Optional(Instant('Device time from here')),
+      to: Type.Optional(Instant('Device time up to, but without, here')),
+      metrics: Type.Optional(
+        Type.Array(Type.String({ minLength: 1, maxLength: limits.metricNameCharactersMax }), {
+          minItems: 1,
+          maxItems: 50,
+          description: 'Only these metrics, separated by commas; readings with none of them are left out',
+        }),
+      ),
+      order: Type.Enum(['desc', 'asc'], { default: 'desc', description: 'Newest or oldest first' }),
+      limit: Type.Integer({ minimum: 1, maximum: 5_000, default: 500, description: 'Readings in one page' }),
+      cursor: Type.Optional(Cursor),
+    },
+    success: {
+      status: 200,
+      description: 'One page of readings',
+      schema: PageOf(Reading, covers, { deviceId: Type.String() }),
+    },
+    problems: [404],
+    handler: async ({ params: { id }, query, now }, { reads }) => {
+      const { metrics, order, limit, cursor } = query;
+      const scope = { list: 'readings', id, ...query };
+      const before = cursor === undefined ? undefined : cursors.decode(scope, cursor);
+      const { from, to } = before ?? parseRange(query, now);
+      const found = await reads.readings({ deviceId: id, from, to, metrics, order, limit: limit + 1, after: before });
+      if (!found) throw notFound(`There is no device ${id}`);
+      const { rows, covered, page } = toPage(found, limit, ({ position }) =>
+        cursors.encode(scope, { from, to, ...position }),
+      );
+      return {
+        deviceId: id,
+        data: rows.map(({ ts, epoch, seq, receivedAt, metrics: values }) => ({
+          ts: isoTime(ts),
+          epoch,
+          seq,
+          receivedAt: isoTime(receivedAt),
+          metrics: values,
+        })),
+        covers: { from: isoTime(from), to: isoTime(to), ...covered },
+        page,
+      };
+    },
+  }),
+];

@@ -1,0 +1,49 @@
+import type { Database } from '@fleetwire/store/database';
+import * as store from '@fleetwire/store/readers';
+import type { Circuit } from './circuit.ts';
+
+type Without<T> = Omit<T, 'signal'>;
+
+/** The store's readers, each inside the circuit of its kind of work. */
+export interface Reads {
+  latestOfAll(page: Without<Parameters<typeof store.latestOfAll>[1]>): Promise<store.LatestState[]>;
+  latestOf(deviceId: string): Promise<store.LatestState | undefined>;
+  listDevices(page: Without<Parameters<typeof store.listDevices>[1]>): Promise<store.DeviceSummary[]>;
+  getDevice(deviceId: string): Promise<store.DeviceDetails | undefined>;
+  /** `undefined` where the device is unknown. */
+  readings(query: Without<store.StoredReadingsQuery>): Promise<store.StoredReading[] | undefined>;
+  storeStatus(): Promise<store.StoreStatus>;
+}
+
+export interface Circuits {
+  readonly latest: Circuit;
+  readonly registry: Circuit;
+  readonly history: Circuit;
+}
+
+/** @param history a pool of its own: months of data must not keep the latest state waiting */
+export function createReads(light: Database, history: Database, circuits: Circuits): Reads {
+  return {
+    latestOfAll: (page) => circuits.latest.run((signal) => store.latestOfAll(light, { ...page, signal })),
+    latestOf: (deviceId) => circuits.latest.run((signal) => store.latestOf(light, { deviceId, signal })),
+    listDevices: (page) => circuits.registry.run((signal) => store.listDevices(light, { ...page, signal })),
+    getDevice: (deviceId) => circuits.registry.run((signal) => store.getDevice(light, { deviceId, signal })),
+    storeStatus: () => circuits.registry.run((signal) => store.storeStatus(light, { signal })),
+    readings: (query) =>
+      circuits.history.run(async (signal) => {
+        const rows = await store.readings(history, { ...query, signal });
+        if (rows.length > 0 || query.after !== undefined) return rows;
+        const device = await store.getDevice(history, { deviceId: query.deviceId, signal });
+        return device && rows;
+      }),
+  };
+}
+
+/**
+ * Whether an error says that Postgres is away or overloaded, rather than that it answered: lost connections (08), too few resources
+ * (53), shutdown and cancelled statements (57), failures of the system beneath (58), and whatever is no answer of Postgres at all.
+ */
+export function isOutage(error: unknown): boolean {
+  const { severity, code } = error as { severity?: unknown; code?: unknown };
+  return severity === undefined || /^(08|53|57|58)/.test(String(code));
+}

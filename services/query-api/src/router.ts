@@ -1,0 +1,86 @@
+import type { Parsed, Problem } from '@fleetwire/contracts/problem';
+import { parserOf } from '@fleetwire/contracts/schema-problem';
+import { badRequest, methodNotAllowed, type FieldProblem } from '@fleetwire/service-kit/problem';
+import { Router, type Request, type RequestHandler, type Response } from 'express';
+import type { ApiContext } from './api-context.ts';
+import { authorize, type Authenticate, type Caller } from './caller.ts';
+import { parameterParser } from './parameters.ts';
+import type { Route } from './route.ts';
+
+export interface RouterOptions {
+  readonly routes: readonly Route[];
+  readonly api: ApiContext;
+  readonly authenticate: Authenticate;
+  /** Runs once the caller is known (`response.locals.caller`). */
+  readonly limitCalls: RequestHandler;
+}
+
+/** `/api/…` is the newest stable version; written once, here. */
+export const newestVersion: RequestHandler = (request, _response, next) => {
+  request.url = request.url.replace(/^\/api\/(?!v\d+(?:\/|$))/, '/api/v1/');
+  next();
+};
+
+/** The routes as an express router to mount at `/api/v1`. */
+export function createRouter({ routes, api, authenticate, limitCalls }: RouterOptions): Router {
+  const router = Router({ caseSensitive: true });
+  router.use(async (request, response, next) => {
+    response.setHeader('Cache-Control', 'no-store');
+    response.locals['caller'] = await authenticate(request.headers.authorization);
+    next();
+  });
+  router.use(limitCalls);
+  for (const [path, siblings] of Map.groupBy(routes, (route) => expressPath(route.path))) {
+    for (const route of siblings) router[route.method](path, handle(route, api));
+    const allowed = siblings.flatMap(({ method }) => (method === 'get' ? ['GET', 'HEAD'] : [method.toUpperCase()]));
+    router.all(path, () => {
+      throw methodNotAllowed(allowed);
+    });
+  }
+  return router;
+}
+
+export function callerOf(response: Response): Caller {
+  return response.locals['caller'] as Caller;
+}
+
+function handle(route: Route, api: ApiContext): RequestHandler {
+  const parseParams = parameterParser('path', route.params);
+  const parseQuery = parameterParser('query', route.query);
+  const parseBody: (value: unknown) => Parsed<unknown> = route.body
+    ? parserOf(route.body)
+    : () => ({ ok: true, value: undefined });
+
+  return async (request, response) => {
+    const caller = callerOf(response);
+    authorize(caller, route.roles, request.params['id'] as string | undefined);
+    const params = parseParams(request.params);
+    const query = parseQuery(request.query);
+    const errors = [...params.errors, ...query.errors];
+    if (errors.length > 0) throw badRequest('Some parameters are not allowed', errors);
+    const body = parseBody(request.body);
+    if (!body.ok) throw badRequest('The body does not fit', [bodyProblem(body.problem)]);
+
+    const call = { params: params.values, query: query.values, body: body.value, caller, now: api.now() };
+    const answer = await route.handler(call, api);
+    linkNext(request, response, answer);
+    response.status(route.success.status).json(answer);
+  };
+}
+
+function bodyProblem({ field, message }: Problem): FieldProblem {
+  return { field: field === '' ? 'body' : `body.${field}`, detail: message };
+}
+
+/** RFC 8288: a list that goes on says where. */
+function linkNext(request: Request, response: Response, answer: unknown): void {
+  const next = (answer as { page?: { next?: string | null } }).page?.next;
+  if (typeof next !== 'string') return;
+  const target = new URL(request.originalUrl, 'http://relative');
+  target.searchParams.set('cursor', next);
+  response.setHeader('Link', `<${target.pathname}${target.search}>; rel="next"`);
+}
+
+function expressPath(path: string): string {
+  return path.replace(/\{(\w+)\}/g, ':$1');
+}

@@ -1,0 +1,15 @@
+import { deviceRoutes } from './device-routes.ts';
+import { latestRoutes } from './latest-routes.ts';
+import { readingRoutes } from './reading-routes.ts';
+import type { Route } from './route.ts';
+import { statusRoutes } from './status-routes.ts';
+import { tokenRoutes } from './token-routes.ts';
+
+/** Every operation of this service. */
+export const routes: readonly Route[] = [
+  ...statusRoutes,
+  ...latestRoutes,
+  ...deviceRoutes,
+  ...readingRoutes,
+  ...tokenRoutes,
+];

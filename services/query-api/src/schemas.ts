@@ -1,0 +1,98 @@
+import { Epoch, Seq } from '@fleetwire/contracts/identifiers';
+import { Metrics, MetricValue } from '@fleetwire/contracts/metrics';
+import Type, { type TProperties } from 'typebox';
+
+/** What answers look like. The database's own types never travel. */
+export const Time = Type.String({ format: 'date-time', description: 'RFC 3339, UTC, to the millisecond' });
+
+const DeviceName = Type.String({ description: 'Device id' });
+const StoredMetrics = Type.Unsafe<Metrics>(
+  Type.Record(Type.String(), MetricValue, { description: 'Metric name to value, as it was sent', title: 'Metrics' }),
+);
+
+export const LatestState = Type.Object(
+  {
+    deviceId: DeviceName,
+    ts: Type.String({ format: 'date-time', description: 'Newest device time among the metrics' }),
+    receivedAt: Type.String({ format: 'date-time', description: 'When the newest reading arrived' }),
+    metrics: StoredMetrics,
+    metricTimes: Type.Record(Type.String(), Time, {
+      description: 'Device time of each metric: they need not come together',
+    }),
+  },
+  { title: 'LatestState' },
+);
+
+export const Device = Type.Object(
+  {
+    deviceId: DeviceName,
+    firstSeenAt: Time,
+    lastSeenAt: Type.Union([Time, Type.Null()], {
+      description: 'When the newest reading arrived; null where none was ever stored',
+    }),
+    lastTs: Type.Union([Time, Type.Null()], { description: 'Newest device time' }),
+  },
+  { title: 'Device' },
+);
+
+export const DeviceDetails = Type.Object(
+  {
+    ...Device.properties,
+    epochs: Type.Array(
+      Type.Object({
+        epoch: Epoch,
+        firstSeenAt: Time,
+        lastSeq: Type.Union([Seq, Type.Null()], { description: 'The highest sequence number that is stored' }),
+      }),
+      { description: 'Boots of the device, the newest first' },
+    ),
+  },
+  { title: 'DeviceDetails' },
+);
+
+export const Reading = Type.Object(
+  {
+    ts: Type.String({ format: 'date-time', description: 'Device time' }),
+    epoch: Epoch,
+    seq: Seq,
+    receivedAt: Type.String({ format: 'date-time', description: 'When we received it' }),
+    metrics: StoredMetrics,
+  },
+  { title: 'Reading' },
+);
+
+const next = Type.Union([Type.String(), Type.Null()], {
+  description: 'Pass it as `cursor` for the next page; null at the end',
+});
+const covered = {
+  count: Type.Integer({ minimum: 0, description: 'Elements in this page' }),
+  complete: Type.Boolean({ description: 'Nothing follows this page' }),
+};
+
+/** A page of `item`s that says what it covers; `extra` are members beside `data`. */
+export function PageOf<T extends Type.TSchema, C extends TProperties, E extends TProperties>(
+  item: T,
+  covers: C,
+  extra: E,
+) {
+  return Type.Object({
+    ...extra,
+    data: Type.Array(item),
+    covers: Type.Object({ ...covers, ...covered }),
+    page: Type.Object({ next }),
+  });
+}
+
+/** Members of answers that may come from memory while the database is away. */
+export const freshness = {
+  asOf: Type.String({ format: 'date-time', description: 'When this was read from the database' }),
+  stale: Type.Boolean({ description: 'The database is away: this is its last good answer' }),
+};
+
+/** Cuts a list that was read one element too long, and says where it goes on. */
+export function toPage<T>(rows: readonly T[], limit: number, cursorAfter: (last: T) => string) {
+  const kept = rows.slice(0, limit);
+  const last = kept.at(-1);
+  const next = rows.length > limit && last !== undefined ? cursorAfter(last) : null;
+  return { rows: kept, covered: { count: kept.length, complete: next === null }, page: { next } };
+}

@@ -1,0 +1,89 @@
+import { createLogger } from '@fleetwire/service-kit/logger';
+import { createRegistry } from '@fleetwire/service-kit/metrics';
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import { circuitGauge, createCircuit, type Circuit } from '../src/circuit.ts';
+
+const registry = createRegistry();
+const gauge = circuitGauge(registry);
+const logger = await createLogger({ name: 'test', level: 'silent' });
+let circuit: Circuit;
+afterEach(() => circuit.stop());
+
+const create = (changes = {}) =>
+  (circuit = createCircuit({
+    name: 'history',
+    timeoutMs: 1_000,
+    resetMs: 100,
+    volumeThreshold: 3,
+    windowMs: 10_000,
+    inFlightMax: 2,
+    isOutage: (error) => (error as Error).message === 'away',
+    logger,
+    gauge,
+    ...changes,
+  }));
+const away = () => Promise.reject(new Error('away'));
+const reading = () => Promise.resolve('rows');
+const stateMetric = async () => (await gauge.get()).values.find(({ labels }) => labels.name === 'history')?.value;
+
+describe('a circuit', () => {
+  it('opens after enough outages, refuses with Retry-After, and closes when its one try succeeds', async () => {
+    create();
+    for (let call = 0; call < 3; call += 1) await expect(circuit.run(away)).rejects.toMatchObject({ status: 503 });
+    expect(circuit.state()).toBe('open');
+    expect(await stateMetric()).toBe(2);
+    await expect(circuit.run(reading)).rejects.toMatchObject({ status: 503, headers: { 'Retry-After': '1' } });
+
+    await vi.waitFor(() => expect(circuit.state()).toBe('half-open'));
+    expect(await circuit.run(reading)).toBe('rows');
+    expect(circuit.state()).toBe('closed');
+    expect(await stateMetric()).toBe(0);
+  });
+
+  it('opens again when its one try fails, and lets only one try', async () => {
+    create();
+    for (let call = 0; call < 3; call += 1) await circuit.run(away).catch(() => {});
+    await vi.waitFor(() => expect(circuit.state()).toBe('half-open'));
+    const hang = Promise.withResolvers<string>();
+    const trying = circuit.run(() => hang.promise);
+    await expect(circuit.run(reading)).rejects.toMatchObject({ status: 503 });
+    hang.reject(new Error('away'));
+    await expect(trying).rejects.toMatchObject({ status: 503 });
+    expect(circuit.state()).toBe('open');
+  });
+
+  it('stays closed below its volume threshold', async () => {
+    create({ volumeThreshold: 10 });
+    for (let call = 0; call < 5; call += 1) await circuit.run(away).catch(() => {});
+    expect(circuit.state()).toBe('closed');
+  });
+
+  it('does not count an answer that is an error, and passes it on unchanged', async () => {
+    create();
+    for (let call = 0; call < 20; call += 1) {
+      await expect(circuit.run(() => Promise.reject(new Error('division by zero')))).rejects.toThrow(
+        'division by zero',
+      );
+    }
+    expect(circuit.state()).toBe('closed');
+  });
+
+  it('aborts the signal of the call that takes too long, and of no other', async () => {
+    create({ timeoutMs: 50 });
+    const slow = circuit.run(
+      (signal) => new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason))),
+    );
+    await expect(slow).rejects.toMatchObject({ status: 503 });
+    expect(await circuit.run(async (signal) => signal.aborted)).toBe(false);
+  });
+
+  it('refuses more calls than may be in flight, without counting that as an outage', async () => {
+    create();
+    const hang = Promise.withResolvers<void>();
+    const running = [circuit.run(() => hang.promise), circuit.run(() => hang.promise)];
+    for (let call = 0; call < 10; call += 1) await expect(circuit.run(reading)).rejects.toMatchObject({ status: 503 });
+    hang.resolve();
+    await Promise.all(running);
+    expect(circuit.state()).toBe('closed');
+  });
+});
