@@ -35,7 +35,10 @@ export class MicroBatcher<T extends Sized> {
 
   isDue(now: number): boolean {
     const { deadline } = this;
-    return deadline !== undefined && (now >= deadline || this.#readings >= this.#bounds.readingsMax || this.#bytes >= this.#bounds.bytesMax);
+    return (
+      deadline !== undefined &&
+      (now >= deadline || this.#readings >= this.#bounds.readingsMax || this.#bytes >= this.#bounds.bytesMax)
+    );
   }
 
   /** One batch: as many of the oldest as the bounds allow, and at least one; empty only when nothing waits. */
@@ -44,7 +47,11 @@ export class MicroBatcher<T extends Sized> {
     let readings = 0;
     let bytes = 0;
     for (const { item } of this.#items) {
-      if (count > 0 && (readings + item.readings > this.#bounds.readingsMax || bytes + item.bytes > this.#bounds.bytesMax)) break;
+      if (
+        count > 0 &&
+        (readings + item.readings > this.#bounds.readingsMax || bytes + item.bytes > this.#bounds.bytesMax)
+      )
+        break;
       count += 1;
       readings += item.readings;
       bytes += item.bytes;
