@@ -245,12 +245,14 @@ function withHeartbeat(url: string, seconds: number): string {
 }
 
 function isPermanent(error: unknown): boolean {
-  // The handshake's refusals carry no reply code: amqplib puts the broker's text into the message.
-  return error instanceof PermanentBrokerError || /ACCESS[_-]REFUSED|NOT_ALLOWED/.test(describe(error));
+  // The handshake's refusal carries no reply code: amqplib puts the broker's text into the message.
+  return error instanceof PermanentBrokerError || describe(error).includes('ACCESS_REFUSED');
 }
 
 function describe(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
-  const reason = error.name === 'AbortError' && error.cause instanceof Error ? error.cause : error;
-  return reason.message || reason.name;
+  const { message, name } = error.name === 'AbortError' && error.cause instanceof Error ? error.cause : error;
+  // All that amqplib tells of a vhost which is missing, forbidden, full or just starting.
+  if (message.startsWith('Expected ConnectionOpenOk')) return 'the broker refused the vhost';
+  return message || name;
 }

@@ -59,7 +59,8 @@ export async function startFaultProxy(target: { host: string; port: number }): P
       for await (const chunk of from as AsyncIterable<Buffer>) {
         for (const slice of slices(chunk)) {
           await passable(direction);
-          if (!to.write(slice)) await once(to, 'drain', { signal: stopping.signal });
+          if (!to.write(slice)) await Promise.race([once(to, 'drain'), once(to, 'close')]);
+          if (to.destroyed) return void from.destroy();
           if (bytesPerSecond < Number.POSITIVE_INFINITY) await sleep((1000 * slice.length) / bytesPerSecond);
         }
       }

@@ -1,0 +1,122 @@
+import { eventually } from '@fleetwire/test-kit/eventually';
+import { freshVhost } from '@fleetwire/test-kit/fresh-vhost';
+import { describe, expect, it } from 'vitest';
+import type { ConnectionState } from '../src/connection.ts';
+import { PermanentBrokerError } from '../src/errors.ts';
+import { queues } from '../src/topology.ts';
+import { brokerHarness, recordingLogger } from './harness.ts';
+
+describe('broker connection', async () => {
+  const harness = brokerHarness(await freshVhost());
+
+  it('declares the topology before it calls itself open', async () => {
+    const connection = harness.open();
+    await connection.opened;
+    expect(connection).toMatchObject({ state: 'open', epoch: 1 });
+    const channel = await connection.openChannel();
+    expect(await channel.checkQueue(queues.persist)).toMatchObject({ messageCount: 0 });
+  });
+
+  it('comes back after a cut with a new epoch, and restores what was deleted meanwhile', async () => {
+    const proxy = await harness.startProxy();
+    const connection = harness.open({ proxy });
+    await connection.opened;
+    const states: ConnectionState[] = [];
+    connection.onStateChange((state) => states.push(state));
+    await (await harness.operator()).deleteQueue(queues.persist);
+
+    proxy.cut();
+    await eventually(() => expect(connection).toMatchObject({ state: 'open', epoch: 2 }));
+    expect(states).toEqual(['connecting', 'open']);
+    const channel = await connection.openChannel();
+    expect(await channel.checkQueue(queues.persist)).toMatchObject({ messageCount: 0 });
+  });
+
+  it('waits for a broker that is not there yet, and says so once', async () => {
+    const proxy = await harness.startProxy();
+    proxy.refuse();
+    const logger = recordingLogger();
+    const connection = harness.open({ proxy, logger, reconnectCapMs: 10 });
+    await eventually(() => expect(logger.lines).toHaveLength(1));
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    proxy.resume();
+    await connection.opened;
+    expect(logger.lines.map(({ message }) => message)).toEqual([
+      'broker connection failed, trying on',
+      'broker connection open',
+    ]);
+  });
+
+  it('gives up on a broker that accepts and then says nothing, and tries again', async () => {
+    const proxy = await harness.startProxy();
+    proxy.stall();
+    const logger = recordingLogger();
+    const connection = harness.open({ proxy, logger, connectTimeoutMs: 200 });
+    await eventually(() => expect(logger.lines[0]?.fields['reason']).toBe('no session within 200 ms'));
+    proxy.resume();
+    await connection.opened;
+  });
+
+  it('notices a half-open connection by its heartbeat and leaves no socket behind', async () => {
+    const proxy = await harness.startProxy();
+    const connection = harness.open({ proxy, heartbeatSeconds: 1 });
+    await connection.opened;
+    proxy.stall();
+    await eventually(() => expect(connection.state).toBe('connecting'));
+    proxy.resume();
+    await eventually(() => expect(connection).toMatchObject({ state: 'open', epoch: 2 }));
+    await eventually(() => expect(proxy.connections).toBe(1));
+  });
+
+  it('calls a refused password permanent, but goes on trying', async () => {
+    const url = new URL(harness.amqpUrl);
+    url.password = 'wrong';
+    const connection = harness.open({ url: url.href });
+    await expect(connection.opened).rejects.toThrow('ACCESS_REFUSED');
+    expect(connection.state).toBe('connecting');
+  });
+
+  it('says that the broker refused the vhost, which may yet be created', async () => {
+    const url = new URL(harness.amqpUrl);
+    url.pathname = '/nowhere';
+    const logger = recordingLogger();
+    harness.open({ url: url.href, logger });
+    await eventually(() => expect(logger.lines[0]?.fields['reason']).toBe('the broker refused the vhost'));
+  });
+
+  it('does not call a lost connection permanent', async () => {
+    const proxy = await harness.startProxy();
+    proxy.refuse();
+    const connection = harness.open({ proxy });
+    let verdict: unknown;
+    connection.opened.catch((error: unknown) => (verdict = error));
+    await connection.close();
+    expect(verdict).not.toBeInstanceOf(PermanentBrokerError);
+  });
+
+  it('closes while it is still connecting', async () => {
+    const proxy = await harness.startProxy();
+    proxy.stall();
+    const connection = harness.open({ proxy });
+    await connection.close();
+    expect(connection.state).toBe('closed');
+    await expect(connection.opened).rejects.toThrow('was closed');
+    await expect(connection.whenOpen()).rejects.toThrow('was closed');
+  });
+
+  it('closes within its time although the broker does not answer', async () => {
+    const proxy = await harness.startProxy();
+    const connection = harness.open({ proxy, closeTimeoutMs: 100 });
+    await connection.opened;
+    proxy.stall();
+    await connection.close();
+    expect(connection.state).toBe('closed');
+  });
+
+  it('stops waiting for the connection when the caller does', async () => {
+    const proxy = await harness.startProxy();
+    proxy.refuse();
+    const connection = harness.open({ proxy });
+    await expect(connection.whenOpen(AbortSignal.timeout(20))).rejects.toThrow('timeout');
+  });
+});

@@ -1,0 +1,313 @@
+import { eventually } from '@fleetwire/test-kit/eventually';
+import { freshVhost } from '@fleetwire/test-kit/fresh-vhost';
+import { beforeEach, describe, expect, it } from 'vitest';
+import type { Delivery } from '../src/delivery.ts';
+import type { Verdict } from '../src/settled-prefix.ts';
+import { exchanges, queues } from '../src/topology.ts';
+import { brokerHarness, gate, recordingLogger, telemetry } from './harness.ts';
+
+const queue = queues.persist;
+
+describe('consumer', async () => {
+  const harness = brokerHarness(await freshVhost());
+
+  // Deleted, not purged: a purge leaves what a lost channel of the test before is still giving back.
+  beforeEach(async () => {
+    const operator = await harness.operator();
+    for (const each of Object.values(queues)) await operator.deleteQueue(each);
+  });
+
+  async function publish(...contents: string[]) {
+    const publisher = await harness.publisherOn(harness.open());
+    for (const content of contents) await publisher.publish(telemetry(content));
+  }
+
+  const numbered = (count: number) => Array.from({ length: count }, (_, index) => String(index));
+
+  /** What is in the queue once nobody holds anything of it. */
+  async function waiting(): Promise<number> {
+    return (await (await harness.operator()).checkQueue(queue)).messageCount;
+  }
+
+  /** Keeps every delivery until the test settles it. */
+  function holding() {
+    const held: { delivery: Delivery; settle: (verdict: Verdict) => void }[] = [];
+    const handle = (delivery: Delivery) =>
+      new Promise<Verdict>((resolve) => void held.push({ delivery, settle: resolve }));
+    return { held, handle };
+  }
+
+  it('delivers content, identity and headers, and removes what is done', async () => {
+    const message = telemetry('reading', {
+      type: 'envelope',
+      contentType: 'application/json',
+      headers: { traceparent: '00-1' },
+      timestampMs: 1_700_000_000_000,
+    });
+    await (await harness.publisherOn(harness.open())).publish(message);
+    const { held, handle } = holding();
+    const consumer = await harness.consumerOn(harness.open(), { queue, handle });
+    await eventually(() => expect(held).toHaveLength(1));
+    expect(held[0]?.delivery).toMatchObject({
+      content: Buffer.from('reading'),
+      messageId: message.messageId,
+      type: 'envelope',
+      contentType: 'application/json',
+      headers: { traceparent: '00-1' },
+      exchange: exchanges.telemetry,
+      routingKey: 'persist',
+      timestampMs: 1_700_000_000_000,
+      redelivered: false,
+      deliveryCount: 0,
+      stale: false,
+    });
+    held[0]?.settle('done');
+    await eventually(() => expect(consumer.stats()).toMatchObject({ acked: 1, running: 0 }));
+    await consumer.drain(1_000);
+    expect(await waiting()).toBe(0);
+  });
+
+  it('starts handlers in the order of the queue, no more at once than the prefetch', async () => {
+    await publish(...numbered(12));
+    const order: string[] = [];
+    let running = 0;
+    let runningMax = 0;
+    const consumer = await harness.consumerOn(harness.open(), {
+      queue,
+      prefetch: 4,
+      handle: async ({ content }) => {
+        order.push(String(content));
+        running += 1;
+        runningMax = Math.max(runningMax, running);
+        await new Promise((resolve) => setTimeout(resolve, 5));
+        running -= 1;
+        return 'done';
+      },
+    });
+    await eventually(() => expect(consumer.stats().acked).toBe(12));
+    expect(order).toEqual(numbered(12));
+    expect(runningMax).toBe(4);
+  });
+
+  it('acknowledges nothing beyond a message without a verdict, then all at once', async () => {
+    await publish(...numbered(5));
+    const { held, handle } = holding();
+    const consumer = await harness.consumerOn(harness.open(), { queue, handle });
+    await eventually(() => expect(held).toHaveLength(5));
+    for (const { settle } of held.slice(1)) settle('done');
+    await eventually(() => expect(consumer.stats()).toMatchObject({ running: 1, acked: 0 }));
+    held[0]?.settle('done');
+    await eventually(() => expect(consumer.stats()).toMatchObject({ running: 0, acked: 5 }));
+    await consumer.drain(1_000);
+    expect(await waiting()).toBe(0);
+  });
+
+  it('loses nothing and keeps nothing when handlers finish in random order', async () => {
+    await publish(...numbered(200));
+    const done: string[] = [];
+    const consumer = await harness.consumerOn(harness.open(), {
+      queue,
+      prefetch: 50,
+      handle: async ({ content }) => {
+        await new Promise((resolve) => setTimeout(resolve, Math.random() * 20));
+        if (Math.random() < 0.1) return 'requeue';
+        done.push(String(content));
+        return 'done';
+      },
+    });
+    await eventually(() => expect(consumer.stats()).toMatchObject({ acked: 200, running: 0 }));
+    expect(done.toSorted((a, b) => Number(a) - Number(b))).toEqual(numbered(200));
+    expect(consumer.stats().subscriptions).toBe(1);
+    await consumer.drain(1_000);
+    expect(await waiting()).toBe(0);
+  });
+
+  it('gets what it handed back again, and can see that', async () => {
+    await publish('reading');
+    const seen: Pick<Delivery, 'redelivered' | 'deliveryCount'>[] = [];
+    const consumer = await harness.consumerOn(harness.open(), {
+      queue,
+      handle: async ({ redelivered, deliveryCount }) => {
+        seen.push({ redelivered, deliveryCount });
+        return seen.length < 3 ? 'requeue' : 'done';
+      },
+    });
+    await eventually(() => expect(consumer.stats()).toMatchObject({ requeued: 2, acked: 1 }));
+    expect(seen).toMatchObject([{ redelivered: false }, { redelivered: true }, { redelivered: true }]);
+    expect(seen[0]?.deliveryCount).toBe(0);
+  });
+
+  it('gets again after a cut what had no verdict, and only that', async () => {
+    await publish(...numbered(6));
+    const proxy = await harness.startProxy();
+    const { held, handle } = holding();
+    const consumer = await harness.consumerOn(harness.open({ proxy }), { queue, handle });
+    await eventually(() => expect(held).toHaveLength(6));
+    for (const { settle } of held.slice(0, 2)) settle('done');
+    await eventually(() => expect(consumer.stats().acked).toBe(2));
+    // Let the acknowledgement reach the broker before the wire is cut.
+    const operator = await harness.operator();
+    await operator.checkQueue(queue);
+    proxy.cut();
+    await eventually(() => expect(held[2]?.delivery.stale).toBe(true));
+    for (const { settle } of held.slice(2)) settle('done');
+    await eventually(() => expect(held).toHaveLength(10));
+    const again = held.slice(6).map(({ delivery }) => delivery);
+    expect(again.map(({ content }) => String(content))).toEqual(['2', '3', '4', '5']);
+    expect(again.every(({ redelivered, stale }) => redelivered && !stale)).toBe(true);
+    for (const { settle } of held.slice(6)) settle('done');
+    await eventually(() => expect(consumer.stats().acked).toBe(6));
+    expect(consumer.stats()).toMatchObject({ staleVerdicts: 4, subscriptions: 2 });
+  });
+
+  it('drops verdicts on a lost channel, which would acknowledge other messages on the new one', async () => {
+    await publish('first', 'second');
+    const proxy = await harness.startProxy();
+    const { held, handle } = holding();
+    const consumer = await harness.consumerOn(harness.open({ proxy }), { queue, prefetch: 1, handle });
+    await eventually(() => expect(held).toHaveLength(1));
+    proxy.reset();
+    await eventually(() => expect(consumer.subscribed).toBe(false));
+    held[0]?.settle('done');
+    await eventually(() => expect(held).toHaveLength(2));
+    expect(String(held[1]?.delivery.content)).toBe('first');
+    expect(consumer.stats()).toMatchObject({ acked: 0, staleVerdicts: 1 });
+    held[1]?.settle('done');
+    await eventually(() => expect(held).toHaveLength(3));
+    expect(String(held[2]?.delivery.content)).toBe('second');
+    held[2]?.settle('done');
+    await eventually(() => expect(consumer.stats().acked).toBe(2));
+  });
+
+  it('takes nothing new while handlers of a lost channel fill the prefetch', async () => {
+    await publish(...numbered(8));
+    const proxy = await harness.startProxy();
+    const connection = harness.open({ proxy });
+    const { held, handle } = holding();
+    const consumer = await harness.consumerOn(connection, { queue, prefetch: 3, handle });
+    await eventually(() => expect(held).toHaveLength(3));
+    for (const epoch of [2, 3]) {
+      proxy.cut();
+      await eventually(() => expect(connection).toMatchObject({ state: 'open', epoch }));
+    }
+    expect(consumer.stats()).toMatchObject({ running: 3, subscriptions: 1 });
+    for (const { settle } of held) settle('done');
+    await eventually(() => expect(held).toHaveLength(6));
+    expect(consumer.stats()).toMatchObject({ running: 3, subscriptions: 2 });
+    for (const { settle } of held) settle('requeue');
+  });
+
+  it('subscribes again when its queue is deleted under it, with the queue restored, and says so', async () => {
+    await publish('before');
+    const logger = recordingLogger();
+    const received: string[] = [];
+    const consumer = await harness.consumerOn(harness.open(), {
+      queue,
+      logger,
+      handle: async ({ content }) => {
+        received.push(String(content));
+        return 'done';
+      },
+    });
+    await eventually(() => expect(received).toEqual(['before']));
+    await (await harness.operator()).deleteQueue(queue);
+    await eventually(() => expect(consumer.stats().subscriptions).toBe(2));
+    await publish('after');
+    await eventually(() => expect(received).toEqual(['before', 'after']));
+    expect(logger.lines).toContainEqual({
+      level: 'warn',
+      message: 'subscription lost, subscribing again',
+      fields: { queue, reason: 'cancelled' },
+    });
+  });
+
+  it('hands a message back when its handler throws, until the delivery limit ends it, and disturbs no other', async () => {
+    await publish('good', 'poison', 'good');
+    const logger = recordingLogger();
+    const consumer = await harness.consumerOn(harness.open(), {
+      queue,
+      logger,
+      handle: async ({ content }) => {
+        if (String(content) === 'poison') throw new Error('cannot digest');
+        return 'done';
+      },
+    });
+    await eventually(() => expect(consumer.stats().handlerFailures).toBe(21));
+    await eventually(async () =>
+      expect(await (await harness.operator()).checkQueue(queues.dead)).toMatchObject({ messageCount: 1 }),
+    );
+    expect(consumer.stats()).toMatchObject({ acked: 2, requeued: 21 });
+    expect(logger.lines).toContainEqual(
+      expect.objectContaining({ level: 'error', message: 'handler threw instead of giving a verdict' }),
+    );
+  });
+
+  it('drains: awaits running handlers, acknowledges them, takes nothing new', async () => {
+    await publish(...numbered(6));
+    const { held, handle } = holding();
+    const consumer = await harness.consumerOn(harness.open(), { queue, prefetch: 2, handle });
+    await eventually(() => expect(held).toHaveLength(2));
+    const drained = consumer.drain(5_000);
+    for (const { settle } of held) settle('done');
+    expect(await drained).toBe(true);
+    expect(held).toHaveLength(2);
+    expect(consumer.stats().acked).toBe(2);
+    expect(await waiting()).toBe(4);
+  });
+
+  it('drains: hands back what has no verdict in time, and drops the verdict that comes later', async () => {
+    await publish(...numbered(3));
+    const { held, handle } = holding();
+    const consumer = await harness.consumerOn(harness.open(), { queue, handle });
+    await eventually(() => expect(held).toHaveLength(3));
+    held[0]?.settle('done');
+    expect(await consumer.drain(50)).toBe(false);
+    expect(await waiting()).toBe(2);
+    held[1]?.settle('done');
+    await eventually(() => expect(consumer.stats().staleVerdicts).toBe(1));
+    expect(await waiting()).toBe(2);
+  });
+
+  it('drains in bounded time although the broker does not answer', async () => {
+    const proxy = await harness.startProxy();
+    const connection = harness.open({ proxy });
+    const consumer = await harness.consumerOn(connection, { queue, handle: async () => 'done', closeTimeoutMs: 100 });
+    proxy.stall();
+    const startedAt = performance.now();
+    await consumer.drain(100);
+    expect(performance.now() - startedAt).toBeLessThan(1_500);
+  });
+
+  it('shares a queue with a second consumer, which takes over what the first one held when it dies', async () => {
+    await publish(...numbered(20));
+    const proxy = await harness.startProxy();
+    const stuck = holding();
+    const first = await harness.consumerOn(harness.open({ proxy }), { queue, prefetch: 5, handle: stuck.handle });
+    await eventually(() => expect(stuck.held).toHaveLength(5));
+    const survivor = await harness.consumerOn(harness.open(), { queue, handle: async () => 'done' });
+    await eventually(() => expect(survivor.stats().acked).toBe(15));
+    proxy.refuse();
+    await eventually(() => expect(survivor.stats().acked).toBe(20));
+    expect(first.stats().acked).toBe(0);
+  });
+
+  it('finishes its handler while the connection is down and then goes on', async () => {
+    await publish('reading');
+    const proxy = await harness.startProxy();
+    const running = gate();
+    const consumer = await harness.consumerOn(harness.open({ proxy }), {
+      queue,
+      handle: async ({ redelivered }) => {
+        if (!redelivered) await running.opened;
+        return 'done';
+      },
+    });
+    await eventually(() => expect(consumer.stats().running).toBe(1));
+    proxy.refuse();
+    await eventually(() => expect(consumer.subscribed).toBe(false));
+    running.open();
+    await eventually(() => expect(consumer.stats().staleVerdicts).toBe(1));
+    proxy.resume();
+    await eventually(() => expect(consumer.stats().acked).toBe(1));
+  });
+});

@@ -1,0 +1,236 @@
+import { eventually } from '@fleetwire/test-kit/eventually';
+import { freshVhost } from '@fleetwire/test-kit/fresh-vhost';
+import { beforeEach, describe, expect, it } from 'vitest';
+import { PublishError } from '../src/errors.ts';
+import { exchanges, fleetwireTopology, queues, routingKeys } from '../src/topology.ts';
+import { attempt, brokerHarness, telemetry } from './harness.ts';
+
+const persistMessagesMax = 20;
+
+describe('publisher', async () => {
+  const harness = brokerHarness(await freshVhost(), fleetwireTopology({ persistMessagesMax }));
+
+  beforeEach(async () => void (await (await harness.operator()).deleteQueue(queues.persist)));
+
+  it('resolves only when the broker has confirmed, not when the message has arrived', async () => {
+    const proxy = await harness.startProxy();
+    const publisher = await harness.publisherOn(harness.open({ proxy }));
+    const operator = await harness.operator();
+    proxy.stall('to-client');
+    let confirmed = false;
+    const publish = publisher.publish(telemetry()).then(() => (confirmed = true));
+    await eventually(async () => expect(await operator.checkQueue(queues.persist)).toMatchObject({ messageCount: 1 }));
+    expect(confirmed).toBe(false);
+    proxy.resume();
+    await publish;
+  });
+
+  it('publishes persistently, with identity, type and headers', async () => {
+    const publisher = await harness.publisherOn(harness.open());
+    const message = telemetry('reading', {
+      type: 'envelope',
+      contentType: 'application/json',
+      headers: { traceparent: '00-1' },
+      timestampMs: 1_700_000_000_000,
+    });
+    await publisher.publish(message);
+    const got = await (await harness.operator()).get(queues.persist, { noAck: true });
+    expect(got).toMatchObject({
+      content: Buffer.from('reading'),
+      properties: {
+        deliveryMode: 2,
+        messageId: message.messageId,
+        type: 'envelope',
+        contentType: 'application/json',
+        headers: { traceparent: '00-1' },
+        timestamp: 1_700_000_000,
+      },
+    });
+  });
+
+  it('rejects what no queue takes as returned, and nothing else', async () => {
+    const publisher = await harness.publisherOn(harness.open());
+    const publishes = ['persist', 'nowhere', 'persist', 'nowhere'].map((routingKey) =>
+      attempt(publisher, telemetry('reading', { routingKey })),
+    );
+    expect(await Promise.all(publishes)).toEqual(['confirmed', 'returned', 'confirmed', 'returned']);
+  });
+
+  it('restores a binding that was removed under it', async () => {
+    const publisher = await harness.publisherOn(harness.open());
+    const operator = await harness.operator();
+    await operator.unbindQueue(queues.persist, exchanges.telemetry, routingKeys.persist);
+    expect(await attempt(publisher, telemetry())).toBe('returned');
+    await eventually(() => publisher.publish(telemetry()));
+  });
+
+  it('survives an exchange that was deleted under it', async () => {
+    const publisher = await harness.publisherOn(harness.open());
+    await (await harness.operator()).deleteExchange(exchanges.telemetry);
+    expect(await attempt(publisher, telemetry())).toBe('channel-lost');
+    await eventually(() => publisher.publish(telemetry()));
+  });
+
+  it('is nacked while the queue is at its length limit, and confirmed again when there is room', async () => {
+    const publisher = await harness.publisherOn(harness.open());
+    // The broker tells publishers of the limit with a small delay, so a few more get in.
+    await eventually(async () => expect(await attempt(publisher, telemetry())).toBe('nacked'), {
+      intervalMs: 1,
+    });
+    await (await harness.operator()).purgeQueue(queues.persist);
+    await eventually(() => publisher.publish(telemetry()));
+  });
+
+  it('gives up on confirms that do not come, replaces the channel, and works again', async () => {
+    const proxy = await harness.startProxy();
+    const connection = harness.open({ proxy });
+    const publisher = await harness.publisherOn(connection, { confirmTimeoutMs: 400 });
+    proxy.stall();
+    const overdue = attempt(publisher, telemetry());
+    await new Promise((resolve) => setTimeout(resolve, 250));
+    const recent = attempt(publisher, telemetry());
+    expect(await Promise.all([overdue, recent])).toEqual(['confirm-timeout', 'channel-lost']);
+    expect(publisher.inFlight).toEqual({ messages: 0, bytes: 0 });
+    expect(publisher.writable).toBe(false);
+    await eventually(() => expect(connection.state).toBe('connecting'));
+    proxy.resume();
+    await publisher.whenWritable();
+    await publisher.publish(telemetry());
+    expect(publisher.stats()).toMatchObject({ published: 3, confirmed: 1, confirmTimeouts: 1, lost: 1 });
+  });
+
+  it('replaces only the channel when the connection is alive and merely slow to confirm', async () => {
+    const proxy = await harness.startProxy();
+    const connection = harness.open({ proxy });
+    const publisher = await harness.publisherOn(connection, { confirmTimeoutMs: 200 });
+    proxy.stall('to-client');
+    expect(await attempt(publisher, telemetry())).toBe('confirm-timeout');
+    proxy.resume();
+    await publisher.whenWritable();
+    await publisher.publish(telemetry());
+    expect(publisher.stats().channelsOpened).toBe(2);
+    expect(connection.epoch).toBe(1);
+  });
+
+  it('rejects what is outstanding when the connection is cut, exactly once each, and comes back with the topology', async () => {
+    const proxy = await harness.startProxy();
+    const publisher = await harness.publisherOn(harness.open({ proxy }));
+    proxy.stall();
+    const publishes = Array.from({ length: 10 }, () => attempt(publisher, telemetry()));
+    await (await harness.operator()).deleteQueue(queues.persist);
+    proxy.cut();
+    expect(await Promise.all(publishes)).toEqual(publishes.map(() => 'channel-lost'));
+    proxy.resume();
+    await publisher.whenWritable();
+    await publisher.publish(telemetry());
+    expect(publisher.stats()).toMatchObject({ published: 11, confirmed: 1, lost: 10 });
+  });
+
+  it('admits no more messages than its window holds', async () => {
+    const proxy = await harness.startProxy();
+    const publisher = await harness.publisherOn(harness.open({ proxy }), { messagesInFlightMax: 3 });
+    const writable: boolean[] = [];
+    publisher.onWritableChange((now) => writable.push(now));
+    proxy.stall();
+    const publishes = Array.from({ length: 4 }, () => attempt(publisher, telemetry()));
+    expect(await publishes[3]).toBe('window-full');
+    expect(publisher.inFlight.messages).toBe(3);
+    expect(publisher.writable).toBe(false);
+    proxy.resume();
+    await publisher.whenWritable();
+    expect(await Promise.all(publishes.slice(0, 3))).toEqual(['confirmed', 'confirmed', 'confirmed']);
+    expect(writable).toEqual([false, true]);
+  });
+
+  it('admits no more bytes than its window holds, but for one message', async () => {
+    const proxy = await harness.startProxy();
+    const publisher = await harness.publisherOn(harness.open({ proxy }), { bytesInFlightMax: 1_000 });
+    proxy.stall();
+    const admitted = [999, 5_000].map((bytes) => attempt(publisher, telemetry(Buffer.alloc(bytes))));
+    expect(await attempt(publisher, telemetry(Buffer.alloc(1)))).toBe('window-full');
+    expect(publisher.inFlight).toEqual({ messages: 2, bytes: 5_999 });
+    proxy.resume();
+    expect(await Promise.all(admitted)).toEqual(['confirmed', 'confirmed']);
+    expect(publisher.inFlight).toEqual({ messages: 0, bytes: 0 });
+  });
+
+  it('stops being writable when the socket takes less than is published', async () => {
+    const proxy = await harness.startProxy();
+    const publisher = await harness.publisherOn(harness.open({ proxy }), {
+      messagesInFlightMax: 100_000,
+      bytesInFlightMax: 1024 ** 3,
+    });
+    proxy.stall();
+    const publishes: Promise<string>[] = [];
+    const content = Buffer.alloc(64 * 1024);
+    while (publisher.writable) publishes.push(attempt(publisher, telemetry(content, { routingKey: 'nowhere' })));
+    expect(publishes.length).toBeLessThan(2_000);
+    proxy.resume();
+    await publisher.whenWritable();
+    expect(new Set(await Promise.all(publishes))).toEqual(new Set(['returned']));
+  });
+
+  it('refuses at once while there is no connection', async () => {
+    const proxy = await harness.startProxy();
+    const publisher = await harness.publisherOn(harness.open({ proxy }));
+    proxy.refuse();
+    await eventually(() => expect(publisher.writable).toBe(false));
+    const refused = publisher.publish(telemetry());
+    await expect(refused).rejects.toBeInstanceOf(PublishError);
+    await expect(refused).rejects.toMatchObject({ kind: 'unavailable' });
+    await expect(publisher.whenWritable(AbortSignal.timeout(20))).rejects.toThrow('timeout');
+  });
+
+  it('rejects what AMQP cannot carry without losing count of the others', async () => {
+    const publisher = await harness.publisherOn(harness.open());
+    const tooLarge = telemetry('reading', { headers: { note: 'x'.repeat(100_000) } });
+    const [first, second, third] = [telemetry(), tooLarge, telemetry()].map((message) => publisher.publish(message));
+    await expect(second).rejects.toThrow(RangeError);
+    await Promise.all([first, third]);
+    expect(publisher.inFlight).toEqual({ messages: 0, bytes: 0 });
+  });
+
+  it('drains: true once all is confirmed, false when that takes too long', async () => {
+    const proxy = await harness.startProxy();
+    const publisher = await harness.publisherOn(harness.open({ proxy }));
+    proxy.stall();
+    const publish = publisher.publish(telemetry());
+    expect(await publisher.drain(50)).toBe(false);
+    proxy.resume();
+    expect(await publisher.drain(5_000)).toBe(true);
+    await publish;
+  });
+
+  it('rejects what is in flight when it is closed', async () => {
+    const proxy = await harness.startProxy();
+    const publisher = await harness.publisherOn(harness.open({ proxy }), { closeTimeoutMs: 50 });
+    proxy.stall();
+    const publish = attempt(publisher, telemetry());
+    const closed = publisher.close();
+    expect(await publish).toBe('channel-lost');
+    await closed;
+    expect(await attempt(publisher, telemetry())).toBe('unavailable');
+  });
+
+  it('keeps its books through cuts at random moments', async () => {
+    const proxy = await harness.startProxy();
+    const publisher = await harness.publisherOn(harness.open({ proxy }), { messagesInFlightMax: 50 });
+    const publishes: Promise<string>[] = [];
+    for (let cut = 0; cut < 5; cut += 1) {
+      await publisher.whenWritable();
+      for (let count = 0; count < 30; count += 1) publishes.push(attempt(publisher, telemetry()));
+      if (cut % 2 === 0) await publishes.at(-20);
+      proxy.reset();
+    }
+    const ends = await Promise.all(publishes);
+    const count = (outcome: string) => ends.filter((end) => end === outcome).length;
+    expect(publisher.inFlight).toEqual({ messages: 0, bytes: 0 });
+    expect(publisher.stats()).toMatchObject({
+      published: publishes.length - count('unavailable') - count('window-full'),
+      confirmed: count('confirmed'),
+      nacked: count('nacked'),
+      lost: count('channel-lost'),
+      refused: count('unavailable') + count('window-full'),
+    });
+  });
+});

@@ -1,0 +1,87 @@
+import { eventually } from '@fleetwire/test-kit/eventually';
+import { freshVhost } from '@fleetwire/test-kit/fresh-vhost';
+import type { GetMessage } from 'amqplib';
+import { describe, expect, it } from 'vitest';
+import { TopologyMismatchError } from '../src/errors.ts';
+import { attemptOf, headersOfNextAttempt, type Headers } from '../src/retry-headers.ts';
+import { declareTopology, exchanges, fleetwireTopology, queues, retryQueue, retrySteps } from '../src/topology.ts';
+import { attempt, brokerHarness, telemetry, type Harness } from './harness.ts';
+
+const retryDelaysMs = { '10s': 100, '1m': 150, '10m': 200 };
+
+async function nextMessage(harness: Harness, queue: string): Promise<GetMessage> {
+  const channel = await harness.operator();
+  return eventually(async () => {
+    const message = await channel.get(queue, { noAck: true });
+    if (message === false) throw new Error(`${queue} is empty`);
+    return message;
+  });
+}
+
+describe('topology', async () => {
+  const topology = fleetwireTopology({ retryDelaysMs, persistDeliveriesMax: 2 });
+  const harness = brokerHarness(await freshVhost(), topology);
+
+  it('is there after a declaration, and a second one changes nothing', async () => {
+    await harness.open().opened;
+    await harness.open().opened;
+    const channel = await harness.operator();
+    for (const queue of [queues.persist, queues.dead, ...retrySteps.map(retryQueue)]) {
+      expect(await channel.checkQueue(queue)).toMatchObject({ queue, messageCount: 0 });
+    }
+    for (const name of Object.values(exchanges).filter((exchange) => exchange !== exchanges.default)) {
+      await channel.checkExchange(name);
+    }
+  });
+
+  it('names the queue and the argument when a queue exists with another setting', async () => {
+    await harness.open().opened;
+    const onOpen = declareTopology(fleetwireTopology({ retryDelaysMs, persistDeliveriesMax: 2, deadMessagesMax: 7 }));
+    const mismatch = await harness.open({ onOpen }).opened.catch((error: unknown) => error);
+    expect(mismatch).toBeInstanceOf(TopologyMismatchError);
+    expect(mismatch).toMatchObject({ entity: `queue '${queues.dead}'`, argument: 'x-max-length' });
+  });
+
+  it('reveals an unroutable message to its publisher in spite of the alternate exchange', async () => {
+    const publisher = await harness.publisherOn(harness.open());
+    expect(await attempt(publisher, telemetry('lost', { routingKey: 'nowhere' }))).toBe('returned');
+  });
+
+  it('brings a message back from every step of the ladder, without growing broker headers', async () => {
+    const publisher = await harness.publisherOn(harness.open());
+    let headers: Headers = { traceparent: '00-1' };
+    for (const [index, step] of retrySteps.entries()) {
+      const copy = telemetry('again', {
+        exchange: exchanges.default,
+        routingKey: retryQueue(step),
+        headers: headersOfNextAttempt(headers),
+      });
+      await publisher.publish(copy);
+      const back = await nextMessage(harness, queues.persist);
+      headers = back.properties.headers!;
+      expect(back.properties.messageId).toBe(copy.messageId);
+      expect(attemptOf(headers)).toBe(index + 1);
+      expect(headers).toMatchObject({ traceparent: '00-1', 'x-death': [{ queue: retryQueue(step), count: 1 }] });
+      expect(headers['x-death']).toHaveLength(1);
+    }
+  });
+
+  it('dead-letters what was delivered too often without a verdict', async () => {
+    const connection = harness.open();
+    const publisher = await harness.publisherOn(connection);
+    const poison = telemetry('poison');
+    await publisher.publish(poison);
+    let deliveries = 0;
+    await harness.consumerOn(harness.open(), {
+      queue: queues.persist,
+      handle: async () => {
+        deliveries += 1;
+        return 'requeue';
+      },
+    });
+    const dead = await nextMessage(harness, queues.dead);
+    expect(dead.properties.messageId).toBe(poison.messageId);
+    expect(dead.properties.headers?.['x-first-death-reason']).toBe('delivery_limit');
+    expect(deliveries).toBe(3);
+  });
+});
