@@ -1,0 +1,66 @@
+import { generateKeySet } from '@fleetwire/service-kit/key-set';
+import { createTokenMinter } from '@fleetwire/service-kit/tokens';
+import { freshVhost } from '@fleetwire/test-kit/fresh-vhost';
+import { eventually } from '@fleetwire/test-kit/eventually';
+import { describe, expect, it } from 'vitest';
+import { connect, ingest, queued, telemetry, token } from './harness.ts';
+
+describe('who may connect and publish', async () => {
+  const amqpUrl = await freshVhost();
+  const edge = await ingest(amqpUrl, { HEARTBEAT_INTERVAL_MS: '100', AUTH_CLOCK_TOLERANCE_SECONDS: '0' });
+  const readings = await queued(amqpUrl);
+
+  async function forged(): Promise<string> {
+    const { privateJwks } = await generateKeySet({ kid: 'stranger' });
+    const minter = createTokenMinter({ privateJwks, issuer: 'fleetwire', audience: 'fleetwire' });
+    return (await minter.mint({ subject: 'a', role: 'admin', expiresInSeconds: 60 })).token;
+  }
+
+  it.each([
+    ['no token', async () => undefined, 401],
+    ['garbage', async () => 'abc.def.ghi', 401],
+    ['a forged token', forged, 401],
+    ['an expired token', () => token('a', 'device', -10), 401],
+    ['a role that does not exist', () => token('a', 'king'), 401],
+    ['an analyst, who does not publish', () => token('a', 'analyst'), 403],
+  ])('refuses %s before the upgrade', async (_name, bearer, status) => {
+    await expect(connect(edge.webSocketUrl, { token: await bearer() })).rejects.toThrow(String(status));
+  });
+
+  it('refuses another path and a malformed epoch before the upgrade', async () => {
+    const bearer = await token('a');
+    await expect(connect(edge.webSocketUrl.replace('/ws', '/other'), { token: bearer })).rejects.toThrow('404');
+    await expect(connect(`${edge.webSocketUrl}?epoch=a%20b`, { token: bearer })).rejects.toThrow('400');
+  });
+
+  it('takes a browser, which sends its token as a second subprotocol', async () => {
+    const browser = await connect(edge.webSocketUrl, { protocols: ['fleetwire.v1.json', `fleetwire.token.${await token('page')}`] });
+    expect(browser.socket.protocol).toBe('fleetwire.v1.json');
+    expect(await browser.next('hello')).toMatchObject({ deviceId: 'page' });
+  });
+
+  it('nacks for good what a device publishes as another, and takes what it publishes as itself', async () => {
+    const device = await connect(edge.webSocketUrl, { token: await token('honest') });
+    device.send({ ...telemetry(1), deviceId: 'victim' });
+    expect(await device.next('nack')).toMatchObject({ seq: 1, code: 'forbidden', retryable: false });
+    device.send(telemetry(2));
+    expect(await device.next('ack')).toMatchObject({ upTo: 2 });
+    await eventually(() => expect(readings.some(({ deviceId }) => deviceId === 'honest')).toBe(true));
+    expect(readings.some(({ deviceId }) => deviceId === 'victim')).toBe(false);
+  });
+
+  it('lets a gateway with an admin token publish for any device, with acks for each stream', async () => {
+    const gateway = await connect(edge.webSocketUrl, { token: await token('gateway', 'admin') });
+    gateway.send({ ...telemetry(1), deviceId: 'left', epoch: 'l' });
+    gateway.send({ ...telemetry(9), deviceId: 'right', epoch: 'r' });
+    await eventually(() => {
+      expect(gateway.messages).toContainEqual({ type: 'ack', upTo: 1, deviceId: 'left', epoch: 'l' });
+      expect(gateway.messages).toContainEqual({ type: 'ack', upTo: 9, deviceId: 'right', epoch: 'r' });
+    });
+  });
+
+  it('closes a session with 4401 when its token expires', async () => {
+    const device = await connect(edge.webSocketUrl, { token: await token('brief', 'device', 2) });
+    expect(await device.closed).toMatchObject({ code: 4401 });
+  });
+});

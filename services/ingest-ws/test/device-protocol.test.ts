@@ -1,0 +1,146 @@
+import { freshVhost } from '@fleetwire/test-kit/fresh-vhost';
+import { eventually } from '@fleetwire/test-kit/eventually';
+import { describe, expect, it } from 'vitest';
+import { connect, ingest, queued, telemetry, token } from './harness.ts';
+
+describe('a device on its socket', async () => {
+  const amqpUrl = await freshVhost();
+  const edge = await ingest(amqpUrl, { IN_FLIGHT_MAX: '100', HEARTBEAT_INTERVAL_MS: '200', MALFORMED_FRAMES_IN_A_ROW_MAX: '5' });
+  const readings = await queued(amqpUrl);
+  const of = (deviceId: string) => readings.filter((reading) => reading.deviceId === deviceId);
+  const device = async (id: string, query = '') => connect(edge.webSocketUrl + query, { token: await token(id) });
+
+  it('is greeted with its session, its epoch and the limits', async () => {
+    const thermo = await device('thermo-1', '?epoch=boot-7');
+    expect(await thermo.next('hello')).toMatchObject({ deviceId: 'thermo-1', epoch: 'boot-7', limits: { payloadBytesMax: 262_144, inFlightMax: 100 } });
+  });
+
+  it('gets one cumulative ack, and its readings are in the queue under their identity', async () => {
+    const thermo = await device('thermo-2', '?epoch=boot-1');
+    for (let seq = 1; seq <= 20; seq += 1) thermo.send(telemetry(seq));
+    await eventually(() => expect(thermo.messages.findLast(({ type }) => type === 'ack')).toEqual({ type: 'ack', upTo: 20 }));
+    await eventually(() => expect(of('thermo-2').map(({ epoch, seq }) => `${epoch}/${seq}`)).toEqual(Array.from({ length: 20 }, (_, i) => `boot-1/${i + 1}`)));
+  });
+
+  it('may send many readings in one frame', async () => {
+    const thermo = await device('thermo-3', '?epoch=boot-1');
+    thermo.send({ type: 'telemetry', seq: 5, readings: [1, 2, 3].map((n) => ({ ts: Date.now(), metrics: { n } })) });
+    expect(await thermo.next('ack')).toEqual({ type: 'ack', upTo: 7 });
+    await eventually(() => expect(of('thermo-3').map(({ seq, metrics }) => [seq, metrics])).toEqual([[5, { n: 1 }], [6, { n: 2 }], [7, { n: 3 }]]));
+  });
+
+  it('may be small: device_id, a bare value, no seq and no time', async () => {
+    const thermo = await device('thermo-4');
+    thermo.send({ type: 'telemetry', device_id: 'thermo-4', value: 19 });
+    thermo.send({ type: 'telemetry', value: 20 });
+    expect(await eventually(() => thermo.messages.findLast((message) => message.type === 'ack' && message.upTo === 2) ?? Promise.reject(new Error('no ack')))).toMatchObject({ epoch: /^auto-/ });
+    await eventually(() => expect(of('thermo-4').map(({ seq, metrics }) => [seq, metrics])).toEqual([[1, { value: 19 }], [2, { value: 20 }]]));
+  });
+
+  it('that leaves out its numbers never gets one twice, over all its sockets', async () => {
+    for (const value of [1, 2]) {
+      const thermo = await device('thermo-5', '?epoch=boot-1');
+      thermo.send({ type: 'telemetry', value });
+      await thermo.next('ack');
+    }
+    await eventually(() => expect(of('thermo-5')).toHaveLength(2));
+    expect(new Set(of('thermo-5').map(({ epoch, seq }) => `${epoch}/${seq}`)).size).toBe(2);
+  });
+
+  it('gets a pong for a ping', async () => {
+    const thermo = await device('thermo-6');
+    thermo.send({ type: 'ping' });
+    expect((await thermo.next('pong')).ts).toBeCloseTo(Date.now(), -4);
+  });
+
+  it('is told which types there are when it sends another, and stays connected', async () => {
+    const thermo = await device('thermo-7');
+    thermo.send({ type: 'telemetri' });
+    expect(await thermo.next('error')).toMatchObject({ code: 'unknown-type', acceptedTypes: ['telemetry', 'ping'] });
+    thermo.send(telemetry(1));
+    await thermo.next('ack');
+  });
+
+  it('has a bad reading nacked for good, and its neighbours acked', async () => {
+    const thermo = await device('thermo-8', '?epoch=b');
+    thermo.send({ type: 'telemetry', seq: 1, readings: [{ ts: Date.now(), value: 1 }, { ts: 5, value: 2 }, { ts: Date.now(), value: 3 }] });
+    expect(await thermo.next('nack')).toMatchObject({ seq: 2, count: 1, code: 'timestamp-out-of-range', retryable: false });
+    expect(await thermo.next('ack')).toEqual({ type: 'ack', upTo: 3 });
+    await eventually(() => expect(of('thermo-8').map(({ seq }) => seq)).toEqual([1, 3]));
+  });
+
+  it('may not send binary frames', async () => {
+    const thermo = await device('thermo-9');
+    thermo.send(Buffer.from(JSON.stringify(telemetry(1))));
+    expect(await thermo.next('error')).toMatchObject({ code: 'binary-frame' });
+  });
+
+  it('is closed with 4400 after too many malformed frames in a row', async () => {
+    const thermo = await device('thermo-10');
+    for (let n = 0; n < 5; n += 1) thermo.send('{"type":');
+    expect(await thermo.closed).toMatchObject({ code: 4400 });
+  });
+
+  it('is closed with 4429 when it floods us with pings', async () => {
+    const thermo = await device('thermo-11');
+    for (let n = 0; n < 300; n += 1) thermo.send({ type: 'ping' });
+    expect(await thermo.closed).toMatchObject({ code: 4429 });
+  });
+
+  it('is closed with 1009 for a frame of 1 MB, and its neighbour notices nothing', async () => {
+    const [large, neighbour] = [await device('thermo-12'), await device('thermo-13')];
+    large.send(JSON.stringify({ type: 'telemetry', seq: 1, ts: Date.now(), metrics: { text: 'x'.repeat(1_000_000) } }));
+    expect(await large.closed).toMatchObject({ code: 1009 });
+    neighbour.send(telemetry(1));
+    await neighbour.next('ack');
+  });
+
+  it('has more readings nacked, as retryable, than may be in flight', async () => {
+    const thermo = await device('thermo-14', '?epoch=b');
+    const many = Array.from({ length: 101 }, () => ({ ts: Date.now(), value: 1 }));
+    thermo.send({ type: 'telemetry', seq: 1, readings: many });
+    expect(await thermo.next('nack')).toMatchObject({ seq: 1, count: 101, code: 'in-flight-limit', retryable: true, retryAfterMs: expect.any(Number) });
+  });
+
+  it('is replaced by its own newer session with 4409', async () => {
+    const older = await device('thermo-15');
+    const newer = await device('thermo-15');
+    expect(await older.closed).toMatchObject({ code: 4409 });
+    newer.send(telemetry(1));
+    await newer.next('ack');
+  });
+
+  it('learns after a reconnect what was settled before', async () => {
+    const first = await device('thermo-16', '?epoch=b');
+    first.send(telemetry(1));
+    first.send(telemetry(2));
+    await eventually(() => expect(first.messages).toContainEqual({ type: 'ack', upTo: 2 }));
+    first.socket.close();
+    await first.closed;
+    await eventually(async () => {
+      const again = await device('thermo-16', '?epoch=b');
+      expect(await again.next('hello')).toMatchObject({ lastSeq: 2 });
+    });
+  });
+
+  it('is cut when it answers no ping', async () => {
+    const silent = await connect(edge.webSocketUrl, { token: await token('thermo-17'), autoPong: false });
+    expect(await silent.closed).toMatchObject({ code: 1006 });
+  });
+});
+
+it('a device that never reads its answers is cut, so that they do not fill our memory', async () => {
+  const edge = await ingest(await freshVhost(), { OUTBOUND_BYTES_MAX: '65536', UNPRODUCTIVE_FRAMES_PER_SECOND_MAX: '100000' });
+  const deaf = await connect(edge.webSocketUrl, { token: await token('deaf') });
+  await deaf.next('hello');
+  deaf.socket.pause();
+  // Each frame is answered with a thousand nacks that nobody reads.
+  const frame = JSON.stringify({ type: 'telemetry', seq: 1, readings: Array.from({ length: 1_000 }, () => ({ ts: 1 })) });
+  await eventually(
+    async () => {
+      deaf.send(frame);
+      expect(await (await fetch(`${edge.url}/metrics`)).text()).toContain('closed_sockets_total{reason="slow-reader"} 1');
+    },
+    { timeoutMs: 20_000 },
+  );
+});
