@@ -17,6 +17,9 @@ export function openApiDocument(): Json {
   };
   for (const route of routes) describe(route, {});
   for (const operation of ingestOperations) describe(operation, { servers: ingestServers });
+  const responses = Object.fromEntries(
+    Object.entries(problemTitles).map(([status, text]) => [`Problem${status}`, problemResponse(text, components)]),
+  );
   return {
     openapi: '3.1.1',
     info: {
@@ -32,9 +35,7 @@ export function openApiDocument(): Json {
     paths,
     components: {
       schemas: components.schemas(),
-      responses: Object.fromEntries(
-        Object.entries(problemTitles).map(([status, text]) => [`Problem${status}`, problemResponse(text, components)]),
-      ),
+      responses,
       securitySchemes: { bearer: { type: 'http', scheme: 'bearer', bearerFormat: 'JWT' } },
     },
   };

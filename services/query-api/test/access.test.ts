@@ -1,0 +1,123 @@
+import { migrate } from '@fleetwire/store/migrate';
+import { freshDatabase } from '@fleetwire/test-kit/fresh-database';
+import { describe, expect, it } from 'vitest';
+import { readConfiguration } from '../src/configuration.ts';
+import { keys, startApi, tokenFor } from './running-api.ts';
+
+const databaseUrl = await freshDatabase();
+await migrate(databaseUrl);
+const api = await startApi({ DATABASE_URL: databaseUrl });
+
+describe('access', () => {
+  it.each([undefined, 'Basic YTpi', 'Bearer', 'Bearer not-a-token'])(
+    'is refused with 401 to %s',
+    async (authorization) => {
+      const response = await fetch(`${api.url}/api/v1/data`, {
+        headers: authorization === undefined ? {} : { authorization },
+      });
+      expect(response.status).toBe(401);
+      expect(response.headers.get('www-authenticate')).toMatch(/^Bearer realm=/);
+    },
+  );
+
+  it('is refused to a token whose role or subject does not fit', async () => {
+    for (const token of [await tokenFor('gardener'), await tokenFor('analyst', 'no spaces please')]) {
+      expect((await api.get('/api/v1/data', { token })).status).toBe(401);
+    }
+  });
+
+  it('is granted for everything to analysts, operators and admins', async () => {
+    for (const role of ['analyst', 'operator', 'admin']) {
+      const token = await tokenFor(role);
+      for (const path of ['/status', '/data', '/devices'])
+        expect((await api.get(`/api/v1${path}`, { token })).status).toBe(200);
+      expect((await api.get('/api/v1/devices/pump-1', { token })).status).toBe(404);
+    }
+  });
+
+  it('is granted to a device for itself alone', async () => {
+    const token = await tokenFor('device', 'pump-1');
+    for (const path of [
+      '/status',
+      '/data',
+      '/devices',
+      '/devices/pump-2',
+      '/devices/pump-2/readings',
+      '/devices/pump-10/latest',
+    ]) {
+      expect((await api.get(`/api/v1${path}`, { token })).status, path).toBe(403);
+    }
+    for (const path of ['', '/latest', '/readings']) {
+      expect((await api.get(`/api/v1/devices/pump-1${path}`, { token })).status, path).toBe(404);
+    }
+  });
+});
+
+describe('minting tokens', () => {
+  const body = { subject: 'pump-1', role: 'device', expiresInSeconds: 60 };
+
+  it('yields one that works, to an admin', async () => {
+    const { status, body: minted } = await api.get('/api/v1/tokens', {
+      method: 'POST',
+      token: await tokenFor('admin'),
+      body,
+    });
+    expect(status).toBe(201);
+    expect(Date.parse(minted.expiresAt)).toBeGreaterThan(Date.now());
+    expect((await api.get('/api/v1/devices/pump-1', { token: minted.token })).status).toBe(404);
+    expect((await api.get('/api/v1/devices/pump-2', { token: minted.token })).status).toBe(403);
+  });
+
+  it.each(['device', 'analyst', 'operator'])('is refused to role %s', async (role) => {
+    expect((await api.get('/api/v1/tokens', { method: 'POST', token: await tokenFor(role), body })).status).toBe(403);
+  });
+
+  it.each([
+    [{ role: 'device' }, 'body'],
+    [{ ...body, role: 'root' }, 'body.role'],
+    [{ ...body, subject: 'a b' }, 'body.subject'],
+    [{ ...body, expiresInSeconds: 1e9 }, 'body.expiresInSeconds'],
+    [[], 'body'],
+  ])('names what is wrong with %j', async (wrong, field) => {
+    const { status, body: problem } = await api.get('/api/v1/tokens', {
+      method: 'POST',
+      token: await tokenFor('admin'),
+      body: wrong,
+    });
+    expect(status).toBe(400);
+    expect(problem.errors[0].field).toBe(field);
+  });
+
+  it('is not implemented where only public keys are configured', async () => {
+    const verifying = await startApi({ DATABASE_URL: databaseUrl, AUTH_JWKS: JSON.stringify(keys.publicJwks) });
+    expect(
+      (await verifying.get('/api/v1/tokens', { method: 'POST', token: await tokenFor('admin'), body })).status,
+    ).toBe(501);
+  });
+});
+
+describe('AUTH_MODE=open', () => {
+  it('takes everyone for an admin', async () => {
+    const open = await startApi({ DATABASE_URL: databaseUrl, AUTH_MODE: 'open', AUTH_JWKS: '' });
+    expect((await fetch(`${open.url}/api/v1/devices`)).status).toBe(200);
+  });
+
+  it('refuses to start where others can reach it', () => {
+    const environment = { DATABASE_URL: databaseUrl, AUTH_MODE: 'open' };
+    expect(readConfiguration({ ...environment, HOST: '127.0.0.1' }).authMode).toBe('open');
+    expect(() => readConfiguration({ ...environment, HOST: '0.0.0.0' })).toThrow(
+      'AUTH_MODE=open needs a loopback HOST',
+    );
+  });
+});
+
+it('counts requests by caller and says so in RateLimit headers', async () => {
+  const limited = await startApi({ DATABASE_URL: databaseUrl, RATE_LIMIT_PER_MINUTE: '2' });
+  const [first] = [await limited.get('/api/v1/devices'), await limited.get('/api/v1/devices')];
+  expect(first?.headers.get('ratelimit-policy')).toContain('"calls"; q=2; w=60');
+  expect(first?.headers.get('ratelimit')).toContain('r=1');
+  const refused = await limited.get('/api/v1/devices');
+  expect(refused.status).toBe(429);
+  expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(0);
+  expect((await limited.get('/api/v1/devices', { token: await tokenFor('operator') })).status).toBe(200);
+});
