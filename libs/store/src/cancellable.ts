@@ -1,5 +1,5 @@
-import type { CompiledQuery } from "kysely";
-import pg from "pg";
+import type { CompiledQuery } from 'kysely';
+import pg from 'pg';
 
 /**
  * Runs one query that really ends when `signal` aborts: the connection is closed, and Postgres, which looks for its client twice a
@@ -17,8 +17,8 @@ export async function fetchRows<Row>(
     if (!released) client.release(error);
     released = true;
   };
-  const onAbort = () => release(new Error("query aborted"));
-  signal?.addEventListener("abort", onAbort, { once: true });
+  const onAbort = () => release(new Error('query aborted'));
+  signal?.addEventListener('abort', onAbort, { once: true });
   try {
     const { rows } = await client.query(query.sql, [...query.parameters]);
     return rows as Row[];
@@ -27,14 +27,14 @@ export async function fetchRows<Row>(
     if (!leavesConnectionUsable(error)) release(error as Error);
     throw error;
   } finally {
-    signal?.removeEventListener("abort", onAbort);
+    signal?.removeEventListener('abort', onAbort);
     release();
   }
 }
 
 /** Whether a connection may be used again after this error: an answer of Postgres, other than that it ran out of time. */
 export function leavesConnectionUsable(error: unknown): boolean {
-  return error instanceof pg.DatabaseError && error.severity === "ERROR" && error.code !== "57014";
+  return error instanceof pg.DatabaseError && error.severity === 'ERROR' && error.code !== '57014';
 }
 
 async function connect(pool: pg.Pool, signal: AbortSignal | undefined): Promise<pg.PoolClient> {
@@ -44,7 +44,7 @@ async function connect(pool: pg.Pool, signal: AbortSignal | undefined): Promise<
 
   const aborted = Promise.withResolvers<never>();
   const onAbort = () => aborted.reject(signal.reason as Error);
-  signal.addEventListener("abort", onAbort, { once: true });
+  signal.addEventListener('abort', onAbort, { once: true });
   try {
     return await Promise.race([connecting, aborted.promise]);
   } catch (error) {
@@ -54,6 +54,6 @@ async function connect(pool: pg.Pool, signal: AbortSignal | undefined): Promise<
     );
     throw error;
   } finally {
-    signal.removeEventListener("abort", onAbort);
+    signal.removeEventListener('abort', onAbort);
   }
 }

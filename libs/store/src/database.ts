@@ -1,7 +1,7 @@
-import { Kysely, PostgresDialect } from "kysely";
-import pg from "pg";
-import type { Tables } from "./tables.ts";
-import { wireTypes } from "./wire-types.ts";
+import { Kysely, PostgresDialect } from 'kysely';
+import pg from 'pg';
+import type { Tables } from './tables.ts';
+import { wireTypes } from './wire-types.ts';
 
 export interface DatabaseOptions {
   readonly databaseUrl: string;
@@ -33,13 +33,7 @@ const keepAliveDelayMs = 10_000;
 
 /** Opens a pool; it connects when first used, so this neither fails nor waits while Postgres is away. */
 export function openDatabase(options: DatabaseOptions): Database {
-  const {
-    databaseUrl,
-    poolMax,
-    statementTimeoutMs,
-    connectTimeoutMs = 5_000,
-    onConnectionLost,
-  } = options;
+  const { databaseUrl, poolMax, statementTimeoutMs, connectTimeoutMs = 5_000, onConnectionLost } = options;
   const pool = new pg.Pool({
     connectionString: databaseUrl,
     max: poolMax,
@@ -53,8 +47,8 @@ export function openDatabase(options: DatabaseOptions): Database {
     types: wireTypes,
   });
   // Without listeners a broken connection would end the process; the query on it, if any, is rejected all the same.
-  pool.on("error", (error) => onConnectionLost?.(error));
-  pool.on("connect", (client) => client.on("error", () => {}));
+  pool.on('error', (error) => onConnectionLost?.(error));
+  pool.on('connect', (client) => client.on('error', () => {}));
   return {
     pool,
     db: new Kysely<Tables>({ dialect: new PostgresDialect({ pool }) }),
@@ -63,11 +57,7 @@ export function openDatabase(options: DatabaseOptions): Database {
 }
 
 function sessionSettings(readOnly: boolean): string {
-  const settings = [
-    "TimeZone=UTC",
-    "DateStyle=ISO",
-    `client_connection_check_interval=${clientGoneCheckMs}`,
-  ];
-  if (readOnly) settings.push("default_transaction_read_only=on");
-  return settings.map((setting) => `-c ${setting}`).join(" ");
+  const settings = ['TimeZone=UTC', 'DateStyle=ISO', `client_connection_check_interval=${clientGoneCheckMs}`];
+  if (readOnly) settings.push('default_transaction_read_only=on');
+  return settings.map((setting) => `-c ${setting}`).join(' ');
 }

@@ -1,8 +1,8 @@
-import type { Metrics, MetricValue } from "@fleetwire/contracts/metrics";
-import { sql, type SqlBool } from "kysely";
-import { fetchRows } from "./cancellable.ts";
-import type { Database } from "./database.ts";
-import type { StoredLatest } from "./tables.ts";
+import type { Metrics, MetricValue } from '@fleetwire/contracts/metrics';
+import { sql, type SqlBool } from 'kysely';
+import { fetchRows } from './cancellable.ts';
+import type { Database } from './database.ts';
+import type { StoredLatest } from './tables.ts';
 
 // Every time here is in epoch milliseconds. Every reader ends its query when `signal` aborts, and then throws the signal's reason.
 
@@ -74,7 +74,7 @@ export interface StoredReadingsQuery extends Abortable {
   /** Only these metrics; readings that have none of them are left out. */
   readonly metrics?: readonly string[] | undefined;
   readonly limit: number;
-  readonly order: "asc" | "desc";
+  readonly order: 'asc' | 'desc';
   /** The last position of the page before. */
   readonly after?: ReadingPosition | undefined;
 }
@@ -99,12 +99,9 @@ export const epochsPerDeviceMax = 100;
 const countedRowsMax = 100_000;
 
 /** The latest state of all devices that have one, by device id. */
-export async function latestOfAll(
-  { db, pool }: Database,
-  { limit, after, signal }: Page,
-): Promise<LatestState[]> {
-  let query = selectLatest(db).orderBy("d.device_id").limit(limit);
-  if (after !== undefined) query = query.where("d.device_id", ">", after);
+export async function latestOfAll({ db, pool }: Database, { limit, after, signal }: Page): Promise<LatestState[]> {
+  let query = selectLatest(db).orderBy('d.device_id').limit(limit);
+  if (after !== undefined) query = query.where('d.device_id', '>', after);
   return (await fetchRows(pool, query.compile(), signal)).map(toLatestState);
 }
 
@@ -113,11 +110,7 @@ export async function latestOf(
   { db, pool }: Database,
   { deviceId, signal }: Abortable & { readonly deviceId: string },
 ): Promise<LatestState | undefined> {
-  const rows = await fetchRows(
-    pool,
-    selectLatest(db).where("d.device_id", "=", deviceId).compile(),
-    signal,
-  );
+  const rows = await fetchRows(pool, selectLatest(db).where('d.device_id', '=', deviceId).compile(), signal);
   return rows.map(toLatestState)[0];
 }
 
@@ -132,11 +125,10 @@ export async function listDevices(
     signal,
   }: Page & { readonly search?: string | undefined; readonly seenSince?: number | undefined },
 ): Promise<DeviceSummary[]> {
-  let query = selectDevices(db).orderBy("d.device_id").limit(limit);
-  if (after !== undefined) query = query.where("d.device_id", ">", after);
-  if (search !== undefined)
-    query = query.where("d.device_id", "ilike", `%${search.replaceAll(/[\\%_]/g, "\\$&")}%`);
-  if (seenSince !== undefined) query = query.where("l.received_at", ">=", at(seenSince));
+  let query = selectDevices(db).orderBy('d.device_id').limit(limit);
+  if (after !== undefined) query = query.where('d.device_id', '>', after);
+  if (search !== undefined) query = query.where('d.device_id', 'ilike', `%${search.replaceAll(/[\\%_]/g, '\\$&')}%`);
+  if (seenSince !== undefined) query = query.where('l.received_at', '>=', at(seenSince));
   return fetchRows(pool, query.compile(), signal);
 }
 
@@ -145,56 +137,40 @@ export async function getDevice(
   { db, pool }: Database,
   { deviceId, signal }: Abortable & { readonly deviceId: string },
 ): Promise<DeviceDetails | undefined> {
-  const [device] = await fetchRows(
-    pool,
-    selectDevices(db).where("d.device_id", "=", deviceId).compile(),
-    signal,
-  );
+  const [device] = await fetchRows(pool, selectDevices(db).where('d.device_id', '=', deviceId).compile(), signal);
   if (device === undefined) return undefined;
   const lastSeq = sql<
     number | null
   >`(select upper(b.seen) - 1 from sequence_blocks b where b.stream_key = s.stream_key order by b.block desc limit 1)`;
   const query = db
-    .selectFrom("streams as s")
-    .innerJoin("devices as d", "d.device_key", "s.device_key")
-    .select(["s.epoch", "s.first_seen_at as firstSeenAt", lastSeq.as("lastSeq")])
-    .where("d.device_id", "=", deviceId)
-    .orderBy("s.stream_key", "desc")
+    .selectFrom('streams as s')
+    .innerJoin('devices as d', 'd.device_key', 's.device_key')
+    .select(['s.epoch', 's.first_seen_at as firstSeenAt', lastSeq.as('lastSeq')])
+    .where('d.device_id', '=', deviceId)
+    .orderBy('s.stream_key', 'desc')
     .limit(epochsPerDeviceMax);
   return { ...device, epochs: await fetchRows(pool, query.compile(), signal) };
 }
 
 /** Readings of one device in a stable order: by device time, then stream, then sequence number. */
-export async function readings(
-  { db, pool }: Database,
-  options: StoredReadingsQuery,
-): Promise<StoredReading[]> {
+export async function readings({ db, pool }: Database, options: StoredReadingsQuery): Promise<StoredReading[]> {
   const { from, to, metrics, limit, order, after, signal } = options;
   let query = db
-    .selectFrom("readings as r")
-    .innerJoin("streams as s", "s.stream_key", "r.stream_key")
-    .select([
-      "s.epoch",
-      "r.seq",
-      "r.ts",
-      "r.received_at",
-      "r.stream_key",
-      "r.shape_key",
-      "r.numbers",
-      "r.others",
-    ])
-    .where("r.device_key", "=", (eb) =>
-      eb.selectFrom("devices").select("device_key").where("device_id", "=", options.deviceId),
+    .selectFrom('readings as r')
+    .innerJoin('streams as s', 's.stream_key', 'r.stream_key')
+    .select(['s.epoch', 'r.seq', 'r.ts', 'r.received_at', 'r.stream_key', 'r.shape_key', 'r.numbers', 'r.others'])
+    .where('r.device_key', '=', (eb) =>
+      eb.selectFrom('devices').select('device_key').where('device_id', '=', options.deviceId),
     )
-    .where("r.ts", ">=", at(from))
-    .where("r.ts", "<", at(to))
-    .orderBy("r.ts", order)
-    .orderBy("r.stream_key", order)
-    .orderBy("r.seq", order)
+    .where('r.ts', '>=', at(from))
+    .where('r.ts', '<', at(to))
+    .orderBy('r.ts', order)
+    .orderBy('r.stream_key', order)
+    .orderBy('r.seq', order)
     .limit(limit);
   if (after !== undefined) {
     const position = sql`(${at(after.ts)}, ${after.streamKey}::int4, ${after.seq}::int8)`;
-    const beyond = order === "asc" ? sql`>` : sql`<`;
+    const beyond = order === 'asc' ? sql`>` : sql`<`;
     query = query.where(sql<SqlBool>`(r.ts, r.stream_key, r.seq) ${beyond} ${position}`);
   }
   if (metrics !== undefined) {
@@ -204,11 +180,7 @@ export async function readings(
     );
   }
   const rows = await fetchRows(pool, query.compile(), signal);
-  const names = await namesOfShapes(
-    { db, pool },
-    new Set(rows.map((row) => row.shape_key)),
-    signal,
-  );
+  const names = await namesOfShapes({ db, pool }, new Set(rows.map((row) => row.shape_key)), signal);
   const wanted = metrics === undefined ? undefined : new Set(metrics);
 
   return rows.map((row) => ({
@@ -222,28 +194,25 @@ export async function readings(
 }
 
 export async function deadLetterCount(
-  { pool, db }: Pick<Database, "pool" | "db">,
+  { pool, db }: Pick<Database, 'pool' | 'db'>,
   { signal }: Abortable = {},
 ): Promise<RowCount> {
-  return countUpToMax(db, pool, "dead_letters", signal);
+  return countUpToMax(db, pool, 'dead_letters', signal);
 }
 
 /** What the store holds. The number of readings is Postgres' own estimate, from its statistics of the partitions. */
-export async function storeStatus(
-  { db, pool }: Database,
-  { signal }: Abortable = {},
-): Promise<StoreStatus> {
+export async function storeStatus({ db, pool }: Database, { signal }: Abortable = {}): Promise<StoreStatus> {
   const estimate = sql<{ count: number }>`
     select coalesce(sum(greatest(c.reltuples, pg_stat_get_live_tuples(c.oid), 0)), 0)::int8 as count
     from pg_inherits i join pg_class c on c.oid = i.inhrelid
     where i.inhparent = 'readings'::regclass`.compile(db);
   const newest = db
-    .selectFrom("device_latest")
-    .select((eb) => eb.fn.max("received_at").as("at"))
+    .selectFrom('device_latest')
+    .select((eb) => eb.fn.max('received_at').as('at'))
     .compile();
   const [devices, deadLetters, estimated, last] = await Promise.all([
-    countUpToMax(db, pool, "devices", signal),
-    countUpToMax(db, pool, "dead_letters", signal),
+    countUpToMax(db, pool, 'devices', signal),
+    countUpToMax(db, pool, 'dead_letters', signal),
     fetchRows(pool, estimate, signal),
     fetchRows(pool, newest, signal),
   ]);
@@ -255,59 +224,56 @@ export async function storeStatus(
   };
 }
 
-function selectLatest(db: Database["db"]) {
+function selectLatest(db: Database['db']) {
   return db
-    .selectFrom("devices as d")
-    .innerJoin("device_latest as l", "l.device_key", "d.device_key")
-    .select(["d.device_id", "l.ts", "l.received_at", "l.metrics"])
-    .where("l.ts", "is not", null);
+    .selectFrom('devices as d')
+    .innerJoin('device_latest as l', 'l.device_key', 'd.device_key')
+    .select(['d.device_id', 'l.ts', 'l.received_at', 'l.metrics']);
 }
 
-function selectDevices(db: Database["db"]) {
+function selectDevices(db: Database['db']) {
   return db
-    .selectFrom("devices as d")
-    .innerJoin("device_latest as l", "l.device_key", "d.device_key")
+    .selectFrom('devices as d')
+    .leftJoin('device_latest as l', 'l.device_key', 'd.device_key')
     .select([
-      "d.device_id as deviceId",
-      "d.first_seen_at as firstSeenAt",
-      "l.received_at as lastSeenAt",
-      "l.ts as lastTs",
+      'd.device_id as deviceId',
+      'd.first_seen_at as firstSeenAt',
+      'l.received_at as lastSeenAt',
+      'l.ts as lastTs',
     ]);
 }
 
 async function countUpToMax(
-  db: Database["db"],
-  pool: Database["pool"],
-  table: "devices" | "dead_letters",
+  db: Database['db'],
+  pool: Database['pool'],
+  table: 'devices' | 'dead_letters',
   signal: AbortSignal | undefined,
 ): Promise<RowCount> {
   const query = sql<{
     count: number;
-  }>`select count(*) from (select from ${sql.table(table)} limit ${countedRowsMax + 1}) as counted`.compile(
-    db,
-  );
+  }>`select count(*) from (select from ${sql.table(table)} limit ${countedRowsMax + 1}) as counted`.compile(db);
   const count = (await fetchRows(pool, query, signal))[0]?.count ?? 0;
   return count > countedRowsMax ? { count: countedRowsMax, exact: false } : { count, exact: true };
 }
 
 async function namesOfShapes(
-  { db, pool }: Pick<Database, "db" | "pool">,
+  { db, pool }: Pick<Database, 'db' | 'pool'>,
   shapeKeys: ReadonlySet<number>,
   signal: AbortSignal | undefined,
 ): Promise<Map<number, string[]>> {
   if (shapeKeys.size === 0) return new Map();
   const query = db
-    .selectFrom("shapes")
-    .select(["shape_key", "names"])
-    .where("shape_key", "in", [...shapeKeys]);
+    .selectFrom('shapes')
+    .select(['shape_key', 'names'])
+    .where('shape_key', 'in', [...shapeKeys]);
   const shapes = await fetchRows(pool, query.compile(), signal);
   return new Map(shapes.map(({ shape_key, names }) => [shape_key, names]));
 }
 
 function toLatestState(row: {
   device_id: string;
-  ts: number | null;
-  received_at: number | null;
+  ts: number;
+  received_at: number;
   metrics: StoredLatest;
 }): LatestState {
   const metrics = Object.entries(row.metrics).map(
@@ -315,8 +281,8 @@ function toLatestState(row: {
   );
   return {
     deviceId: row.device_id,
-    ts: row.ts ?? 0,
-    receivedAt: row.received_at ?? 0,
+    ts: row.ts,
+    receivedAt: row.received_at,
     metrics: Object.fromEntries(metrics),
   };
 }

@@ -1,4 +1,4 @@
-import type { Generated } from "kysely";
+import type { Generated } from 'kysely';
 
 /** The schema as the migrations leave it. Times are epoch milliseconds when read (wire-types.ts). */
 export interface Tables {
@@ -27,7 +27,7 @@ interface StreamsTable {
 
 /** An ordered list of metric names, shared by all readings whose numeric metrics are these. */
 interface ShapesTable {
-  shape_key: number;
+  shape_key: Generated<number>;
   names: string[];
   /** SHA-256 of the names, as an index cannot hold the names themselves. */
   digest: Buffer;
@@ -57,8 +57,10 @@ interface SequenceBlocksTable {
 
 interface DeviceLatestTable {
   device_key: number;
-  ts: number | null;
-  received_at: number | null;
+  ts: number;
+  received_at: number;
+  /** The oldest device time in what the last writer brought. */
+  changed_from: number;
   metrics: StoredLatest;
 }
 

@@ -1,4 +1,4 @@
-import pg from "pg";
+import pg from 'pg';
 
 const { INT8, TIMESTAMPTZ } = pg.types.builtins;
 const float8Array = 1022;
@@ -8,14 +8,14 @@ const float8Array = 1022;
  * `float8[]` as numbers. All else as pg has it.
  */
 export const wireTypes: pg.CustomTypesConfig = {
-  getTypeParser: ((oid: number, format?: "text" | "binary") => {
-    if (format !== "binary") {
+  getTypeParser: ((oid: number, format?: 'text' | 'binary') => {
+    if (format !== 'binary') {
       if (oid === INT8) return Number;
       if (oid === TIMESTAMPTZ) return epochMs;
       if (oid === float8Array) return numbers;
     }
     return pg.types.getTypeParser(oid, format);
-  }) as pg.CustomTypesConfig["getTypeParser"],
+  }) as pg.CustomTypesConfig['getTypeParser'],
 };
 
 /** `2026-11-21 02:02:54.123+00`: the sessions are set to UTC and ISO. */
@@ -25,5 +25,5 @@ function epochMs(text: string): number {
 
 /** `{1,2.5,-0}`: one dimension, no nulls. */
 function numbers(text: string): number[] {
-  return text === "{}" ? [] : text.slice(1, -1).split(",").map(Number);
+  return text === '{}' ? [] : text.slice(1, -1).split(',').map(Number);
 }

@@ -1,0 +1,61 @@
+import type { DeadLetter } from '@fleetwire/contracts/dead-letter';
+import type pg from 'pg';
+import { int4Array, timestamptzArray } from './binary-arrays.ts';
+
+/**
+ * Keeps dead letters. One that is there already, which is a redelivery, only has its attempts and its last failure brought up to date.
+ * @returns how many were new
+ */
+export async function insertDeadLetters(pool: pg.Pool, deadLetters: readonly DeadLetter[]): Promise<number> {
+  // Each id once, as one statement cannot update a row twice; sorted, as all writers lock them in this order.
+  const letters = [...mergedById(deadLetters).values()].sort((a, b) => (a.id < b.id ? -1 : 1));
+  if (letters.length === 0) return 0;
+  const { rows } = await pool.query<{ added: number }>(
+    `with kept as (
+       insert into dead_letters as known (id, reason, error_code, error_message, fingerprint, attempts, first_failed_at,
+         last_failed_at, device_id, epoch, seq, received_at, payload, payload_encoding)
+       select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::int4[], $7::timestamptz[],
+         $8::timestamptz[], $9::text[], $10::text[], $11::int8[], $12::timestamptz[], $13::bytea[], $14::text[])
+       on conflict (id) do update set
+         attempts = greatest(known.attempts, excluded.attempts),
+         last_failed_at = greatest(known.last_failed_at, excluded.last_failed_at)
+       returning xmax = 0 as added
+     )
+     select count(*) filter (where added) as added from kept`,
+    [
+      letters.map(({ id }) => id),
+      letters.map(({ reason }) => reason),
+      letters.map(({ error }) => storableText(error.code)),
+      letters.map(({ error }) => storableText(error.message)),
+      letters.map(({ fingerprint }) => storableText(fingerprint)),
+      int4Array(letters.map(({ attempts }) => attempts)),
+      timestamptzArray(letters.map(({ firstFailedAt }) => firstFailedAt)),
+      timestamptzArray(letters.map(({ lastFailedAt }) => lastFailedAt)),
+      letters.map(({ deviceId }) => (deviceId === undefined ? null : storableText(deviceId))),
+      letters.map(({ epoch }) => (epoch === undefined ? null : storableText(epoch))),
+      letters.map(({ seq }) => seq ?? null),
+      letters.map(({ receivedAt }) => (receivedAt === undefined ? null : new Date(receivedAt).toISOString())),
+      letters.map(({ payload, payloadEncoding }) =>
+        Buffer.from(payload, payloadEncoding === 'base64' ? 'base64' : 'utf8'),
+      ),
+      letters.map(({ payloadEncoding }) => payloadEncoding),
+    ],
+  );
+  return rows[0]?.added ?? 0;
+}
+
+function mergedById(deadLetters: readonly DeadLetter[]): Map<string, DeadLetter> {
+  const byId = new Map<string, DeadLetter>();
+  for (const letter of deadLetters) {
+    const known = byId.get(letter.id);
+    const attempts = Math.max(known?.attempts ?? 0, letter.attempts);
+    const lastFailedAt = Math.max(known?.lastFailedAt ?? letter.lastFailedAt, letter.lastFailedAt);
+    byId.set(letter.id, { ...(known ?? letter), attempts, lastFailedAt });
+  }
+  return byId;
+}
+
+/** A dead letter must never fail on what made the reading fail: Postgres takes neither NUL nor half a surrogate pair in text. */
+function storableText(text: string): string {
+  return text.replaceAll('\0', '\u{FFFD}').toWellFormed();
+}

@@ -1,0 +1,121 @@
+import pg from 'pg';
+
+/**
+ * What to do about a failed write.
+ * `hold`: nothing is wrong with the batch; wait until Postgres answers, then write it again.
+ * `retry-now`: it collided with another transaction; write it again after a moment.
+ * `bad-data`: Postgres refuses something in it, and always will; find out which reading.
+ * `unknown`: try a few times, further and further apart.
+ */
+export type FailureClass = 'hold' | 'retry-now' | 'bad-data' | 'unknown';
+
+/** Readings that retention would drop at once; the others of the batch may be written without them. */
+export class OlderThanRetentionError extends Error {
+  override readonly name = 'OlderThanRetentionError';
+  readonly code = 'older-than-retention';
+  /** Which of the batch, by position. */
+  readonly ordinals: readonly number[];
+
+  constructor(ordinals: readonly number[], cutoff: number) {
+    super(`${ordinals.length} readings are from before ${new Date(cutoff).toISOString()}, older than what is kept`);
+    this.ordinals = ordinals;
+  }
+}
+
+/** A partition was dropped between looking for it and writing to it; the next try makes it. */
+export class PartitionMissingError extends Error {
+  override readonly name = 'PartitionMissingError';
+  readonly code = 'partition-missing';
+
+  constructor(cause: unknown) {
+    super('a partition of readings was dropped meanwhile', { cause });
+  }
+}
+
+/** Postgres answered COMMIT with ROLLBACK, and no statement said why. */
+export class TransactionAbortedError extends Error {
+  override readonly name = 'TransactionAbortedError';
+  readonly code = 'transaction-aborted';
+
+  constructor() {
+    super('Postgres rolled the transaction back when it was asked to commit');
+  }
+}
+
+/**
+ * By SQLSTATE (Postgres documentation, appendix A), by the socket's error code, and by message only where pg, the client library,
+ * gives neither.
+ */
+export function classifyFailure(error: unknown): FailureClass {
+  if (error instanceof OlderThanRetentionError) return 'bad-data';
+  if (error instanceof PartitionMissingError || error instanceof TransactionAbortedError) return 'retry-now';
+  if (error instanceof AggregateError && error.errors.length > 0) return classifyFailure(error.errors[0]);
+  if (!(error instanceof Error)) return 'unknown';
+  const code = (error as { code?: unknown }).code;
+  if (typeof code === 'string')
+    return isSqlState(error, code) ? classifySqlState(code) : socketCodes.has(code) ? 'hold' : 'unknown';
+  return clientMessages.some((message) => error.message.includes(message)) ? 'hold' : 'unknown';
+}
+
+/** A row found no partition. It shares SQLSTATE 23514 with violated check constraints, but names no constraint. */
+export function isPartitionMissing(error: unknown): boolean {
+  return error instanceof pg.DatabaseError && error.code === '23514' && error.constraint === undefined;
+}
+
+const retryNowStates = new Set(['40001', '40P01', '55P03']);
+
+const holdStates = new Set([
+  '25006', // read-only: a standby, or a primary that is being replaced
+  '57014', // statement timeout: it is slow, or waits for a lock
+  '28000', // credentials, or the database, are not there or not yet: nothing a reading did
+  '28P01',
+  '3D000',
+  '3F000', // the migrations have not run
+  '42P01',
+  '42703',
+  '42883',
+  '42501',
+  '25P03', // idle in transaction, idle session, transaction timeout: we were too slow
+  '57P05',
+  '25P04',
+]);
+
+function classifySqlState(code: string): FailureClass {
+  if (retryNowStates.has(code)) return 'retry-now';
+  if (holdStates.has(code)) return 'hold';
+  // 08 connection, 53 resources, 57P shutdown and start-up, 58 system (disk).
+  if (/^(?:08|53|57P|58)/.test(code)) return 'hold';
+  if (code !== '23505' && /^(?:22|23)/.test(code)) return 'bad-data';
+  return 'unknown';
+}
+
+function isSqlState(error: Error, code: string): boolean {
+  return error instanceof pg.DatabaseError || (/^[0-9A-Z]{5}$/.test(code) && !socketCodes.has(code));
+}
+
+const socketCodes = new Set([
+  'ECONNREFUSED',
+  'ECONNRESET',
+  'ECONNABORTED',
+  'EPIPE',
+  'ETIMEDOUT',
+  'EHOSTUNREACH',
+  'EHOSTDOWN',
+  'ENETUNREACH',
+  'ENETDOWN',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'ENOENT', // the socket file of a Postgres that is not up
+  'EMFILE',
+  'ENFILE',
+]);
+
+const clientMessages = [
+  'Connection terminated',
+  'timeout exceeded when trying to connect',
+  'timeout expired',
+  'Query read timeout',
+  'Client has encountered a connection error and is not queryable',
+  'Client was closed and is not queryable',
+  'The server does not support SSL connections',
+];

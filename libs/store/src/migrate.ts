@@ -1,0 +1,56 @@
+import { type Migration, Migrator } from 'kysely/migration';
+import { type Database, openDatabase } from './database.ts';
+import * as telemetry from './migrations/0001-telemetry.ts';
+import * as deadLetters from './migrations/0002-dead-letters.ts';
+
+/** In the order in which they are applied. */
+const migrations: Readonly<Record<string, Migration>> = {
+  '0001-telemetry': telemetry,
+  '0002-dead-letters': deadLetters,
+};
+
+/** A table may wait this long for the statements of others to end. */
+const statementTimeoutMs = 10 * 60_000;
+
+/** The database lacks migrations of this release; readiness turns on once they are applied. */
+export class SchemaNotCurrentError extends Error {
+  override readonly name = 'SchemaNotCurrentError';
+  readonly missing: readonly string[];
+
+  constructor(missing: readonly string[]) {
+    super(`the database lacks ${missing.join(', ')}; run the migrations`);
+    this.missing = missing;
+  }
+}
+
+/**
+ * Applies the migrations that are missing, all in one transaction. Several may start at once: one works, the others wait.
+ * @returns the names of those applied by this call
+ */
+export async function migrate(databaseUrl: string): Promise<string[]> {
+  const database = openDatabase({ databaseUrl, poolMax: 1, statementTimeoutMs, applicationName: 'fleetwire-migrate' });
+  try {
+    const migrator = new Migrator({ db: database.db, provider: { getMigrations: async () => ({ ...migrations }) } });
+    const { error, results } = await migrator.migrateToLatest();
+    if (error !== undefined) throw error;
+    return (results ?? []).map((result) => result.migrationName);
+  } finally {
+    await database.close();
+  }
+}
+
+/** @throws SchemaNotCurrentError; whatever the connection throws */
+export async function assertSchemaCurrent({ pool }: Pick<Database, 'pool'>): Promise<void> {
+  const applied = new Set(await appliedMigrations(pool));
+  const missing = Object.keys(migrations).filter((name) => !applied.has(name));
+  if (missing.length > 0) throw new SchemaNotCurrentError(missing);
+}
+
+async function appliedMigrations(pool: Database['pool']): Promise<string[]> {
+  const { rows: tables } = await pool.query<{ exists: boolean }>(
+    `select to_regclass('kysely_migration') is not null as exists`,
+  );
+  if (!tables[0]?.exists) return [];
+  const { rows } = await pool.query<{ name: string }>('select name from kysely_migration');
+  return rows.map((row) => row.name);
+}

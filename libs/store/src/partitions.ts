@@ -1,0 +1,123 @@
+import type pg from 'pg';
+import { type Week, parseWeek, weeksFrom } from './weeks.ts';
+
+const prefix = 'readings_';
+const dayMs = 24 * 60 * 60 * 1_000;
+
+/** Makes and drops of partitions follow one another, whoever asks. */
+const partitionLockId = 4_602_715_112;
+/** A statement that waits for the table makes all that come after it wait, too; better to fail and try again. */
+const lockTimeoutMs = 5_000;
+
+/** The device time before which readings are no longer kept. */
+export function retentionCutoff(now: number, retentionDays: number): number {
+  return now - retentionDays * dayMs;
+}
+
+/** Starts (epoch milliseconds) of the weeks that have a partition. */
+export async function existingWeeks(pool: pg.Pool): Promise<Set<number>> {
+  return new Set((await partitions(pool)).filter(({ attached }) => attached).map(({ week }) => week.from));
+}
+
+/** Makes the partitions of the weeks that hold these times. Safe beside writers and others that do the same. */
+export async function ensurePartitions(pool: pg.Pool, weeks: readonly Week[]): Promise<void> {
+  if (weeks.length === 0) return;
+  const client = await pool.connect();
+  let failure: Error | undefined;
+  try {
+    await client.query('begin');
+    await client.query(`set local lock_timeout = ${lockTimeoutMs}`);
+    await client.query('select pg_advisory_xact_lock($1)', [partitionLockId]);
+    for (const week of weeks) await makePartition(client, week);
+    await client.query('commit');
+  } catch (error) {
+    failure = error as Error;
+    throw error;
+  } finally {
+    client.release(failure);
+  }
+}
+
+export interface Maintenance {
+  /** Epoch milliseconds. */
+  readonly now: number;
+  readonly weeksAhead: number;
+  /** Without it, readings are kept for ever. */
+  readonly retentionDays?: number | undefined;
+}
+
+/**
+ * Makes the partitions of this week and of `weeksAhead`, and drops those that hold nothing younger than retention.
+ * Readers and writers are not held up. What was stored stays known (sequence_blocks), so nothing that was dropped comes back.
+ * @returns the names of the weeks made and dropped, as in `2026w47`
+ */
+export async function maintainPartitions(
+  pool: pg.Pool,
+  maintenance: Maintenance,
+): Promise<{ made: string[]; dropped: string[] }> {
+  const { now, weeksAhead, retentionDays } = maintenance;
+  const existing = await existingWeeks(pool);
+  const missing = weeksFrom(now, weeksAhead).filter((week) => !existing.has(week.from));
+  await ensurePartitions(pool, missing);
+  const dropped = retentionDays === undefined ? [] : await dropBefore(pool, retentionCutoff(now, retentionDays));
+  return { made: missing.map((week) => week.name), dropped };
+}
+
+async function makePartition(client: pg.PoolClient, { name, from, to }: Week): Promise<void> {
+  const table = prefix + name;
+  // `create table … partition of` would lock out every reader and writer; attaching a table does not.
+  await client.query(`create table if not exists ${table} (like readings including all)`);
+  const { rowCount: attached } = await client.query('select from pg_inherits where inhrelid = to_regclass($1)', [
+    table,
+  ]);
+  if (attached) return;
+  const bounds = [from, to].map((bound) => `'${new Date(bound).toISOString()}'`);
+  await client.query(`alter table readings attach partition ${table} for values from (${bounds[0]}) to (${bounds[1]})`);
+}
+
+async function dropBefore(pool: pg.Pool, cutoff: number): Promise<string[]> {
+  const client = await pool.connect();
+  const dropped: string[] = [];
+  let failure: Error | undefined;
+  try {
+    await client.query(`set lock_timeout = ${lockTimeoutMs}`);
+    // Detaching concurrently cannot run in a transaction, so the lock is the session's.
+    await client.query('select pg_advisory_lock($1)', [partitionLockId]);
+    for (const { table, week, attached, detaching } of await partitions(client)) {
+      if (week.to > cutoff) continue;
+      if (detaching) await client.query(`alter table readings detach partition ${table} finalize`);
+      else if (attached) await client.query(`alter table readings detach partition ${table} concurrently`);
+      await client.query(`drop table ${table}`);
+      dropped.push(week.name);
+    }
+    await client.query('select pg_advisory_unlock($1)', [partitionLockId]);
+    await client.query('reset lock_timeout');
+    return dropped;
+  } catch (error) {
+    failure = error as Error;
+    throw error;
+  } finally {
+    client.release(failure);
+  }
+}
+
+interface Partition {
+  readonly table: string;
+  readonly week: Week;
+  readonly attached: boolean;
+  /** An earlier drop was interrupted while it detached. */
+  readonly detaching: boolean;
+}
+
+async function partitions(queryable: Pick<pg.ClientBase, 'query'>): Promise<Partition[]> {
+  const { rows } = await queryable.query<{ table: string; attached: boolean; detaching: boolean }>(`
+    select c.relname as table, i.inhrelid is not null as attached, coalesce(i.inhdetachpending, false) as detaching
+    from pg_class c left join pg_inherits i on i.inhrelid = c.oid and i.inhparent = 'readings'::regclass
+    where c.relkind = 'r' and c.relnamespace = (select relnamespace from pg_class where oid = 'readings'::regclass)
+      and starts_with(c.relname, '${prefix}')
+    order by c.relname`);
+  return rows.flatMap(({ table, ...state }) => {
+    const week = parseWeek(table.slice(prefix.length));
+    return week === undefined ? [] : [{ table, week, ...state }];
+  });
+}
