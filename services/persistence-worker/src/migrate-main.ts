@@ -1,0 +1,8 @@
+import { readConfiguration } from '@fleetwire/service-kit/configuration';
+import { createLogger } from '@fleetwire/service-kit/logger';
+import { migrate } from '@fleetwire/store/migrate';
+import { workerVariables } from './configuration.ts';
+
+const { databaseUrl } = readConfiguration({ databaseUrl: workerVariables.databaseUrl }, process.env);
+const logger = await createLogger({ name: 'migrate' });
+logger.info({ applied: await migrate(databaseUrl) }, 'the schema is current');

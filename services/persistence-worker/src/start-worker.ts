@@ -1,0 +1,108 @@
+import { openBrokerConnection } from '@fleetwire/broker/connection';
+import { createConsumer } from '@fleetwire/broker/consumer';
+import { createPublisher } from '@fleetwire/broker/publisher';
+import { type Topology, declareTopology, fleetwireTopology, queues } from '@fleetwire/broker/topology';
+import { createHealth } from '@fleetwire/service-kit/health';
+import { createHttpApp } from '@fleetwire/service-kit/http';
+import { listen } from '@fleetwire/service-kit/listen';
+import type { Logger } from '@fleetwire/service-kit/logger';
+import { createRegistry } from '@fleetwire/service-kit/metrics';
+import { createBatchWriter } from '@fleetwire/store/batch-writer';
+import { openDatabase } from '@fleetwire/store/database';
+import { insertDeadLetters } from '@fleetwire/store/dead-letters';
+import { OlderThanRetentionError, classifyFailure } from '@fleetwire/store/failure';
+import { assertSchemaCurrent } from '@fleetwire/store/migrate';
+import { DatabaseGate } from './database-gate.ts';
+import type { WorkerConfiguration } from './configuration.ts';
+import { createDeadLetterDrain } from './dead-letter-drain.ts';
+import { EnvelopeHandler } from './envelope-handler.ts';
+import { createWorkerMetrics } from './metrics.ts';
+import { startPartitionUpkeep } from './partition-upkeep.ts';
+import { createPatientPublisher } from './patient-publisher.ts';
+import { Storer } from './storer.ts';
+
+export type Worker = { readonly url: string; readonly port: number; stop(): Promise<void> };
+
+/** Connections beside the writers': the probe, dead letters, partitions. */
+const spareConnections = 3;
+const publishMessagesInFlightMax = 64;
+const publishBytesInFlightMax = 32 * 1024 * 1024;
+const healthBodyBytesMax = 1_024;
+/** Of the drain deadline, what running transactions may take; the rest is for handing back and closing. */
+const drainShare = 0.6;
+
+/** Wires the worker: envelopes from the queue into Postgres. It starts, and holds, also while either is away. */
+export async function startWorker({ config, logger, topology = fleetwireTopology() }: { config: WorkerConfiguration; logger: Logger; topology?: Topology }): Promise<Worker> {
+  const registry = createRegistry();
+  const health = createHealth({ registry });
+  const stopping = new AbortController();
+  const { signal } = stopping;
+
+  const database = openDatabase({
+    databaseUrl: config.databaseUrl,
+    poolMax: config.writersMax + spareConnections,
+    statementTimeoutMs: config.statementTimeoutMs,
+    applicationName: 'persistence-worker',
+    pipelined: true,
+    onConnectionLost: (error) => logger.warn({ err: error }, 'lost a connection to Postgres'),
+  });
+  const gate = new DatabaseGate({ probe: () => assertSchemaCurrent(database), baseMs: config.holdBaseMs, capMs: config.holdCapMs, logger });
+  const metrics = createWorkerMetrics(registry, { isHolding: () => !gate.isOpen });
+
+  // Separate connections: a blocked publisher must not hold up acknowledgements.
+  const connect = (name: string) => openBrokerConnection({ url: config.amqpUrl, name, logger, heartbeatSeconds: config.amqpHeartbeatSeconds, onOpen: declareTopology(topology) });
+  const consuming = connect('persistence-worker consumes');
+  const publishing = connect('persistence-worker publishes');
+  for (const { opened } of [consuming, publishing]) opened.catch((error: unknown) => logger.error({ err: error }, 'the broker cannot be used as it is'));
+  const publisher = createPublisher(publishing, {
+    logger,
+    messagesInFlightMax: publishMessagesInFlightMax,
+    bytesInFlightMax: publishBytesInFlightMax,
+    confirmTimeoutMs: config.confirmTimeoutMs,
+  });
+
+  const writer = createBatchWriter(database.pool, config.retentionDays === undefined ? {} : { retentionDays: config.retentionDays });
+  const handler = new EnvelopeHandler({
+    storer: new Storer({ write: (readings) => writer.write(readings), classify: classifyFailure, gate }),
+    publish: createPatientPublisher(publisher, signal, logger),
+    bounds: { readingsMax: config.batchReadingsMax, bytesMax: config.batchBytesMax, lingerMs: config.batchLingerMs },
+    lanesMax: config.writersMax,
+    metrics,
+    logger,
+    reasonOf: (error) => (error instanceof OlderThanRetentionError ? 'older-than-retention' : 'refused-by-database'),
+    signal,
+  });
+  // Before the first envelope: its partition should be there already.
+  const upkeep = startPartitionUpkeep({ pool: database.pool, retentionDays: config.retentionDays, logger, signal });
+  const work = createConsumer(consuming, { logger, queue: queues.persist, prefetch: config.prefetch, handle: (delivery) => handler.handle(delivery) });
+  const dead = createConsumer(consuming, {
+    logger,
+    queue: queues.dead,
+    prefetch: config.deadPrefetch,
+    handle: createDeadLetterDrain({ insert: (letters) => insertDeadLetters(database.pool, letters), gate, logger, signal }),
+  });
+
+  health.addCheck('broker', () => (work.subscribed && dead.subscribed) || `not subscribed; connection is ${consuming.state}`);
+  health.addCheck('database', () => gate.isOpen || 'holding: Postgres cannot write now');
+  const app = createHttpApp({ logger, registry, health, trustProxyHops: config.trustProxyHops, bodyBytesMax: healthBodyBytesMax, parseBody: false, routes: () => {} });
+  const listening = await listen(app, { host: config.host, port: config.port });
+  logger.info({ url: listening.url }, 'listening');
+
+  return {
+    url: listening.url,
+    port: listening.port,
+    // 1 readiness off · 2 nothing new is taken, running transactions commit and are acknowledged · 3 what still holds is handed back ·
+    // 4 the broker connections close · 5 the pool closes
+    stop: async () => {
+      health.setDraining();
+      const drainMs = config.drainTimeoutMs * drainShare;
+      await Promise.all([work.drain(drainMs), dead.drain(drainMs)]);
+      stopping.abort(new Error('the worker is stopping'));
+      await upkeep;
+      await publisher.close();
+      await Promise.all([consuming.close(), publishing.close()]);
+      await listening.stop();
+      await database.close();
+    },
+  };
+}

@@ -1,0 +1,98 @@
+import { once } from 'node:events';
+import { queues } from '@fleetwire/broker/topology';
+import { eventually } from '@fleetwire/test-kit/eventually';
+import { describe, expect, it } from 'vitest';
+import { type Harness, envelope, metric, readings, untilEmpty, workerHarness } from './harness.ts';
+
+/** Takes a message and dies, as a crashing worker would, so that the broker counts one more delivery. */
+async function takeAndDie(harness: Harness): Promise<void> {
+  const channel = await harness.connection.openChannel();
+  const taken = Promise.withResolvers<void>();
+  await channel.consume(queues.persist, () => taken.resolve());
+  await taken.promise;
+  const closed = once(channel, 'close');
+  await channel.close();
+  await closed;
+}
+
+describe('while Postgres is away, the worker', () => {
+  it('holds what it has, hands nothing back, dead-letters nothing, and stores it once Postgres is there again', async () => {
+    const harness = await workerHarness();
+    const worker = await harness.worker({ PREFETCH: '5' });
+    await eventually(async () => expect((await fetch(`${worker.url}/readyz`)).status).toBe(200));
+    harness.postgresProxy.refuse();
+    for (let n = 0; n < 20; n += 1) await harness.publish(envelope(readings(`away-${n}`, 10)));
+    await eventually(async () => expect(await metric(worker, 'fleetwire_worker_holding')).toBe(1));
+    // Prefetched and held, neither spinning nor given up.
+    await eventually(async () => expect(await harness.waiting()).toBe(15));
+    harness.postgresProxy.resume();
+    await eventually(async () => expect(await harness.rows('select count(*)::int as n from readings')).toEqual([{ n: 200 }]), { timeoutMs: 20_000 });
+    await untilEmpty(harness);
+    expect(await harness.rows('select * from dead_letters')).toEqual([]);
+    expect((await fetch(`${worker.url}/readyz`)).status).toBe(200);
+  });
+
+  it('stores each reading once when connections are cut again and again, around the commit too', async () => {
+    const harness = await workerHarness();
+    await harness.worker({ BATCH_READINGS_MAX: '50' });
+    const cutting = setInterval(() => harness.postgresProxy.cut(), 37);
+    for (let n = 0; n < 100; n += 1) await harness.publish(envelope(readings(`cut-${n}`, 20)));
+    await eventually(async () => expect((await harness.rows<{ n: number }>('select count(*)::int as n from readings'))[0]?.n).toBeGreaterThan(500), { timeoutMs: 20_000 });
+    clearInterval(cutting);
+    await eventually(async () => expect(await harness.rows('select count(*)::int as n from readings')).toEqual([{ n: 2_000 }]), { timeoutMs: 20_000 });
+    expect(await harness.rows('select stream_key, seq from readings group by 1, 2 having count(*) > 1')).toEqual([]);
+    await untilEmpty(harness);
+  });
+});
+
+describe('a message that was delivered three times without a verdict', async () => {
+  const harness = await workerHarness();
+
+  it('is handled alone, then in halves, so that the innocents in it are stored', async () => {
+    await harness.publish(envelope(readings('suspect', 8)));
+    for (let death = 0; death < 4; death += 1) await takeAndDie(harness);
+    const worker = await harness.worker();
+    await eventually(async () => expect(await harness.stored('suspect')).toBe(8));
+    await untilEmpty(harness);
+    await worker.stop();
+    expect(await harness.deadLetters('suspect')).toEqual([]);
+  });
+
+  it('and is a single reading, which was handled alone already, is dead-lettered', async () => {
+    await harness.publish(envelope(readings('killer', 1)));
+    for (let death = 0; death < 4; death += 1) await takeAndDie(harness);
+    await harness.worker();
+    await eventually(async () => expect(await harness.deadLetters('killer')).toEqual([expect.objectContaining({ reason: 'kills-the-worker' })]));
+    expect(await harness.stored('killer')).toBe(0);
+  });
+});
+
+describe('two workers side by side', async () => {
+  const harness = await workerHarness();
+
+  it('store overlapping envelopes once, also when one stops in the middle', async () => {
+    const [first] = [await harness.worker(), await harness.worker()];
+    const contents = Array.from({ length: 60 }, (_, n) => envelope(readings(`pair-${n % 6}`, 200)));
+    const publishing = Promise.all(contents.map((content) => harness.publish(content)));
+    await eventually(async () => expect((await harness.rows<{ n: number }>('select count(*)::int as n from readings'))[0]?.n).toBeGreaterThan(0));
+    await first.stop();
+    await publishing;
+    await eventually(async () => expect(await harness.rows('select count(*)::int as n from readings')).toEqual([{ n: 1_200 }]));
+    await untilEmpty(harness);
+    expect(await harness.rows('select stream_key, seq from readings group by 1, 2 having count(*) > 1')).toEqual([]);
+  });
+});
+
+it('hands back what it holds when it must stop while Postgres is away, and the next worker stores it', async () => {
+  const harness = await workerHarness();
+  const worker = await harness.worker({ DRAIN_TIMEOUT_MS: '1000' });
+  await eventually(async () => expect((await fetch(`${worker.url}/readyz`)).status).toBe(200));
+  harness.postgresProxy.refuse();
+  await harness.publish(envelope(readings('handed-back', 10)));
+  await eventually(async () => expect(await metric(worker, 'fleetwire_worker_holding')).toBe(1));
+  await worker.stop();
+  await eventually(async () => expect(await harness.waiting()).toBe(1));
+  harness.postgresProxy.resume();
+  await harness.worker();
+  await eventually(async () => expect(await harness.stored('handed-back')).toBe(10));
+});

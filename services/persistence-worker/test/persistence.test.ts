@@ -1,0 +1,114 @@
+import { queues } from '@fleetwire/broker/topology';
+import { migrate } from '@fleetwire/store/migrate';
+import { eventually } from '@fleetwire/test-kit/eventually';
+import { describe, expect, it } from 'vitest';
+import { envelope, metric, readings, untilEmpty, workerHarness } from './harness.ts';
+
+/** jsonb has no NUL (Postgres documentation, 8.14), so Postgres itself refuses this reading. */
+const poisoned = { metrics: { text: 'a\0b' } };
+
+describe('the worker', async () => {
+  const harness = await workerHarness();
+  const worker = await harness.worker();
+
+  it('stores what the queue holds, once, however often it comes', async () => {
+    const content = envelope(readings('once', 50));
+    await harness.publish(content);
+    await harness.publish(content);
+    await eventually(async () => expect(await harness.stored('once')).toBe(50));
+    await eventually(async () => expect(await metric(worker, 'fleetwire_worker_readings_total{outcome="duplicate"}')).toBe(50));
+    await untilEmpty(harness);
+  });
+
+  it.each([1, 3, 1_000])('of 1,000 readings with %i bad ones dead-letters just those, and stores the others', async (bad) => {
+    const device = `bad-${bad}`;
+    const isBad = (seq: number) => seq % Math.floor(1_000 / bad) === 0;
+    await harness.publish(envelope(readings(device, 1_000, ({ seq }) => (isBad(seq) ? poisoned : {}))));
+    await eventually(async () => expect(await harness.deadLetters(device)).toHaveLength(bad), { timeoutMs: 25_000 });
+    expect(await harness.stored(device)).toBe(1_000 - bad);
+    const [first] = await harness.deadLetters(device);
+    expect(first).toMatchObject({ reason: 'refused-by-database', attempts: 1, error_code: expect.stringMatching(/^22/), fingerprint: expect.stringMatching(/^[0-9a-f]{16}$/) });
+    await untilEmpty(harness);
+  });
+
+  it('does not let a bad reading hold up other envelopes of its batch', async () => {
+    await Promise.all([harness.publish(envelope(readings('good', 10))), harness.publish(envelope(readings('mixed', 2, ({ seq }) => (seq === 1 ? poisoned : {}))))]);
+    await eventually(async () => {
+      expect(await harness.stored('good')).toBe(10);
+      expect(await harness.stored('mixed')).toBe(1);
+      expect(await harness.deadLetters('mixed')).toHaveLength(1);
+    });
+  });
+
+  it.each([
+    ['is no JSON', Buffer.from([0, 255, 1]), /malformed-json/],
+    ['is an envelope from the future', Buffer.from('{"schemaVersion":"2.0"}'), /unsupported-version/],
+    ['is something else', Buffer.from('{"schemaVersion":"1.0"}'), /missing-field/],
+  ])('keeps a message that %s, as it came', async (_name, content, code) => {
+    await harness.publish(content);
+    await eventually(async () => {
+      const found = await harness.rows<{ payload: Buffer; error_code: string }>(`select * from dead_letters where reason = 'unreadable' and payload = $1`, [content]);
+      expect(found).toEqual([expect.objectContaining({ error_code: expect.stringMatching(code) })]);
+    });
+  });
+
+  it('dead-letters a member that is no reading, and stores its neighbours', async () => {
+    const content = JSON.parse(String(envelope(readings('member', 3)))) as { runs: { readings: object[] }[] };
+    content.runs[0]!.readings[1] = { seq: 'two' };
+    await harness.publish(Buffer.from(JSON.stringify(content)));
+    await eventually(async () => {
+      expect(await harness.stored('member')).toBe(2);
+      expect(await harness.deadLetters('member')).toEqual([expect.objectContaining({ reason: 'invalid-reading' })]);
+    });
+  });
+
+  it('takes apart what the broker dead-lettered by itself', async () => {
+    await harness.publish(envelope(readings('given-up', 2)), { queue: queues.dead });
+    await eventually(async () => expect((await harness.deadLetters('given-up')).map(({ reason }) => reason)).toEqual(['delivery-limit', 'delivery-limit']));
+  });
+
+  it('counts a reading that dies twice as one dead letter', async () => {
+    for (let time = 1; time <= 2; time += 1) {
+      await harness.publish(envelope(readings('twice', 1, () => ({ ...poisoned, ts: 1_795_262_400_000 }))));
+      await eventually(async () => expect(await metric(worker, 'fleetwire_worker_dead_letters_total{reason="refused-by-database"}')).toBeGreaterThan(0));
+      await untilEmpty(harness);
+    }
+    await eventually(async () => expect(await harness.deadLetters('twice')).toHaveLength(1));
+  });
+});
+
+describe('the retry ladder', async () => {
+  const harness = await workerHarness({ limits: { retryDelaysMs: { '10s': 200, '1m': 200, '10m': 200 } } });
+  // An error nobody has a rule for.
+  await harness.rows(`create function refuse() returns trigger language plpgsql as $$
+    begin if new.seq = 7 and current_setting('fleetwire.refuse', true) is distinct from 'off' then raise exception 'not today'; end if; return new; end $$`);
+  await harness.rows('create trigger refuse before insert on readings for each row execute function refuse()');
+  await harness.worker();
+
+  it('brings a reading back three times, then dead-letters it alone', async () => {
+    await harness.publish(envelope(readings('laddered', 10)));
+    await eventually(async () => expect(await harness.deadLetters('laddered')).toEqual([expect.objectContaining({ seq: 7, reason: 'retries-exhausted', attempts: 4, error_code: 'P0001' })]), { timeoutMs: 20_000 });
+    expect(await harness.stored('laddered')).toBe(9);
+    await untilEmpty(harness);
+  });
+
+  it('stores a reading that fails at first and then does not', async () => {
+    await harness.publish(envelope(readings('healed', 7)));
+    await eventually(async () => expect(await harness.stored('healed')).toBe(0));
+    await harness.rows('alter table readings disable trigger refuse');
+    await eventually(async () => expect(await harness.stored('healed')).toBe(7));
+    expect(await harness.deadLetters('healed')).toEqual([]);
+  });
+});
+
+it('holds until the migrations have run, and dead-letters nothing meanwhile', async () => {
+  const harness = await workerHarness({ migrated: false });
+  const worker = await harness.worker();
+  await harness.publish(envelope(readings('early', 5)));
+  await eventually(async () => expect(await metric(worker, 'fleetwire_worker_holding')).toBe(1));
+  expect((await fetch(`${worker.url}/readyz`)).status).toBe(503);
+  await migrate(harness.databaseUrl);
+  await eventually(async () => expect(await harness.stored('early')).toBe(5));
+  expect(await harness.rows('select * from dead_letters')).toEqual([]);
+  await eventually(async () => expect((await fetch(`${worker.url}/readyz`)).status).toBe(200));
+});
