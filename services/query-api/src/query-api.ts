@@ -7,7 +7,6 @@ import { listen } from '@fleetwire/service-kit/listen';
 import type { Logger } from '@fleetwire/service-kit/logger';
 import { createRegistry } from '@fleetwire/service-kit/metrics';
 import { createTokenMinter, createTokenVerifier, type TokenMinter } from '@fleetwire/service-kit/tokens';
-import { openDatabase, type Database } from '@fleetwire/store/database';
 import { listDevices } from '@fleetwire/store/readers';
 import { apiPages, pagePolicy } from './api-pages.ts';
 import { createBrokerView, vhostOf } from './broker-view.ts';
@@ -17,6 +16,7 @@ import type { Configuration } from './configuration.ts';
 import { startDatabaseProbe } from './database-probe.ts';
 import { createLastGood } from './last-good.ts';
 import { limitCalls, limitRefusedTokens } from './rate-limits.ts';
+import { openReadPool } from './read-pool.ts';
 import { createReads, isOutage } from './reads.ts';
 import { createRouter, newestVersion } from './router.ts';
 import { routes } from './routes.ts';
@@ -45,9 +45,12 @@ export async function startQueryApi({
   const registry = createRegistry();
   const health = createHealth({ registry });
 
-  const light = started.adopt(openPool(config, config.poolMax, 'light', logger), (database) => database.close());
-  const history = started.adopt(openPool(config, config.historyPoolMax, 'history', logger), (database) =>
+  const light = started.adopt(openReadPool(config, { poolMax: config.poolMax, purpose: 'light', logger }), (database) =>
     database.close(),
+  );
+  const history = started.adopt(
+    openReadPool(config, { poolMax: config.historyPoolMax, purpose: 'history', logger }),
+    (database) => database.close(),
   );
 
   const gauge = circuitGauge(registry);
@@ -136,18 +139,6 @@ export async function startQueryApi({
       await resources.disposeAsync();
     },
   };
-}
-
-function openPool(config: Configuration, poolMax: number, purpose: string, logger: Logger): Database {
-  return openDatabase({
-    databaseUrl: config.databaseUrl,
-    poolMax,
-    statementTimeoutMs: config.statementTimeoutMs,
-    connectTimeoutMs: config.statementTimeoutMs,
-    applicationName: `query-api ${purpose}`,
-    readOnly: true,
-    onConnectionLost: (error) => logger.warn({ err: error, pool: purpose }, 'database connection lost'),
-  });
 }
 
 function authenticator(config: Configuration, keys: KeySource | undefined): Authenticate {

@@ -1,4 +1,5 @@
 import type { Database } from '@fleetwire/store/database';
+import { classifyFailure } from '@fleetwire/store/failure';
 import * as store from '@fleetwire/store/readers';
 import type { Circuit } from './circuit.ts';
 
@@ -39,11 +40,7 @@ export function createReads(light: Database, history: Database, circuits: Circui
   };
 }
 
-/**
- * Whether an error says that Postgres is away or overloaded, rather than that it answered: lost connections (08), too few resources
- * (53), shutdown and cancelled statements (57), failures of the system beneath (58), and whatever is no answer of Postgres at all.
- */
+/** Whether an error says that Postgres is away, not ready or overloaded, rather than that it answered. */
 export function isOutage(error: unknown): boolean {
-  const { severity, code } = error as { severity?: unknown; code?: unknown };
-  return severity === undefined || /^(08|53|57|58)/.test(String(code));
+  return classifyFailure(error) === 'hold';
 }

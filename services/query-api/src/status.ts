@@ -1,3 +1,4 @@
+import { unavailable } from '@fleetwire/service-kit/problem';
 import type { StoreStatus } from '@fleetwire/store/readers';
 import type { BrokerView, QueueDepth } from './broker-view.ts';
 import type { Circuit, CircuitState } from './circuit.ts';
@@ -33,10 +34,15 @@ export interface StatusSourceOptions {
 
 export function createStatusSource({ reads, probe, circuits, broker }: StatusSourceOptions): StatusSource {
   const lastStore = createLastGood<StoreStatus>(1);
+  const readStore = async (): Promise<StoreStatus> => {
+    // Known to be away: a report should not take as long as a timeout.
+    if (probe.state().state === 'down') throw unavailable('The database is away', 1_000);
+    return reads.storeStatus();
+  };
   return {
     read: async () => {
       const [store, brokerState] = await Promise.all([
-        lastStore.read('store', () => reads.storeStatus()).catch(() => undefined),
+        lastStore.read('store', readStore).catch(() => undefined),
         brokerStateOf(broker),
       ]);
       return {

@@ -1,0 +1,186 @@
+import { describe, expect, it } from 'vitest';
+import { startApi, type Reply } from './running-api.ts';
+import { freshStore, reading } from './stored.ts';
+
+const noon = Date.UTC(2026, 0, 1, 12);
+const store = await freshStore();
+const mixed = {
+  temperature: -0.1,
+  precise: 0.1 + 0.2,
+  big: 1e300,
+  count: 9_007_199_254_740_991,
+  open: false,
+  mode: 'auto "ü" 🙂',
+  position: { lat: 52.5, deep: { list: [1, null, 'x', true] } },
+  'a,b/c': 1,
+};
+await store.write([
+  reading({ deviceId: 'Mixed_1', ts: noon, metrics: mixed }),
+  // Three timestamps in two boots, seven times each: order by time alone would be ambiguous.
+  ...Array.from({ length: 42 }, (_, index) =>
+    reading({
+      deviceId: 'repeating',
+      epoch: `boot-${index % 2}`,
+      seq: Math.floor(index / 2),
+      ts: noon + (index % 3) * 1000,
+      metrics: { index, ...(index % 2 === 0 && { even: true }) },
+    }),
+  ),
+  ...Array.from({ length: 25 }, (_, index) => reading({ deviceId: `pump-${index + 10}`, ts: noon + index })),
+  reading({ deviceId: 'late', seq: 1, ts: noon + 5_000, metrics: { temperature: 2, pressure: 7 } }),
+  reading({ deviceId: 'late', seq: 2, ts: noon, metrics: { temperature: 1, humidity: 3 }, receivedAt: noon + 9_000 }),
+]);
+const api = await startApi({ DATABASE_URL: store.databaseUrl });
+
+/** Follows `Link: rel="next"` to the end. */
+async function allPages(path: string): Promise<Reply[]> {
+  const pages: Reply[] = [];
+  for (let next: string | undefined = path; next !== undefined;) {
+    const page = await api.get(next);
+    expect(page.status, JSON.stringify(page.body)).toBe(200);
+    expect(page.body.covers).toMatchObject({ count: page.body.data.length, complete: page.body.page.next === null });
+    pages.push(page);
+    next = /^<([^>]+)>; rel="next"$/.exec(page.headers.get('link') ?? '')?.[1];
+  }
+  return pages;
+}
+const dataOf = (pages: Reply[]): any[] => pages.flatMap(({ body }) => body.data);
+
+describe('readings', () => {
+  it('come back with every value as it went in', async () => {
+    const { body } = await api.get('/api/v1/devices/Mixed_1/readings');
+    expect(body.data).toEqual([
+      {
+        ts: '2026-01-01T12:00:00.000Z',
+        epoch: 'boot-1',
+        seq: 0,
+        receivedAt: '2026-01-02T00:00:00.000Z',
+        metrics: mixed,
+      },
+    ]);
+    expect((await api.get('/api/v1/devices/Mixed_1/latest')).body.metrics).toEqual(mixed);
+  });
+
+  it.each(['asc', 'desc'])('with equal timestamps are paged without loss or repetition, %sending', async (order) => {
+    for (const limit of [1, 4, 5, 41, 42, 43]) {
+      const rows = dataOf(await allPages(`/api/v1/devices/repeating/readings?limit=${limit}&order=${order}`));
+      expect(new Set(rows.map(({ epoch, seq }) => `${epoch}/${seq}`)).size).toBe(42);
+      expect(rows).toHaveLength(42);
+      const times = rows.map(({ ts }) => Date.parse(ts) * (order === 'asc' ? 1 : -1));
+      expect(times).toEqual([...times].sort((a, b) => a - b));
+    }
+  });
+
+  it('lie in a half-open range, and the answer says which', async () => {
+    const range = `from=${noon}&to=2026-01-01T12:00:02Z`;
+    const { body } = await api.get(`/api/v1/devices/repeating/readings?${range}`);
+    expect(body.covers).toEqual({
+      from: '2026-01-01T12:00:00.000Z',
+      to: '2026-01-01T12:00:02.000Z',
+      count: 28,
+      complete: true,
+    });
+    const empty = await api.get('/api/v1/devices/repeating/readings?from=now-1h&to=now');
+    expect(empty.body).toMatchObject({ data: [], covers: { count: 0, complete: true }, page: { next: null } });
+  });
+
+  it('may be narrowed to some metrics, leaving out those with none of them', async () => {
+    const rows = dataOf(await allPages('/api/v1/devices/repeating/readings?metrics=even,nothing&limit=5'));
+    expect(rows).toHaveLength(21);
+    expect(rows.every(({ metrics }) => Object.keys(metrics).join() === 'even')).toBe(true);
+  });
+
+  it('keep the range of the first page while the clock goes on', async () => {
+    const [first, second] = await allPages('/api/v1/devices/repeating/readings?from=now-100w&limit=40');
+    expect(second?.body.covers).toMatchObject({ from: first?.body.covers.from, to: first?.body.covers.to });
+  });
+
+  it('of a device that is not known are a 404, not an empty list', async () => {
+    expect((await api.get('/api/v1/devices/nobody/readings')).status).toBe(404);
+  });
+
+  it('are not to be had with a cursor of another query', async () => {
+    const { body } = await api.get('/api/v1/devices/repeating/readings?limit=5');
+    const { next } = body.page;
+    for (const path of [
+      `/api/v1/devices/repeating/readings?limit=5&order=asc&cursor=${next}`,
+      `/api/v1/devices/repeating/readings?metrics=index&cursor=${next}`,
+      `/api/v1/devices/Mixed_1/readings?cursor=${next}`,
+      `/api/v1/devices?cursor=${next}`,
+      `/api/v1/data?cursor=${next}`,
+      `/api/v1/devices/repeating/readings?cursor=${next.slice(1)}`,
+    ]) {
+      const refused = await api.get(path);
+      expect(refused.status, path).toBe(400);
+      expect(refused.body.errors).toEqual([{ field: 'query.cursor', detail: expect.any(String) }]);
+    }
+    expect((await api.get(`/api/v1/devices/repeating/readings?limit=7&cursor=${next}`)).body.data).toHaveLength(7);
+  });
+
+  it.each([
+    ['limit=0', 'query.limit', 'from 1 to 5000'],
+    ['limit=5001', 'query.limit', 'from 1 to 5000'],
+    ['order=up', 'query.order', 'one of desc, asc'],
+    ['from=yesterday', 'query.from', 'now-6h'],
+    ['from=now&to=now-1h', 'query.from', 'not before'],
+    ['from=-1', 'query.from', 'now-6h'],
+    [`metrics=${'x'.repeat(200)}`, 'query.metrics', '1 to 128 characters'],
+    ['form=now', 'query.form', 'accepted are from'],
+    ['limit=1&limit=2', 'query.limit', 'more than once'],
+  ])('are refused for %s, naming what is allowed', async (query, field, words) => {
+    const { status, body } = await api.get(`/api/v1/devices/repeating/readings?${query}`);
+    expect(status).toBe(400);
+    expect(body.errors).toEqual([{ field, detail: expect.stringContaining(words) }]);
+  });
+});
+
+describe('devices', () => {
+  it('are paged by id', async () => {
+    const ids = dataOf(await allPages('/api/v1/devices?limit=7')).map(({ deviceId }) => deviceId);
+    expect(ids).toHaveLength(28);
+    expect(ids).toEqual([...ids].sort());
+  });
+
+  it('are found by a part of their id, taken literally', async () => {
+    const found = async (q: string) =>
+      dataOf(await allPages(`/api/v1/devices?limit=3&q=${encodeURIComponent(q)}`)).length;
+    expect(await found('PUMP-1')).toBe(10);
+    expect(await found('_1')).toBe(1);
+    expect(await found('%')).toBe(0);
+    expect(await found("'; drop table devices; --")).toBe(0);
+  });
+
+  it('are filtered by when they were heard last', async () => {
+    const since = async (time: string) => dataOf(await allPages(`/api/v1/devices?limit=10&seenSince=${time}`)).length;
+    expect(await since('2026-01-01')).toBe(28);
+    expect(await since('now')).toBe(0);
+    expect((await api.get('/api/v1/devices?seenSince=soon')).body.errors[0].field).toBe('query.seenSince');
+  });
+
+  it('tell their boots', async () => {
+    const { body } = await api.get('/api/v1/devices/repeating');
+    expect(body).toMatchObject({ deviceId: 'repeating', lastTs: '2026-01-01T12:00:02.000Z' });
+    expect(body.epochs.map(({ epoch, lastSeq }: any) => [epoch, lastSeq]).sort()).toEqual([
+      ['boot-0', 20],
+      ['boot-1', 20],
+    ]);
+  });
+});
+
+describe('the latest state', () => {
+  it('holds the newest value of each metric: late data fills gaps and overwrites nothing', async () => {
+    const { body } = await api.get('/api/v1/devices/late/latest');
+    expect(body).toMatchObject({
+      ts: '2026-01-01T12:00:05.000Z',
+      metrics: { temperature: 2, pressure: 7, humidity: 3 },
+      metricTimes: { temperature: '2026-01-01T12:00:05.000Z', humidity: '2026-01-01T12:00:00.000Z' },
+    });
+  });
+
+  it('of all devices is paged, fresh, and also at /api/data', async () => {
+    const pages = await allPages('/api/data?limit=10');
+    expect(pages.every(({ body }) => body.stale === false && Date.parse(body.asOf) <= Date.now())).toBe(true);
+    expect(dataOf(pages)).toHaveLength(28);
+    expect((await api.get('/api/v1/data')).body.covers).toEqual({ count: 28, complete: true });
+  });
+});

@@ -1,0 +1,132 @@
+import { eventually } from '@fleetwire/test-kit/eventually';
+import { startFaultProxy } from '@fleetwire/test-kit/fault-proxy';
+import { freshVhost } from '@fleetwire/test-kit/fresh-vhost';
+import { afterAll, afterEach, describe, expect, inject, it } from 'vitest';
+import { startApi } from './running-api.ts';
+import { freshStore, reading } from './stored.ts';
+
+const store = await freshStore();
+await store.write([reading({ ts: Date.UTC(2026, 0, 1) })]);
+const target = new URL(store.databaseUrl);
+const proxy = await startFaultProxy({ host: target.hostname, port: Number(target.port) });
+afterAll(() => proxy.stop());
+const through = new URL(store.databaseUrl);
+through.host = `127.0.0.1:${proxy.port}`;
+
+const timing = {
+  STATEMENT_TIMEOUT_MS: '200',
+  BREAKER_TIMEOUT_MS: '300',
+  BREAKER_RESET_MS: '400',
+  BREAKER_VOLUME_MIN: '3',
+};
+const api = await startApi({
+  DATABASE_URL: through.href,
+  ...timing,
+  AMQP_URL: await freshVhost(),
+  MANAGEMENT_URL: inject('managementUrl'),
+});
+const history = '/api/v1/devices/pump-1/readings';
+
+const circuitState = async (name: string): Promise<string> => {
+  const { body } = await api.get('/api/v1/status');
+  return body.circuits.find((circuit: { name: string }) => circuit.name === name).state;
+};
+const openHistory = () =>
+  eventually(async () => {
+    await api.get(history);
+    expect(await circuitState('history')).toBe('open');
+  });
+
+afterEach(async () => {
+  proxy.resume();
+  await eventually(async () => {
+    for (const path of [history, '/api/v1/data', '/api/v1/devices']) {
+      const { status, body } = await api.get(path);
+      expect([status, body.stale ?? false]).toEqual([200, false]);
+    }
+    expect((await api.get('/readyz')).status).toBe(200);
+  });
+});
+
+describe('while the database is stalled', () => {
+  it('a circuit opens and answers 503 with Retry-After at once, and closes again by itself when the stall is over', async () => {
+    expect((await api.get(history)).status).toBe(200);
+    proxy.stall();
+    await openHistory();
+
+    const startedAt = performance.now();
+    const refused = await api.get(history);
+    expect(performance.now() - startedAt).toBeLessThan(150);
+    expect(refused.status).toBe(503);
+    expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(0);
+    expect((await api.get('/metrics')).body).toMatch(/^fleetwire_circuit_state\{name="history"\} [12]$/m);
+
+    proxy.resume();
+    await eventually(async () => expect((await api.get(history)).status).toBe(200));
+    expect(await circuitState('history')).toBe('closed');
+    expect((await api.get('/metrics')).body).toMatch(/^fleetwire_circuit_state\{name="history"\} 0$/m);
+  });
+
+  it('one kind of work does not open the circuit of another', async () => {
+    proxy.stall();
+    await openHistory();
+    proxy.resume();
+    expect(await circuitState('latest')).toBe('closed');
+  });
+
+  it('the latest state comes from the last good answer, marked as stale and with its time', async () => {
+    const fresh = await api.get('/api/v1/data');
+    expect(fresh.body.stale).toBe(false);
+    proxy.stall();
+    const stale = await api.get('/api/v1/data');
+    expect(stale.body).toEqual({ ...fresh.body, stale: true, asOf: expect.any(String) });
+    expect(Date.parse(stale.body.asOf)).toBeLessThanOrEqual(Date.parse(fresh.body.asOf) + 1_000);
+    expect((await api.get('/api/v1/data?limit=7')).status, 'a question that was never answered').toBe(503);
+  });
+
+  it('/status still answers, and reports it; readiness goes off, liveness stays on', async () => {
+    expect((await api.get('/api/v1/status')).body).toMatchObject({
+      database: { state: 'up' },
+      store: { stale: false },
+    });
+    proxy.stall();
+    await eventually(async () => {
+      const { status, body } = await api.get('/api/v1/status');
+      expect(status).toBe(200);
+      expect(body).toMatchObject({
+        database: { state: 'down' },
+        broker: { state: 'up' },
+        store: { stale: true, devices: { count: 1 } },
+      });
+      expect((await api.get('/readyz')).status).toBe(503);
+    });
+    expect((await api.get('/healthz')).status).toBe(200);
+  });
+
+  it('what the caller did wrong is still told, and counts for nothing', async () => {
+    proxy.stall();
+    for (let call = 0; call < 10; call += 1) expect((await api.get(`${history}?limit=0`)).status).toBe(400);
+    expect(await circuitState('history')).toBe('closed');
+  });
+});
+
+it('not-found answers never open a circuit', async () => {
+  for (let call = 0; call < 20; call += 1) expect((await api.get('/api/v1/devices/nobody')).status).toBe(404);
+  expect(await circuitState('registry')).toBe('closed');
+});
+
+it('connections that were reset are replaced without a wrong answer', async () => {
+  proxy.reset();
+  await eventually(async () => expect((await api.get(history)).status).toBe(200));
+});
+
+it('starts while the database is away, and reports ready once it is there', async () => {
+  proxy.refuse();
+  const early = await startApi({ DATABASE_URL: through.href, ...timing });
+  expect((await early.get('/readyz')).status).toBe(503);
+  expect((await early.get('/api/v1/status')).body).toMatchObject({ database: { state: 'down' }, store: null });
+  expect((await early.get('/api/v1/data')).status).toBe(503);
+  proxy.resume();
+  await eventually(async () => expect((await early.get('/readyz')).status).toBe(200));
+  await early.stop();
+});

@@ -1,0 +1,72 @@
+import { createLogger } from '@fleetwire/service-kit/logger';
+import { createRegistry } from '@fleetwire/service-kit/metrics';
+import { readings } from '@fleetwire/store/readers';
+import { eventually } from '@fleetwire/test-kit/eventually';
+import { describe, expect, it } from 'vitest';
+import { circuitGauge, createCircuit } from '../src/circuit.ts';
+import { openReadPool } from '../src/read-pool.ts';
+import { isOutage } from '../src/reads.ts';
+import { freshStore, reading } from './stored.ts';
+
+const store = await freshStore();
+await store.write([reading({ ts: Date.UTC(2026, 0, 1) })]);
+const { databaseUrl } = store;
+const logger = await createLogger({ name: 'test', level: 'silent' });
+
+const running = async (): Promise<number> => {
+  const { rows } = await store.database.pool.query<{ count: number }>(
+    `select count(*)::int as count from pg_stat_activity where application_name = 'query-api slow' and state = 'active'`,
+  );
+  return rows[0]?.count ?? 0;
+};
+
+/** Holds a lock on the readings, behind which every reader waits. */
+async function lockReadings(): Promise<AsyncDisposable> {
+  const client = await store.database.pool.connect();
+  await client.query('begin; lock table readings in access exclusive mode');
+  return {
+    [Symbol.asyncDispose]: async () => {
+      await client.query('rollback');
+      client.release();
+    },
+  };
+}
+
+describe('a query that takes too long', () => {
+  it.each([
+    ['by its own timeout', 100, 10_000],
+    ['when its call is given up, though its own timeout is far off', 60_000, 200],
+  ])('really ends in Postgres %s', async (_when, statementTimeoutMs, timeoutMs) => {
+    await using _lock = await lockReadings();
+    const pool = openReadPool({ databaseUrl, statementTimeoutMs }, { poolMax: 1, purpose: 'slow', logger });
+    const circuit = createCircuit({
+      name: 'slow',
+      timeoutMs,
+      resetMs: 1_000,
+      volumeThreshold: 100,
+      windowMs: 10_000,
+      inFlightMax: 10,
+      isOutage,
+      logger,
+      gauge: circuitGauge(createRegistry()),
+    });
+    const query = { deviceId: 'pump-1', from: 0, to: Date.now(), limit: 1, order: 'asc' } as const;
+
+    const call = circuit.run((signal) => readings(pool, { ...query, signal }));
+    const refused = expect(call).rejects.toMatchObject({ status: 503 });
+    await eventually(async () => expect(await running()).toBe(1), { intervalMs: 5 });
+    await refused;
+    await eventually(async () => expect(await running()).toBe(0), { timeoutMs: 5_000 });
+
+    circuit.stop();
+    await pool.close();
+  });
+});
+
+it('a pool for reading cannot write, whatever it is made to run', async () => {
+  const pool = openReadPool({ databaseUrl, statementTimeoutMs: 1_000 }, { poolMax: 1, purpose: 'test', logger });
+  await expect(pool.pool.query(`insert into devices (device_id) values ('x')`)).rejects.toMatchObject({
+    code: '25006',
+  });
+  await pool.close();
+});

@@ -1,0 +1,37 @@
+import type { IdentifiedReading } from '@fleetwire/contracts/reading';
+import { createBatchWriter } from '@fleetwire/store/batch-writer';
+import { openDatabase, type Database } from '@fleetwire/store/database';
+import { migrate } from '@fleetwire/store/migrate';
+import { freshDatabase } from '@fleetwire/test-kit/fresh-database';
+import { afterAll } from 'vitest';
+
+export interface TestStore {
+  readonly databaseUrl: string;
+  readonly database: Database;
+  write(readings: readonly IdentifiedReading[]): Promise<unknown>;
+}
+
+/** A fresh database with the schema, and the worker's own writer to fill it. */
+export async function freshStore(): Promise<TestStore> {
+  const databaseUrl = await freshDatabase();
+  await migrate(databaseUrl);
+  const options = { databaseUrl, poolMax: 2, statementTimeoutMs: 20_000, applicationName: 'test' };
+  const writing = openDatabase({ ...options, pipelined: true });
+  const database = openDatabase(options);
+  afterAll(() => Promise.all([writing.close(), database.close()]));
+  const writer = createBatchWriter(writing.pool);
+  return { databaseUrl, database, write: (readings) => writer.write(readings) };
+}
+
+/** A reading of `pump-1`, but for what is said otherwise. */
+export function reading(changes: Partial<IdentifiedReading>): IdentifiedReading {
+  return {
+    deviceId: 'pump-1',
+    epoch: 'boot-1',
+    seq: 0,
+    ts: 0,
+    receivedAt: Date.UTC(2026, 0, 2),
+    metrics: { temperature: 20 },
+    ...changes,
+  };
+}
