@@ -8,7 +8,7 @@ import type { DatabaseGate } from './database-gate.ts';
 import { deadMember, deadMessage, deadReading } from './dead-lettering.ts';
 
 export type DeadLetterDrainOptions = {
-  readonly insert: (deadLetters: readonly DeadLetter[]) => Promise<void>;
+  readonly insert: (deadLetters: readonly DeadLetter[]) => Promise<unknown>;
   readonly gate: DatabaseGate;
   readonly logger: Logger;
   readonly signal: AbortSignal;

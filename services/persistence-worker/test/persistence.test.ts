@@ -81,9 +81,9 @@ describe('the retry ladder', async () => {
   const harness = await workerHarness({ limits: { retryDelaysMs: { '10s': 200, '1m': 200, '10m': 200 } } });
   // An error nobody has a rule for.
   await harness.rows(`create function refuse() returns trigger language plpgsql as $$
-    begin if new.seq = 7 and current_setting('fleetwire.refuse', true) is distinct from 'off' then raise exception 'not today'; end if; return new; end $$`);
+    begin if new.seq = 7 then raise exception 'not today'; end if; return new; end $$`);
   await harness.rows('create trigger refuse before insert on readings for each row execute function refuse()');
-  await harness.worker();
+  const worker = await harness.worker();
 
   it('brings a reading back three times, then dead-letters it alone', async () => {
     await harness.publish(envelope(readings('laddered', 10)));
@@ -94,7 +94,8 @@ describe('the retry ladder', async () => {
 
   it('stores a reading that fails at first and then does not', async () => {
     await harness.publish(envelope(readings('healed', 7)));
-    await eventually(async () => expect(await harness.stored('healed')).toBe(0));
+    await eventually(async () => expect(await metric(worker, 'fleetwire_worker_readings_total{outcome="retried-later"}')).toBe(3 * 10 + 7));
+    expect(await harness.stored('healed')).toBe(0);
     await harness.rows('alter table readings disable trigger refuse');
     await eventually(async () => expect(await harness.stored('healed')).toBe(7));
     expect(await harness.deadLetters('healed')).toEqual([]);
