@@ -1,0 +1,122 @@
+import { execFile } from 'node:child_process';
+import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect, describe, it, onTestFinished } from 'vitest';
+
+const main = new URL('../src/main.ts', import.meta.url).pathname;
+
+type Outcome = { code: number; stdout: string; stderr: string };
+
+function fleetwire(...args: string[]): Promise<Outcome> {
+  return new Promise((resolve) => {
+    execFile(process.execPath, [main, ...args], (error, stdout, stderr) =>
+      resolve({ code: Number(error?.code ?? 0), stdout, stderr }),
+    );
+  });
+}
+
+async function keyFile(): Promise<string> {
+  const directory = await mkdtemp(join(tmpdir(), 'fleetwire-keys-'));
+  onTestFinished(() => rm(directory, { recursive: true }));
+  return join(directory, 'keys.json');
+}
+
+describe('fleetwire keys', () => {
+  it('writes a private set that only its owner reads, and its public half', async () => {
+    const path = await keyFile();
+    expect(await fleetwire('keys', 'generate', '--out', path, '--kid', 'first')).toMatchObject({ code: 0 });
+    expect((await stat(path)).mode & 0o777).toBe(0o600);
+    expect(JSON.parse(await readFile(path, 'utf8')).keys).toMatchObject([{ kid: 'first', d: expect.any(String) }]);
+    const shared = JSON.parse(await readFile(path.replace('.json', '.public.json'), 'utf8'));
+    expect(shared.keys[0]).toMatchObject({ kid: 'first', x: expect.any(String) });
+    expect(shared.keys[0]).not.toHaveProperty('d');
+  });
+
+  it('does not replace keys that are there', async () => {
+    const path = await keyFile();
+    await fleetwire('keys', 'generate', '--out', path);
+    expect(await fleetwire('keys', 'generate', '--out', path)).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('there already'),
+    });
+  });
+
+  it('rotates: new tokens by the new key, those of the one before stay good, those before it do not', async () => {
+    const path = await keyFile();
+    await fleetwire('keys', 'generate', '--out', path, '--kid', 'k1');
+    const mint = async () =>
+      (await fleetwire('token', 'mint', '--keys', path, '--role', 'device', '--subject', 'thermo-1')).stdout.trim();
+    const old = await mint();
+    await fleetwire('keys', 'rotate', '--keys', path, '--kid', 'k2');
+    const recent = await mint();
+    expect((await fleetwire('token', 'inspect', recent)).stdout).toContain('k2');
+    expect(await fleetwire('token', 'inspect', old, '--keys', path)).toMatchObject({
+      code: 0,
+      stdout: expect.stringContaining('good'),
+    });
+    await fleetwire('keys', 'rotate', '--keys', path, '--kid', 'k3');
+    expect(await fleetwire('token', 'inspect', old, '--keys', path)).toMatchObject({
+      code: 1,
+      stdout: expect.stringContaining('no key is called "k1"'),
+    });
+    expect(await fleetwire('token', 'inspect', recent, '--keys', path)).toMatchObject({ code: 0 });
+  });
+});
+
+describe('fleetwire token', () => {
+  it('mints what inspect and a public key set find good', async () => {
+    const path = await keyFile();
+    await fleetwire('keys', 'generate', '--out', path);
+    const { stdout } = await fleetwire(
+      'token',
+      'mint',
+      '--keys',
+      path,
+      '--role',
+      'analyst',
+      '--subject',
+      'ada',
+      '--expires',
+      '2h',
+      '--json',
+    );
+    const minted = JSON.parse(stdout) as { token: string; expiresAt: string };
+    expect(Date.parse(minted.expiresAt) - Date.now()).toBeGreaterThan(7_100_000);
+    const inspected = await fleetwire(
+      'token',
+      'inspect',
+      minted.token,
+      '--keys',
+      path.replace('.json', '.public.json'),
+      '--json',
+    );
+    expect(JSON.parse(inspected.stdout)).toMatchObject({
+      subject: 'ada',
+      role: 'analyst',
+      isExpired: false,
+      verdict: 'good',
+    });
+  });
+
+  it.for([
+    [['token', 'mint', '--keys', 'k', '--role', 'king', '--subject', 'a'], 2, 'king'],
+    [['token', 'mint', '--keys', 'k', '--role', 'device', '--subject', 'a b'], 2, 'letter or digit'],
+    [['token', 'mint', '--keys', 'k', '--role', 'device', '--subject', 'a', '--expires', 'soon'], 2, '30d'],
+    [['token', 'mint', '--role', 'device', '--subject', 'a'], 2, '--keys'],
+    [['token', 'mint', '--keys', '/nowhere/keys.json', '--role', 'device', '--subject', 'a'], 1, '/nowhere/keys.json'],
+    [['token', 'inspect', 'nonsense'], 1, 'not a JSON web token'],
+    [['tokens'], 2, 'tokens'],
+  ] as const)('%j ends with exit code %i', async ([args, code, reason]) => {
+    expect(await fleetwire(...args)).toMatchObject({ code, stderr: expect.stringContaining(reason) });
+  });
+
+  it('says that a file holds no keys without showing what it holds', async () => {
+    const path = await keyFile();
+    await writeFile(path, 'secret');
+    const { code, stderr } = await fleetwire('token', 'mint', '--keys', path, '--role', 'device', '--subject', 'a');
+    expect(code).toBe(1);
+    expect(stderr).toContain('must be JSON');
+    expect(stderr).not.toContain('secret');
+  });
+});

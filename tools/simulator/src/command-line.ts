@@ -1,0 +1,14 @@
+import { type Command, CommanderError } from 'commander';
+
+const usageExitCode = 2;
+
+/** Runs a command line to its end. Wrong usage, of which commander has told already, becomes exit code 2. */
+export async function runCommandLine(command: Command, argv: readonly string[]): Promise<void> {
+  for (const one of [command, ...command.commands.flatMap((child) => [child, ...child.commands])]) one.exitOverride();
+  try {
+    await command.parseAsync(argv);
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error;
+    process.exitCode = error.exitCode === 0 ? 0 : usageExitCode;
+  }
+}

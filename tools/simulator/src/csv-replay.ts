@@ -1,0 +1,99 @@
+import { basename, extname } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Credentials } from './credentials.ts';
+import { type CsvReading, csvEpoch, readCsv } from './csv-file.ts';
+import { type DeviceClient, startDeviceClient } from './device-client.ts';
+import { observationText } from './frame.ts';
+import type { Ledger } from './ledger.ts';
+import type { LinkStatistics } from './uplink.ts';
+
+export type ReplayOptions = {
+  readonly url: string;
+  readonly files: readonly string[];
+  readonly credentials: Credentials;
+  readonly statistics: LinkStatistics;
+  /** One device for all files, one after the other; else each file is a device of its name. */
+  readonly deviceId?: string;
+  /** Else it is made from the file's content, so that replaying a file twice stores it once. */
+  readonly epoch?: string;
+  /** Name for a column that is just called `value`. */
+  readonly metric: string;
+  readonly readingsPerFrameMax: number;
+  /** Times faster than it happened; as fast as the acks come where it is left out. */
+  readonly speedUp?: number;
+  readonly signal: AbortSignal;
+  readonly settleTimeoutMs: number;
+  readonly onBadLine: (file: string, line: number, reason: string) => void;
+  /** Every ledger, as soon as its replay begins. */
+  readonly onLedger?: (ledger: Ledger) => void;
+};
+
+const bufferReadingsMax = 4_000;
+
+/** Replays files as the telemetry of devices: `seq` is the line number. Resolves when all of it is settled or `signal` fires. */
+export async function replayCsv(options: ReplayOptions): Promise<void> {
+  if (options.deviceId === undefined) {
+    await Promise.all(options.files.map((file) => replayFile(file, deviceIdOf(file), options)));
+    return;
+  }
+  // One session a device: a second one would replace the first.
+  for (const file of options.files) await replayFile(file, options.deviceId, options);
+}
+
+export function deviceIdOf(file: string): string {
+  return basename(file, extname(file));
+}
+
+async function replayFile(file: string, deviceId: string, options: ReplayOptions): Promise<void> {
+  const { url, credentials, statistics, readingsPerFrameMax, signal, settleTimeoutMs, onBadLine, onLedger, metric } =
+    options;
+  const epoch = options.epoch ?? (await csvEpoch(file));
+  const credential = await credentials(deviceId);
+  const client = startDeviceClient({
+    url,
+    deviceId,
+    epoch,
+    ...credential,
+    statistics,
+    bufferReadingsMax,
+    readingsPerFrameMax,
+  });
+  onLedger?.(client.ledger);
+  const aborted = new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
+  try {
+    const lines = readCsv(file, { metric, onBadLine: (line, reason) => onBadLine(file, line, reason) });
+    await sendLines(client, lines, options, aborted);
+    if (!signal.aborted) await Promise.race([client.whenSettled(), aborted]);
+  } finally {
+    await client.stop({ settleTimeoutMs });
+  }
+}
+
+async function sendLines(
+  client: DeviceClient,
+  lines: AsyncIterable<CsvReading>,
+  { readingsPerFrameMax, speedUp, signal }: ReplayOptions,
+  aborted: Promise<void>,
+): Promise<void> {
+  const startedAt = performance.now();
+  let firstTs: number | undefined;
+  let batch: CsvReading[] = [];
+  const send = async () => {
+    if (client.room < batch.length) await Promise.race([client.whenRoom(batch.length), aborted]);
+    if (signal.aborted) return;
+    client.sendTexts(batch.map(({ line, ts, metrics }) => ({ seq: line, text: observationText({ ts, metrics }) })));
+    batch = [];
+  };
+  for await (const reading of lines) {
+    if (signal.aborted) return;
+    firstTs ??= reading.ts;
+    const waitMs = speedUp === undefined ? 0 : (reading.ts - firstTs) / speedUp - (performance.now() - startedAt);
+    if (waitMs > 0) {
+      await send();
+      await sleep(waitMs, undefined, { signal }).catch(() => undefined);
+    }
+    batch.push(reading);
+    if (batch.length >= readingsPerFrameMax) await send();
+  }
+  await send();
+}

@@ -1,0 +1,85 @@
+import type { DeviceClient } from './device-client.ts';
+import { observationText, telemetryBody, telemetryFrame } from './frame.ts';
+import { badFrame, badReading } from './misbehaviour.ts';
+import type { OutgoingRun } from './outbox.ts';
+import type { Random } from './random.ts';
+import { RangeSet } from './range-set.ts';
+import { deviceSignals } from './signals.ts';
+
+/** Shares between 0 and 1. */
+export type Misconduct = {
+  /** Of frames that are sent a second time. */
+  readonly duplicates: number;
+  /** Of readings whose time lies up to an hour back. */
+  readonly outOfOrder: number;
+  /** Of frames that hold a bad reading or are followed by a bad frame. */
+  readonly malformed: number;
+};
+
+/** Frames to be sent twice that have not been sent once. */
+const toRepeatMax = 100;
+const outOfOrderMaxMs = 60 * 60 * 1_000;
+
+/** A device of the fleet: what it measures, and how well it behaves. */
+export class FleetDevice {
+  readonly client: DeviceClient;
+  /** Bad on purpose: exactly these must be refused. */
+  readonly plannedRefusals = new RangeSet();
+  readings = 0;
+  duplicateReadings = 0;
+  badFrames = 0;
+  readonly #signals: ReturnType<typeof deviceSignals>;
+  readonly #random: Random;
+  readonly #misconduct: Misconduct;
+  readonly #isHttp: boolean;
+  readonly #toRepeat: OutgoingRun[] = [];
+
+  constructor(
+    client: DeviceClient,
+    options: { seed: number; random: Random; misconduct: Misconduct; isHttp: boolean },
+  ) {
+    this.client = client;
+    this.#signals = deviceSignals(options.seed);
+    this.#random = options.random;
+    this.#misconduct = options.misconduct;
+    this.#isHttp = options.isHttp;
+  }
+
+  /** Measures `count` times, `intervalMs` apart, the last time now, and sends it as one frame. */
+  emit(count: number, intervalMs: number, now: number): void {
+    const { duplicates, malformed } = this.#misconduct;
+    const isMalformed = this.#random() < malformed;
+    const badIndex = isMalformed && this.#random() < 0.5 ? Math.floor(this.#random() * count) : -1;
+    const texts = Array.from({ length: count }, (_, index) => {
+      const ts = Math.round(now - (count - 1 - index) * intervalMs);
+      return index === badIndex
+        ? badReading(this.#random, ts)
+        : observationText({ ts: this.#observedAt(ts), metrics: this.#signals.next().value });
+    });
+    const seq = this.client.sendTexts(texts.map((text) => ({ text })));
+    this.readings += count;
+    if (badIndex >= 0) this.plannedRefusals.add(seq + badIndex);
+    else if (isMalformed && this.client.sendRaw(badFrame(this.#random))) this.badFrames += 1;
+    if (badIndex < 0 && this.#random() < duplicates) this.#toRepeat.push({ seq, texts, resent: count });
+    this.#repeat();
+  }
+
+  #observedAt(ts: number): number {
+    return this.#random() < this.#misconduct.outOfOrder ? ts - Math.floor(this.#random() * outOfOrderMaxMs) : ts;
+  }
+
+  /** Only what went out is sent twice, so that the ledger stays complete. */
+  #repeat(): void {
+    const { client } = this;
+    for (
+      let run = this.#toRepeat[0];
+      run !== undefined && client.ledger.attempted.has(run.seq + run.texts.length - 1);
+      run = this.#toRepeat[0]
+    ) {
+      this.#toRepeat.shift();
+      const frame = this.#isHttp ? telemetryBody(run, client.ledger) : telemetryFrame(run, client.ledger);
+      if (client.sendRaw(frame)) this.duplicateReadings += run.texts.length;
+    }
+    if (this.#toRepeat.length > toRepeatMax) this.#toRepeat.shift();
+  }
+}

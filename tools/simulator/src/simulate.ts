@@ -1,0 +1,143 @@
+import { replayCsv } from './csv-replay.ts';
+import { credentialsFrom } from './credentials.ts';
+import { endpointOf } from './endpoint.ts';
+import { runFleet } from './fleet.ts';
+import type { FleetDevice } from './fleet-device.ts';
+import type { Ledger } from './ledger.ts';
+import type { OverflowPolicy } from './outbox.ts';
+import { type Source, type Totals, complaints, progressLine, table, totalsOf } from './report.ts';
+import { newLinkStatistics } from './uplink.ts';
+
+/** 2 is left to wrong usage. */
+const exitCodes = { fine: 0, notAllAcked: 1, linesSkipped: 3 } as const;
+const skippedLinesShownMax = 20;
+
+/** How fast a fleet connects unless told otherwise. */
+export const connectsPerSecond = 250;
+
+/** Times in milliseconds. */
+export type Settings = {
+  url: string;
+  http: boolean;
+  token?: string;
+  keys?: string;
+  devices: number;
+  prefix: string;
+  rate: number;
+  batch?: number;
+  duplicates: number;
+  outOfOrder: number;
+  malformed: number;
+  seed: number;
+  rampUp?: number;
+  count?: number;
+  duration?: number;
+  buffer: number;
+  overflow: OverflowPolicy;
+  csv?: string[];
+  device?: string;
+  epoch?: string;
+  metric: string;
+  speedUp?: number;
+  settleTimeout: number;
+  reportEvery: number;
+  json: boolean;
+};
+
+/** Runs a fleet or a replay and reports. @returns the exit code */
+export async function simulate(settings: Settings): Promise<number> {
+  const interrupted = new AbortController();
+  const interrupt = () => interrupted.abort();
+  // Once: the second Ctrl-C ends the process as usual.
+  process.once('SIGINT', interrupt).once('SIGTERM', interrupt);
+  const say = (line: string) => (settings.json ? process.stderr : process.stdout).write(`${line}\n`);
+
+  const ledgers: Ledger[] = [];
+  let skippedLines = 0;
+  const fleet: FleetDevice[] = [];
+  const statistics = newLinkStatistics();
+  const startedAt = performance.now();
+  const source = (): Source => ({
+    ledgers: [...ledgers, ...fleet.map(({ client }) => client.ledger)],
+    fleet,
+    statistics,
+    startedAt,
+  });
+
+  let before: Totals | undefined;
+  const reporting = setInterval(() => {
+    const totals = totalsOf(source(), performance.now());
+    say(progressLine(totals, before));
+    before = totals;
+  }, settings.reportEvery);
+  const onBadLine = (line: string) => {
+    skippedLines += 1;
+    if (skippedLines <= skippedLinesShownMax) process.stderr.write(`${line}\n`);
+  };
+  const failures: string[] = [];
+  try {
+    await run(settings, { statistics, signal: interrupted.signal, ledgers, fleet, onBadLine });
+  } catch (error) {
+    failures.push(error instanceof Error ? error.message : String(error));
+  } finally {
+    clearInterval(reporting);
+    process.off('SIGINT', interrupt).off('SIGTERM', interrupt);
+  }
+
+  const totals = totalsOf(source(), performance.now());
+  const problems = [...failures, ...complaints(source())];
+  if (skippedLines > skippedLinesShownMax)
+    process.stderr.write(`and ${skippedLines - skippedLinesShownMax} more lines were skipped\n`);
+  for (const problem of problems) process.stderr.write(`${problem}\n`);
+  process.stdout.write(
+    settings.json ? `${JSON.stringify({ ...totals, skippedLines, problems })}\n` : `\n${table(totals)}\n`,
+  );
+  if (problems.length > 0) return exitCodes.notAllAcked;
+  return skippedLines > 0 ? exitCodes.linesSkipped : exitCodes.fine;
+}
+
+type Run = {
+  readonly statistics: Source['statistics'];
+  readonly signal: AbortSignal;
+  readonly ledgers: Ledger[];
+  readonly fleet: FleetDevice[];
+  readonly onBadLine: (line: string) => void;
+};
+
+async function run(settings: Settings, { statistics, signal, ledgers, fleet, onBadLine }: Run): Promise<void> {
+  const url = endpointOf(settings.url, settings.http);
+  const credentials = await credentialsFrom({
+    ...(settings.token === undefined ? {} : { token: settings.token }),
+    ...(settings.keys === undefined ? {} : { keysFile: settings.keys }),
+  });
+  const common = { url, credentials, statistics, signal, settleTimeoutMs: settings.settleTimeout };
+  if (settings.csv !== undefined) {
+    await replayCsv({
+      ...common,
+      files: settings.csv,
+      ...(settings.device === undefined ? {} : { deviceId: settings.device }),
+      ...(settings.epoch === undefined ? {} : { epoch: settings.epoch }),
+      ...(settings.speedUp === undefined ? {} : { speedUp: settings.speedUp }),
+      metric: settings.metric,
+      readingsPerFrameMax: settings.batch ?? 200,
+      onBadLine: (file, line, reason) => onBadLine(`${file}:${line}: skipped: ${reason}`),
+      onLedger: (ledger) => ledgers.push(ledger),
+    });
+    return;
+  }
+  await runFleet({
+    ...common,
+    devices: settings.devices,
+    idPrefix: settings.prefix,
+    ratePerDevice: settings.rate,
+    readingsPerFrame: settings.batch ?? 1,
+    misconduct: { duplicates: settings.duplicates, outOfOrder: settings.outOfOrder, malformed: settings.malformed },
+    seed: settings.seed,
+    rampUpMs: settings.rampUp ?? (settings.devices / connectsPerSecond) * 1_000,
+    ...(settings.count === undefined ? {} : { countPerDevice: settings.count }),
+    ...(settings.duration === undefined ? {} : { durationMs: settings.duration }),
+    bufferReadingsMax: settings.buffer,
+    overflow: settings.overflow,
+    onDevice: (device) => fleet.push(device),
+  });
+}
