@@ -86,6 +86,17 @@ export function describeVariables(variables: Variables): VariableRow[] {
   }));
 }
 
+/** The same as a Markdown table. */
+export function variablesTable(variables: Variables): string {
+  const cell = (text: string): string => text.replaceAll('|', '\\|');
+  const rows = describeVariables(variables).map(({ name, allowed, unit, default: value, doc }) => {
+    const names = name.split(', ').map((one) => `\`${one}\``);
+    const meaning = unit === '' ? allowed : `${allowed}, in ${unit}`;
+    return `| ${[names.join(', '), cell(meaning), cell(value), cell(doc)].join(' | ')} |`;
+  });
+  return ['| Variable | Allowed | Default | Meaning |', '| --- | --- | --- | --- |', ...rows, ''].join('\n');
+}
+
 type Outcome = { readonly value: unknown } | { readonly problem: string };
 
 function readVariable(variable: Variable<unknown>, environment: Environment): Outcome {

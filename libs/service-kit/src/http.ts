@@ -33,6 +33,7 @@ export function createHttpApp(options: HttpAppOptions): Express {
   const { logger, registry, health, trustProxyHops, bodyBytesMax, parseBody = true } = options;
   const app = express();
   app.disable('x-powered-by');
+  app.disable('etag');
   app.set('trust proxy', trustProxyHops);
   app.set('query parser', 'simple');
   app.use(helmet(options.helmet));

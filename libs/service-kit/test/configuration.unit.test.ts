@@ -2,7 +2,13 @@ import { mkdtemp, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { ConfigurationError, describeVariables, readConfiguration, relation } from '../src/configuration.ts';
+import {
+  ConfigurationError,
+  describeVariables,
+  readConfiguration,
+  relation,
+  variablesTable,
+} from '../src/configuration.ts';
 import { boolean, choice, integer, optional, port, secret, string, url } from '../src/variables.ts';
 
 const variables = {
@@ -92,5 +98,14 @@ describe('configuration', () => {
         doc: 'Taken ahead',
       },
     ]);
+  });
+
+  it('become a table whose cells hold no stray separators', () => {
+    const [header, , ...rows] = variablesTable(variables).trim().split('\n');
+    expect(header).toBe('| Variable | Allowed | Default | Meaning |');
+    expect(rows[0]).toBe(
+      '| `DATABASE_URL`, `DATABASE_URL_FILE` | postgres://… or postgresql://… | required | Where rows go |',
+    );
+    expect(rows[4]).toContain('calm \\| fast');
   });
 });

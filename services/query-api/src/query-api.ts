@@ -142,7 +142,8 @@ export async function startQueryApi({
 }
 
 function authenticator(config: Configuration, keys: KeySource | undefined): Authenticate {
-  if (config.authMode === 'open' || !keys) return everyoneIsAdmin;
+  if (config.authMode === 'open') return everyoneIsAdmin;
+  if (!keys) throw new Error('AUTH_MODE=jwt has no keys to check tokens with');
   return authenticateByToken(
     createTokenVerifier({ jwks: keys, ...tokenNames(config), clockToleranceSeconds: config.authClockToleranceSeconds }),
   );
