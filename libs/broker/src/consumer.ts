@@ -106,11 +106,10 @@ export function createConsumer(connection: BrokerConnection, options: ConsumerOp
         const reason = await subscription.ended.promise;
         if (stopping.signal.aborted) return;
         logger.warn({ queue, reason }, 'subscription lost, subscribing again');
-        if (reason === 'cancelled') await connection.reassert();
       } catch (error) {
         if (error instanceof ConnectionClosedError || stopping.signal.aborted) return;
         logger.warn({ queue, reason: String(error) }, 'cannot subscribe, trying on');
-        // Perhaps the queue is not there any more.
+        // Perhaps the queue is not there any more: that is what cancels a consumer.
         if (connection.state === 'open') await connection.reassert().catch(() => {});
       }
       await pause(fullJitterMs(attempt, { baseMs: resubscribeBaseMs, capMs: resubscribeCapMs }), stopping.signal);

@@ -248,6 +248,8 @@ describe('consumer', async () => {
     const consumer = await harness.consumerOn(harness.open(), { queue, prefetch: 2, handle });
     await eventually(() => expect(held).toHaveLength(2));
     const drained = consumer.drain(5_000);
+    // The verdicts come after the cancellation's answer, which cannot be seen: a cancelled consumer still counts.
+    await new Promise((resolve) => setTimeout(resolve, 100));
     for (const { settle } of held) settle('done');
     expect(await drained).toBe(true);
     expect(held).toHaveLength(2);
@@ -266,6 +268,20 @@ describe('consumer', async () => {
     held[1]?.settle('done');
     await eventually(() => expect(consumer.stats().staleVerdicts).toBe(1));
     expect(await waiting()).toBe(2);
+  });
+
+  it('drains: leaves to others what is on its way when it begins', async () => {
+    const proxy = await harness.startProxy();
+    const { held, handle } = holding();
+    const consumer = await harness.consumerOn(harness.open({ proxy }), { queue, handle });
+    proxy.stall('to-client');
+    await publish(...numbered(3));
+    await eventually(async () => expect(await waiting()).toBe(0));
+    const drained = consumer.drain(5_000);
+    proxy.resume();
+    expect(await drained).toBe(true);
+    expect(held).toHaveLength(0);
+    expect(await waiting()).toBe(3);
   });
 
   it('drains in bounded time although the broker does not answer', async () => {
