@@ -33,8 +33,8 @@ export async function insertDeadLetters(pool: pg.Pool, deadLetters: readonly Dea
       timestamptzArray(letters.map(({ lastFailedAt }) => lastFailedAt)),
       letters.map(({ deviceId }) => (deviceId === undefined ? null : storableText(deviceId))),
       letters.map(({ epoch }) => (epoch === undefined ? null : storableText(epoch))),
-      letters.map(({ seq }) => seq ?? null),
-      letters.map(({ receivedAt }) => (receivedAt === undefined ? null : new Date(receivedAt).toISOString())),
+      letters.map(({ seq }) => (Number.isSafeInteger(seq) ? seq : null)),
+      letters.map(({ receivedAt }) => storableTime(receivedAt)),
       letters.map(({ payload, payloadEncoding }) =>
         Buffer.from(payload, payloadEncoding === 'base64' ? 'base64' : 'utf8'),
       ),
@@ -58,4 +58,10 @@ function mergedById(deadLetters: readonly DeadLetter[]): Map<string, DeadLetter>
 /** A dead letter must never fail on what made the reading fail: Postgres takes neither NUL nor half a surrogate pair in text. */
 function storableText(text: string): string {
   return text.replaceAll('\0', '\u{FFFD}').toWellFormed();
+}
+
+/** Of a message that nobody could read, the time may be any number. */
+function storableTime(epochMs: number | undefined): string | null {
+  const time = new Date(epochMs ?? Number.NaN);
+  return time.getTime() >= 0 && time.getUTCFullYear() <= 9_999 ? time.toISOString() : null;
 }

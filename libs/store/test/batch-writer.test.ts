@@ -1,0 +1,226 @@
+import { beforeEach, describe, expect, it } from 'vitest';
+import { type BatchWriter, createBatchWriter } from '../src/batch-writer.ts';
+import { OlderThanRetentionError, classifyFailure } from '../src/failure.ts';
+import { latestOf, readings } from '../src/readers.ts';
+import { countReadings, freshStore, open } from './fixture.ts';
+import { day, monday, reading, run, second } from './reading.ts';
+
+const { database, databaseUrl } = await freshStore();
+const { pool } = database;
+let writer: BatchWriter;
+
+beforeEach(async () => {
+  await pool.query('truncate readings, sequence_blocks, device_latest, streams, devices');
+  writer = createBatchWriter(pool);
+});
+
+function history(deviceId = 'device-1') {
+  return readings(database, { deviceId, from: 0, to: monday + 1_000 * day, limit: 10_000, order: 'asc' });
+}
+
+describe('identity', () => {
+  it('stores a batch once, however often it is written', async () => {
+    const batch = run(0, 3_000);
+    expect(await writer.write(batch)).toEqual({ stored: 3_000, duplicates: 0 });
+    expect(await writer.write(batch)).toEqual({ stored: 0, duplicates: 3_000 });
+    expect(await writer.write(run(2_990, 3_010))).toEqual({ stored: 10, duplicates: 10 });
+    expect(await countReadings(database)).toBe(3_010);
+  });
+
+  it('stores a reading that is twice in its batch once: the first', async () => {
+    const batch = [reading({ seq: 7, metrics: { a: 1 } }), reading({ seq: 7, metrics: { a: 2 } })];
+    expect(await writer.write(batch)).toEqual({ stored: 1, duplicates: 1 });
+    expect((await history()).map(({ metrics }) => metrics)).toEqual([{ a: 1 }]);
+  });
+
+  it('does not store an identity again that comes with another time', async () => {
+    await writer.write([reading({ seq: 1, ts: monday })]);
+    expect(await writer.write([reading({ seq: 1, ts: monday + 40 * day, metrics: { other: 1 } })])).toEqual({
+      stored: 0,
+      duplicates: 1,
+    });
+    expect(await latestOf(database, { deviceId: 'device-1' })).toMatchObject({
+      ts: monday,
+      metrics: { temperature: { ts: monday } },
+    });
+  });
+
+  it('still knows what retention has dropped', async () => {
+    await writer.write([reading({ seq: 1 })]);
+    await pool.query('truncate readings');
+    expect(await writer.write([reading({ seq: 1 })])).toEqual({ stored: 0, duplicates: 1 });
+  });
+
+  it('tells epochs and devices apart', async () => {
+    const same = [reading(), reading({ epoch: 'boot-2' }), reading({ deviceId: 'device-2' })];
+    expect(await writer.write(same)).toEqual({ stored: 3, duplicates: 0 });
+  });
+
+  it('takes sparse, shuffled and greatest sequence numbers', async () => {
+    const seqs = [9_007_199_254_740_991, 0, 5_000_000, 3, 1, 1_024, 1_023];
+    expect(await writer.write(seqs.map((seq) => reading({ seq, ts: monday })))).toEqual({ stored: 7, duplicates: 0 });
+    expect(await writer.write(seqs.map((seq) => reading({ seq, ts: monday + day })))).toEqual({
+      stored: 0,
+      duplicates: 7,
+    });
+    expect((await history()).map(({ seq }) => seq)).toEqual([...seqs].sort((a, b) => a - b));
+  });
+
+  it('stores all readings of one timestamp', async () => {
+    await writer.write(run(0, 5, { ts: monday }));
+    expect(await countReadings(database)).toBe(5);
+  });
+});
+
+describe('values', () => {
+  it('come back as they were', async () => {
+    const metrics = {
+      double: 0.1 + 0.2,
+      tiny: 5e-324,
+      huge: -1.7976931348623157e308,
+      negativeZero: -0,
+      integer: 9_007_199_254_740_991,
+      on: true,
+      off: false,
+      text: 'Grüße, "世界" \\ {1,2} \u{1F600}',
+      empty: '',
+      place: { lat: 52.5, tags: ['a', null, { deep: 1e-7 }] },
+      toString: 1,
+    };
+    const times = { ts: monday + 1, receivedAt: monday + 123_456_789 };
+    await writer.write([
+      reading({ metrics: metrics as never, ...times }),
+      reading({ seq: 1, ts: monday + 2, metrics: { on: true } }),
+    ]);
+    const [first, second_] = await history();
+    expect(first).toMatchObject(times);
+    expect(first?.metrics).toStrictEqual(metrics);
+    expect(second_?.metrics).toStrictEqual({ on: true });
+  });
+
+  it('share a shape whatever the order of their names', async () => {
+    await writer.write([reading({ seq: 0, metrics: { b: 1, a: 2 } }), reading({ seq: 1, metrics: { a: 3, b: 4 } })]);
+    const { rows } = await pool.query('select distinct shape_key from readings');
+    expect(rows).toHaveLength(1);
+    expect((await history()).map(({ metrics }) => metrics)).toEqual([
+      { a: 2, b: 1 },
+      { a: 3, b: 4 },
+    ]);
+  });
+
+  it('are stored as JSON once there are too many shapes', async () => {
+    const { rows } = await pool.query<{ count: number }>('select count(*) from shapes');
+    const bounded = createBatchWriter(pool, { shapesMax: (rows[0]?.count ?? 0) + 2 });
+    const batch = run(0, 10).map((one, index) => ({ ...one, metrics: { [`random-${index}`]: index + 0.5, on: true } }));
+    await bounded.write(batch);
+    expect((await history()).map(({ metrics }) => metrics)).toEqual(batch.map(({ metrics }) => metrics));
+    expect((await pool.query('select distinct shape_key from readings')).rows).toHaveLength(3);
+    expect((await pool.query<{ count: number }>('select count(*) from shapes')).rows[0]?.count).toBe(
+      (rows[0]?.count ?? 0) + 2,
+    );
+  });
+});
+
+describe('latest state', () => {
+  const latest = async () => {
+    const state = await latestOf(database, { deviceId: 'device-1' });
+    return Object.fromEntries(
+      Object.entries(state?.metrics ?? {}).map(([name, { ts, value }]) => [name, [(ts - monday) / second, value]]),
+    );
+  };
+  const write = (seq: number, seconds: number, metrics: Record<string, number>) =>
+    writer.write([reading({ seq, ts: monday + seconds * second, metrics })]);
+
+  it('keeps metrics that come on different clocks', async () => {
+    await write(0, 10, { slow: 1 });
+    await write(1, 20, { fast: 2 });
+    expect(await latest()).toEqual({ slow: [10, 1], fast: [20, 2] });
+  });
+
+  it('is not overwritten by late data', async () => {
+    await write(0, 100, { a: 1, b: 1 });
+    await write(1, 50, { a: 2, c: 2 });
+    expect(await latest()).toEqual({ a: [100, 1], b: [100, 1], c: [50, 2] });
+  });
+
+  it('takes the later arrival where times are equal, but not when it is a resend', async () => {
+    await write(0, 10, { a: 1 });
+    await write(1, 10, { a: 2 });
+    await write(0, 10, { a: 1 });
+    expect(await latest()).toEqual({ a: [10, 2] });
+  });
+
+  it('takes only what is new of a batch with duplicates', async () => {
+    await write(1, 10, { a: 1 });
+    await writer.write([
+      reading({ seq: 1, ts: monday + 99 * second, metrics: { a: 9 } }),
+      reading({ seq: 2, ts: monday + 20 * second, metrics: { a: 2 } }),
+    ]);
+    expect(await latest()).toEqual({ a: [20, 2] });
+  });
+
+  it('remembers the 1,024 newest names of a device', async () => {
+    for (let part = 0; part < 12; part++) {
+      const names = Array.from({ length: 100 }, (_, index) => [`name-${part}-${index}`, 1]);
+      await write(part, part, Object.fromEntries(names) as Record<string, number>);
+    }
+    const names = Object.keys(await latest());
+    expect(names).toHaveLength(1_024);
+    expect(names).toContain('name-11-99');
+    expect(names).not.toContain('name-0-0');
+  });
+});
+
+describe('a batch that fails', () => {
+  it.each(['NUL \0 in text', 'half a \ud800 pair'])('leaves nothing behind: %j', async (text) => {
+    const bad = reading({ seq: 1, metrics: { text } });
+    const failure = await writer.write([reading(), bad]).catch((error: unknown) => error);
+    expect(classifyFailure(failure)).toBe('bad-data');
+    expect(await countReadings(database)).toBe(0);
+    expect(await writer.write([reading(), reading({ seq: 1 })])).toEqual({ stored: 2, duplicates: 0 });
+  });
+
+  it('may be written again after its transaction was lost, and all the writer remembers is still true', async () => {
+    const batch = [...run(0, 100), ...run(0, 100, { deviceId: 'device-2', metrics: { new: 1 } })];
+    const blocker = await open(databaseUrl, { poolMax: 1 }).pool.connect();
+    await blocker.query('begin');
+    await blocker.query('lock table sequence_blocks in exclusive mode');
+    const writing = writer.write(batch).catch((error: unknown) => error);
+    const waiting = `from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()`;
+    await expect.poll(async () => (await pool.query(`select ${waiting}`)).rowCount).toBe(1);
+    await pool.query(`select pg_terminate_backend(pid) ${waiting}`);
+    await blocker.query('rollback');
+    blocker.release();
+    expect(classifyFailure(await writing)).toBe('hold');
+    expect(await countReadings(database)).toBe(0);
+    expect(await writer.write(batch)).toEqual({ stored: 200, duplicates: 0 });
+    expect((await history('device-2')).map(({ metrics }) => metrics)).toEqual(
+      batch.slice(100).map(({ metrics }) => metrics),
+    );
+  });
+
+  it('gives its connection up when a statement takes too long', async () => {
+    const impatient = open(databaseUrl, { poolMax: 1, statementTimeoutMs: 200 });
+    const { pid } = (await impatient.pool.query<{ pid: number }>('select pg_backend_pid() as pid')).rows[0] ?? {};
+    const blocker = await pool.connect();
+    await blocker.query('begin');
+    await blocker.query('lock table sequence_blocks in exclusive mode');
+    const failure = await createBatchWriter(impatient.pool)
+      .write([reading()])
+      .catch((error: unknown) => error);
+    await blocker.query('rollback');
+    blocker.release();
+    expect(failure).toMatchObject({ code: '57014' });
+    expect(classifyFailure(failure)).toBe('hold');
+    expect((await impatient.pool.query<{ pid: number }>('select pg_backend_pid() as pid')).rows[0]?.pid).not.toBe(pid);
+  });
+
+  it('names the readings that are older than retention', async () => {
+    const keeping = createBatchWriter(pool, { retentionDays: 30, clock: () => monday });
+    const batch = [reading({ seq: 0 }), reading({ seq: 1, ts: monday - 31 * day }), reading({ seq: 2 })];
+    const failure = await keeping.write(batch).catch((error: unknown) => error);
+    expect(failure).toBeInstanceOf(OlderThanRetentionError);
+    expect(failure).toMatchObject({ code: 'older-than-retention', ordinals: [1] });
+    expect(await countReadings(database)).toBe(0);
+  });
+});

@@ -1,0 +1,90 @@
+import { describe, expect, it } from 'vitest';
+import { createBatchWriter } from '../src/batch-writer.ts';
+import { classifyFailure } from '../src/failure.ts';
+import { latestOfAll } from '../src/readers.ts';
+import { countReadings, freshStore, open } from './fixture.ts';
+import { day, monday, reading, second } from './reading.ts';
+
+const { database, databaseUrl } = await freshStore();
+const devices = 40;
+const readingsPerDevice = 250;
+
+/** Every reading there is, over devices, boots, four weeks and several shapes. */
+const all = Array.from({ length: devices * readingsPerDevice }, (_, index) => {
+  const seq = Math.floor(index / devices);
+  return reading({
+    deviceId: `device-${index % devices}`,
+    epoch: `boot-${seq % 2}`,
+    seq: seq * 13,
+    ts: monday + (seq % 4) * 7 * day + seq * second,
+    metrics: { value: index, [`only-${index % 7}`]: index, state: 'ok' },
+  });
+});
+
+describe('four writers of the same readings', () => {
+  it('store each identity once, without a deadlock', async () => {
+    const writers = Array.from({ length: 4 }, () => createBatchWriter(open(databaseUrl, { poolMax: 2 }).pool));
+    const counted = await Promise.all(
+      writers.map(async (writer, who) => {
+        let stored = 0;
+        let duplicates = 0;
+        for (const batch of batches(who)) {
+          const written = await writer.write(batch);
+          stored += written.stored;
+          duplicates += written.duplicates;
+        }
+        return { stored, duplicates };
+      }),
+    );
+    const sum = (of: 'stored' | 'duplicates') => counted.reduce((total, one) => total + one[of], 0);
+    expect([sum('stored'), sum('duplicates')]).toEqual([all.length, 3 * all.length]);
+    expect(await countReadings(database)).toBe(all.length);
+
+    const { rows } = await database.pool.query<{ total: number; distinct: number }>(
+      'select count(*) as total, count(distinct (device_id, epoch, seq)) as distinct from telemetry',
+    );
+    expect(rows[0]).toEqual({ total: all.length, distinct: all.length });
+    const latest = await latestOfAll(database, { limit: 1_000 });
+    for (const { deviceId, ts } of latest) {
+      expect(ts).toBe(Math.max(...all.filter((one) => one.deviceId === deviceId).map((one) => one.ts)));
+    }
+  });
+
+  it('of which one loses its connection over and over lose nothing', async () => {
+    await database.pool.query('truncate readings, sequence_blocks, device_latest');
+    const steady = createBatchWriter(open(databaseUrl, { poolMax: 1 }).pool);
+    const shaken = open(databaseUrl, { poolMax: 1, applicationName: 'shaken' });
+    const unsteady = createBatchWriter(shaken.pool);
+    const writing = { done: false };
+    const shaking = (async () => {
+      while (!writing.done)
+        await database.pool.query(
+          `select pg_terminate_backend(pid), pg_sleep(0.02) from pg_stat_activity where application_name = 'shaken'`,
+        );
+    })();
+    const failures: unknown[] = [];
+    await Promise.all([
+      (async () => {
+        for (const batch of batches(0)) await steady.write(batch);
+      })(),
+      (async () => {
+        for (const batch of batches(1)) {
+          while (!(await unsteady.write(batch).catch((error: unknown) => void failures.push(error))));
+        }
+      })(),
+    ]);
+    writing.done = true;
+    await shaking;
+    expect(failures.length).toBeGreaterThan(0);
+    expect([...new Set(failures.map(classifyFailure))]).toEqual(['hold']);
+    expect(await countReadings(database)).toBe(all.length);
+  });
+});
+
+/** The same readings to every writer, cut and ordered differently. */
+function* batches(who: number) {
+  const order = all.map((one, index) => ({ one, at: (index * (7 + who * 4)) % all.length }));
+  order.sort((a, b) => a.at - b.at);
+  const size = 300 + who * 70;
+  for (let from = 0; from < order.length; from += size) yield order.slice(from, from + size).map(({ one }) => one);
+}

@@ -1,0 +1,30 @@
+import { freshDatabase } from '@fleetwire/test-kit/fresh-database';
+import { afterAll } from 'vitest';
+import { type Database, type DatabaseOptions, openDatabase } from '../src/database.ts';
+import { migrate } from '../src/migrate.ts';
+
+/** A migrated database of this suite's own. */
+export async function freshStore(): Promise<{ databaseUrl: string; database: Database }> {
+  const databaseUrl = await freshDatabase();
+  await migrate(databaseUrl);
+  return { databaseUrl, database: open(databaseUrl) };
+}
+
+/** Closed after the suite. */
+export function open(databaseUrl: string, options: Partial<DatabaseOptions> = {}): Database {
+  const database = openDatabase({
+    databaseUrl,
+    poolMax: 4,
+    statementTimeoutMs: 20_000,
+    applicationName: 'store-test',
+    pipelined: true,
+    ...options,
+  });
+  afterAll(() => database.close());
+  return database;
+}
+
+export async function countReadings({ pool }: Database): Promise<number> {
+  const { rows } = await pool.query<{ count: number }>('select count(*) from readings');
+  return rows[0]?.count ?? 0;
+}

@@ -1,0 +1,58 @@
+import { beforeAll, describe, expect, it } from 'vitest';
+import { createBatchWriter } from '../src/batch-writer.ts';
+import { freshStore } from './fixture.ts';
+import { monday, reading, run, second } from './reading.ts';
+
+const { database } = await freshStore();
+const { pool } = database;
+
+beforeAll(async () => {
+  const writer = createBatchWriter(pool);
+  await writer.write([
+    reading({ deviceId: 'fan', ts: monday, metrics: { speed: 2.5, load: 1, on: true, place: { floor: 2 } } }),
+    reading({ deviceId: 'fan', seq: 1, ts: monday + 1, metrics: { state: 'ok' } }),
+  ]);
+  for (let device = 0; device < 20; device++) await writer.write(run(0, 1_000, { deviceId: `device-${device}` }));
+  await pool.query('analyze');
+});
+
+async function plan(query: string): Promise<string> {
+  const { rows } = await pool.query<Record<'QUERY PLAN', string>>(`explain ${query}`);
+  return rows.map((row) => row['QUERY PLAN']).join('\n');
+}
+
+describe('for people who write SQL', () => {
+  it('telemetry shows readings with all their metrics', async () => {
+    const { rows } = await pool.query(`select * from telemetry where device_id = 'fan' order by ts`);
+    expect(rows).toEqual([
+      {
+        device_id: 'fan',
+        epoch: 'boot-1',
+        seq: 0,
+        ts: monday,
+        received_at: monday + 50,
+        metrics: { speed: 2.5, load: 1, on: true, place: { floor: 2 } },
+      },
+      { device_id: 'fan', epoch: 'boot-1', seq: 1, ts: monday + 1, received_at: monday + 51, metrics: { state: 'ok' } },
+    ]);
+  });
+
+  it('telemetry_values shows numbers', async () => {
+    const { rows } = await pool.query(`select * from telemetry_values where device_id = 'fan' order by metric`);
+    expect(rows).toEqual([
+      { device_id: 'fan', ts: monday, metric: 'load', value: 1 },
+      { device_id: 'fan', ts: monday, metric: 'speed', value: 2.5 },
+    ]);
+  });
+
+  it.each(['telemetry', 'telemetry_values'])('%s finds one device and time by the index', async (view) => {
+    const range = [monday + 10 * second, monday + 20 * second].map((at) => new Date(at).toISOString());
+    const query = `select * from ${view} where device_id = 'device-7' and ts >= '${range[0]}' and ts < '${range[1]}'`;
+    expect((await pool.query(query)).rowCount).toBe(10);
+    const explained = await plan(query);
+    expect(explained).toMatch(
+      /Index Cond: \(\(r?[_\d]*\.?device_key = .*device_key\) AND \(.*ts >= .*\) AND \(.*ts < /,
+    );
+    expect(explained).not.toContain('Seq Scan on readings');
+  });
+});
