@@ -12,7 +12,9 @@ export function writeProblems({
 }): ErrorRequestHandler {
   return (error: unknown, request, response, _next) => {
     const problem = toProblem(error, bodyBytesMax);
-    if (problem.status >= 500 && problem !== error) (request.log ?? logger).error({ err: error }, 'request failed');
+    const log = request.log ?? logger;
+    if (problem !== error && problem.status >= 500) log.error({ err: error }, 'request failed');
+    else if (problem.status >= 500) log.warn({ problem }, 'request refused');
     if (response.headersSent) {
       // Half an answer must not look like a whole one.
       response.destroy();

@@ -37,8 +37,8 @@ export function createHttpApp(options: HttpAppOptions): Express {
   app.set('trust proxy', trustProxyHops);
   app.set('query parser', 'simple');
   app.use(helmet(options.helmet));
-  app.use(requestLog(logger));
   app.use(health.router);
+  app.use(requestIds(logger));
   app.use(requestSeconds(registry));
   if (parseBody) {
     app.use(express.json({ limit: bodyBytesMax, strict: false, type: ['application/json', 'application/*+json'] }));
@@ -51,16 +51,13 @@ export function createHttpApp(options: HttpAppOptions): Express {
   return app;
 }
 
-/** Binds a request id to every request; writes a line for 5xx answers only, since successes are counted instead. */
-function requestLog(logger: Logger): RequestHandler {
+/** Gives every request an id and a logger that carries it; lines are written for faults only, since the rest is counted. */
+function requestIds(logger: Logger): RequestHandler {
   return pinoHttp({
     logger,
+    autoLogging: false,
     genReqId: correlate,
-    customLogLevel: (_request, response) => (response.statusCode >= 500 ? 'warn' : 'silent'),
-    serializers: {
-      req: ({ id, method, url }) => ({ id, method, url }),
-      res: ({ statusCode }) => ({ statusCode }),
-    },
+    serializers: { req: ({ id, method, url }) => ({ id, method, url }) },
   });
 }
 

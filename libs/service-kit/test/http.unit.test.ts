@@ -94,6 +94,13 @@ describe('problem documents', () => {
     expect(lines.find((line) => line.includes('secret detail'))).toContain('abc-123');
   });
 
+  it('of a dependency that is away leave one line without a stack', async () => {
+    await get('/throw/away', { headers: { 'x-request-id': 'away-1' } });
+    const line = JSON.parse(lines.find((one) => one.includes('away-1')) ?? '{}');
+    expect(line).toMatchObject({ level: 'warn', problem: { status: 503, detail: 'the database is away' } });
+    expect(line).not.toHaveProperty('err');
+  });
+
   it('answer what is nowhere, not JSON, too big, or in a charset nobody knows', async () => {
     expect((await get('/nowhere')).status).toBe(404);
     expect((await post('{"a":')).status).toBe(400);

@@ -83,8 +83,8 @@ export async function startQueryApi({
     (one) => one.stop(),
   );
   health.addCheck('database', () => {
-    const { state, error } = probe.state();
-    return state === 'up' || (error ?? state);
+    const { state } = probe.state();
+    return state === 'up' || state;
   });
 
   const keys = await openKeySource(config);
