@@ -1,4 +1,6 @@
+import { parseClaims } from '@fleetwire/contracts/access';
 import { Command, InvalidArgumentError, Option } from 'commander';
+import { deviceIdOf } from './csv-replay.ts';
 import { parseDuration } from './duration.ts';
 import { type Settings, connectsPerSecond, simulate } from './simulate.ts';
 
@@ -43,11 +45,25 @@ export function simulatorCommand(): Command {
       '\nExit codes: 0 all acked, or refused as planned; 1 not so; 2 wrong usage; 3 as 0, but lines of a file were skipped.',
     )
     .action(async (settings: Settings, command: Command) => {
-      if (settings.epoch !== undefined && settings.device !== undefined && (settings.csv?.length ?? 0) > 1) {
-        command.error('error: several files as one device in one epoch would share their numbers; leave out --epoch');
-      }
+      const mistake = mistakeIn(settings);
+      if (mistake !== undefined) command.error(`error: ${mistake}`);
       process.exitCode = await simulate(settings);
     });
+}
+
+/** What no single option shows. */
+function mistakeIn({ url, csv = [], device, epoch }: Settings): string | undefined {
+  if (!URL.canParse(url)) return `Invalid URL: ${url}`;
+  const nameless = device === undefined ? csv.find((file) => !isDeviceId(deviceIdOf(file))) : undefined;
+  if (nameless !== undefined) return `the name of ${nameless} is no device id; give one with --device`;
+  if (device !== undefined && !isDeviceId(device)) return `"${device}" is no device id`;
+  if (device !== undefined && epoch !== undefined && csv.length > 1)
+    return 'several files as one device in one epoch would share their numbers; leave out --epoch';
+  return undefined;
+}
+
+function isDeviceId(text: string): boolean {
+  return parseClaims({ sub: text, role: 'device' }).ok;
 }
 
 function whole(min: number) {
