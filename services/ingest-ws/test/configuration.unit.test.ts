@@ -1,0 +1,25 @@
+import { variablesTable } from '@fleetwire/service-kit/configuration';
+import { describe, expect, it } from 'vitest';
+import { ingestVariables, readIngestConfiguration } from '../src/configuration.ts';
+
+const least = { AMQP_URL: 'amqp://broker', AUTH_JWKS: '{}' };
+
+describe('the configuration of ingest-ws', () => {
+  it('needs a broker and keys, no more', () => {
+    expect(readIngestConfiguration(least)).toMatchObject({ port: 8080, host: '127.0.0.1', authMode: 'jwt' });
+  });
+
+  it('lists all its problems at once', () => {
+    const wrong = { ...least, PORT: 'eighty', IN_FLIGHT_MAX: '0', BUFFER_BYTES_MAX: '100000', AMQP_URL: 'http://broker' };
+    expect(() => readIngestConfiguration(wrong)).toThrow(/3 problems[\s\S]*PORT[\s\S]*AMQP_URL[\s\S]*IN_FLIGHT_MAX/);
+    expect(() => readIngestConfiguration({ ...least, BUFFER_BYTES_MAX: '100000' })).toThrow('BUFFER_BYTES_MAX ≥ 2 × PAYLOAD_BYTES_MAX');
+  });
+
+  it('is open to everybody on a loopback address only', () => {
+    expect(() => readIngestConfiguration({ AMQP_URL: 'amqp://broker', AUTH_MODE: 'open', HOST: '0.0.0.0' })).toThrow('AUTH_MODE=open needs a loopback HOST');
+  });
+
+  it('is documented as it is (vitest -u writes it)', async () => {
+    await expect(`# Configuration of ingest-ws\n\n${variablesTable(ingestVariables)}`).toMatchFileSnapshot('../../../docs/configuration/ingest-ws.md');
+  });
+});
