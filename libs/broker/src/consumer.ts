@@ -134,6 +134,7 @@ export function createConsumer(connection: BrokerConnection, options: ConsumerOp
       else if (!stopping.signal.aborted) void work(subscription, message);
     };
     await channel.consume(queue, onMessage, { consumerTag: subscription.consumerTag });
+    if (!subscription.live) throw new Error('the channel was lost while subscribing');
     current = subscription;
     stats.subscriptions += 1;
     logger.info({ queue, prefetch, epoch: connection.epoch }, 'subscribed');
@@ -179,7 +180,7 @@ export function createConsumer(connection: BrokerConnection, options: ConsumerOp
     subscription.settled.settle(message.fields.deliveryTag, verdict);
     if (verdict === 'requeue') {
       stats.requeued += 1;
-      subscription.channel.nack(message, false, true);
+      tell(subscription, ({ channel }) => channel.nack(message, false, true));
     }
     if (subscription.flushing) return;
     subscription.flushing = true;
@@ -194,7 +195,17 @@ export function createConsumer(connection: BrokerConnection, options: ConsumerOp
     if (ack === undefined) return;
     stats.acked += ack.messages;
     // amqplib reads nothing but the tag.
-    subscription.channel.ack({ fields: { deliveryTag: ack.upTo } } as ConsumeMessage, true);
+    const last = { fields: { deliveryTag: ack.upTo } } as ConsumeMessage;
+    tell(subscription, ({ channel }) => channel.ack(last, true));
+  }
+
+  /** A connection that is just closing throws at its channels' users before it tells them. */
+  function tell(subscription: Subscription, say: (subscription: Subscription) => void) {
+    try {
+      say(subscription);
+    } catch {
+      end(subscription, 'channel lost');
+    }
   }
 
   /** The broker takes everything on the channel that has no acknowledgement back into the queue. */

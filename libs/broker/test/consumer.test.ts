@@ -294,6 +294,22 @@ describe('consumer', async () => {
     expect(performance.now() - startedAt).toBeLessThan(1_500);
   });
 
+  it.each<Verdict>(['done', 'requeue'])('survives a verdict of %s while its connection is closing', async (verdict) => {
+    await publish('reading');
+    const proxy = await harness.startProxy();
+    const connection = harness.open({ proxy, closeTimeoutMs: 200 });
+    const { held, handle } = holding();
+    const consumer = await harness.consumerOn(connection, { queue, handle });
+    await eventually(() => expect(held).toHaveLength(1));
+    proxy.stall();
+    const closed = connection.close();
+    held[0]?.settle(verdict);
+    await closed;
+    expect(consumer).toMatchObject({ subscribed: false });
+    proxy.cut();
+    await eventually(async () => expect(await waiting()).toBe(1));
+  });
+
   it('shares a queue with a second consumer, which takes over what the first one held when it dies', async () => {
     await publish(...numbered(20));
     const proxy = await harness.startProxy();

@@ -74,7 +74,10 @@ export function brokerHarness(amqpUrl: string, topology: Topology = fleetwireTop
     return publisher;
   }
 
-  async function consumerOn(connection: BrokerConnection, options: Partial<ConsumerOptions> & Pick<ConsumerOptions, 'queue' | 'handle'>) {
+  async function consumerOn(
+    connection: BrokerConnection,
+    options: Partial<ConsumerOptions> & Pick<ConsumerOptions, 'queue' | 'handle'>,
+  ) {
     const consumer = createConsumer(connection, {
       logger: recordingLogger(),
       prefetch: 10,

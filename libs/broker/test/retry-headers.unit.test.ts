@@ -12,7 +12,9 @@ const fromTheBroker = {
 
 describe('headers of a message on the retry ladder', () => {
   it('lose what the broker wrote and keep all others', () => {
-    expect(stripDeathHeaders({ ...fromTheBroker, traceparent: '00-1', 'x-deathly': 1 })).toEqual({ traceparent: '00-1' });
+    expect(stripDeathHeaders({ ...fromTheBroker, traceparent: '00-1', 'x-deathly': 1 })).toEqual({
+      traceparent: '00-1',
+    });
   });
 
   it('count our own attempts', () => {
