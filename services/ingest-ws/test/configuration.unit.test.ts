@@ -11,8 +11,7 @@ describe('the configuration of ingest-ws', () => {
 
   it('lists all its problems at once', () => {
     const wrong = { ...least, PORT: 'eighty', IN_FLIGHT_MAX: '0', BUFFER_BYTES_MAX: '100000', AMQP_URL: 'http://broker' };
-    expect(() => readIngestConfiguration(wrong)).toThrow(/3 problems[\s\S]*PORT[\s\S]*AMQP_URL[\s\S]*IN_FLIGHT_MAX/);
-    expect(() => readIngestConfiguration({ ...least, BUFFER_BYTES_MAX: '100000' })).toThrow('BUFFER_BYTES_MAX ≥ 2 × PAYLOAD_BYTES_MAX');
+    expect(() => readIngestConfiguration(wrong)).toThrow(/5 problems[\s\S]*PORT[\s\S]*AMQP_URL[\s\S]*IN_FLIGHT_MAX[\s\S]*BUFFER_BYTES_MAX ≥ 2 × PAYLOAD_BYTES_MAX/);
   });
 
   it('is open to everybody on a loopback address only', () => {
