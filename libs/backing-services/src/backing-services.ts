@@ -1,5 +1,10 @@
 import { rmSync } from 'node:fs';
-import { containersObstacle, removeLeftContainers, startPostgresContainer, startRabbitmqContainer } from './containers.ts';
+import {
+  containersObstacle,
+  removeLeftContainers,
+  startPostgresContainer,
+  startRabbitmqContainer,
+} from './containers.ts';
 import { type DataDirectory, type Kind, openDataDirectory } from './data-directory.ts';
 import { brokerVersion } from './management.ts';
 import { startNativePostgres } from './native-postgres.ts';
@@ -51,7 +56,10 @@ export async function startBackingServices(options: BackingServicesOptions): Pro
     return running;
   };
   // Both settle before either failure is reported, so that whatever did start is stopped.
-  const [rabbitmq, postgres] = await Promise.allSettled([keep(given.rabbitmq ?? start!.rabbitmq()), keep(given.postgres ?? start!.postgres())]);
+  const [rabbitmq, postgres] = await Promise.allSettled([
+    keep(given.rabbitmq ?? start!.rabbitmq()),
+    keep(given.postgres ?? start!.postgres()),
+  ]);
   if (rabbitmq.status === 'rejected') throw rabbitmq.reason;
   if (postgres.status === 'rejected') throw postgres.reason;
 
@@ -73,7 +81,12 @@ export async function startBackingServices(options: BackingServicesOptions): Pro
   };
 }
 
-async function prepare(missing: ServiceName[], options: BackingServicesOptions, acquired: AsyncDisposableStack, env: NodeJS.ProcessEnv) {
+async function prepare(
+  missing: ServiceName[],
+  options: BackingServicesOptions,
+  acquired: AsyncDisposableStack,
+  env: NodeJS.ProcessEnv,
+) {
   const { temporary = false, log } = options;
   const directory = await openDataDirectory(options.dataDir, temporary, log);
   acquired.defer(() => directory.release());
@@ -81,12 +94,20 @@ async function prepare(missing: ServiceName[], options: BackingServicesOptions, 
   if (Object.values(kinds).includes('containers')) await removeLeftContainers(directory);
   return {
     kinds,
-    rabbitmq: () => (kinds.rabbitmq === 'containers' ? startRabbitmqContainer(directory) : startNativeRabbitmq(directory, env, log)),
-    postgres: () => (kinds.postgres === 'containers' ? startPostgresContainer(directory) : startNativePostgres(directory, env)),
+    rabbitmq: () =>
+      kinds.rabbitmq === 'containers' ? startRabbitmqContainer(directory) : startNativeRabbitmq(directory, env, log),
+    postgres: () =>
+      kinds.postgres === 'containers' ? startPostgresContainer(directory) : startNativePostgres(directory, env),
   };
 }
 
-async function chooseKinds(missing: ServiceName[], mode: BackingMode, directory: DataDirectory, env: NodeJS.ProcessEnv, log: (line: string) => void) {
+async function chooseKinds(
+  missing: ServiceName[],
+  mode: BackingMode,
+  directory: DataDirectory,
+  env: NodeJS.ProcessEnv,
+  log: (line: string) => void,
+) {
   const before = directory.remembered.kinds;
   const choose = async (name: ServiceName): Promise<Kind> => {
     // Data that exists decides: a container engine that has appeared since must not make it vanish.
@@ -95,7 +116,8 @@ async function chooseKinds(missing: ServiceName[], mode: BackingMode, directory:
     const obstacle = await containersObstacle([name], env, log);
     if (!obstacle) return 'containers';
     if (wanted === undefined) return 'native';
-    const why = mode === 'auto' ? `${name}'s data of ${directory.path} is in a container's volume` : 'containers were asked for';
+    const why =
+      mode === 'auto' ? `${name}'s data of ${directory.path} is in a container's volume` : 'containers were asked for';
     throw new BackingServiceUnavailable(`${obstacle[0]!.toUpperCase()}${obstacle.slice(1)}, but ${why}.`);
   };
   const kinds: Partial<Record<ServiceName, Kind>> = {};
@@ -104,7 +126,10 @@ async function chooseKinds(missing: ServiceName[], mode: BackingMode, directory:
   return kinds;
 }
 
-function givenServices(env: NodeJS.ProcessEnv): { rabbitmq?: Promise<RunningBroker>; postgres?: Promise<RunningService> } {
+function givenServices(env: NodeJS.ProcessEnv): {
+  rabbitmq?: Promise<RunningBroker>;
+  postgres?: Promise<RunningService>;
+} {
   const elsewhere = { data: 'where its server keeps it', stop: async () => {} };
   const amqpUrl = env['AMQP_URL'];
   const databaseUrl = env['DATABASE_URL'];

@@ -15,7 +15,11 @@ const stopDeadlineMs = 20_000;
 const ownerLabel = 'fleetwire.data';
 
 /** Why containers cannot be used for these services, or undefined if they can. Pulls images that are missing. */
-export async function containersObstacle(services: (keyof typeof images)[], env: NodeJS.ProcessEnv, log: (line: string) => void) {
+export async function containersObstacle(
+  services: (keyof typeof images)[],
+  env: NodeJS.ProcessEnv,
+  log: (line: string) => void,
+) {
   if (!mayHaveEngine(env)) return 'no container engine answers';
   const { getContainerRuntimeClient, ImageName } = await import('testcontainers');
   const client = await getContainerRuntimeClient().catch(() => undefined);
@@ -28,13 +32,19 @@ export async function containersObstacle(services: (keyof typeof images)[], env:
       () => true,
       () => false,
     );
-    return Promise.race([pulled, new Promise<boolean>((resolve) => setTimeout(resolve, pullDeadlineMs, false).unref())]);
+    return Promise.race([
+      pulled,
+      new Promise<boolean>((resolve) => setTimeout(resolve, pullDeadlineMs, false).unref()),
+    ]);
   };
   for (const service of services) {
     if (!(await obtain(images[service]))) return `the image ${images[service]} is neither here nor to be pulled`;
   }
   // The reaper removes containers of a process that was killed; without it, the next run on the same data folder does.
-  if (process.env['TESTCONTAINERS_RYUK_DISABLED'] === undefined && !(await obtain(process.env['RYUK_CONTAINER_IMAGE'] ?? reaperImage))) {
+  if (
+    process.env['TESTCONTAINERS_RYUK_DISABLED'] === undefined &&
+    !(await obtain(process.env['RYUK_CONTAINER_IMAGE'] ?? reaperImage))
+  ) {
     process.env['TESTCONTAINERS_RYUK_DISABLED'] = 'true';
   }
   return undefined;
@@ -57,7 +67,10 @@ function mayHaveEngine(env: NodeJS.ProcessEnv): boolean {
 export async function removeLeftContainers(directory: DataDirectory): Promise<void> {
   const { getContainerRuntimeClient } = await import('testcontainers');
   const { dockerode } = (await getContainerRuntimeClient()).container;
-  const left = await dockerode.listContainers({ all: true, filters: { label: [`${ownerLabel}=${directory.remembered.id}`] } });
+  const left = await dockerode.listContainers({
+    all: true,
+    filters: { label: [`${ownerLabel}=${directory.remembered.id}`] },
+  });
   for (const { Id } of left) await dockerode.getContainer(Id).remove({ force: true, v: true });
 }
 
@@ -75,7 +88,9 @@ export async function startRabbitmqContainer(directory: DataDirectory): Promise<
     .withHostname('fleetwire')
     .withLabels({ [ownerLabel]: id })
     .withEnvironment({ RABBITMQ_DEFAULT_USER: user, RABBITMQ_DEFAULT_PASS: password })
-    .withCopyContentToContainer([{ content: asRabbitmqConf(rabbitmqSettings), target: '/etc/rabbitmq/conf.d/30-fleetwire.conf' }])
+    .withCopyContentToContainer([
+      { content: asRabbitmqConf(rabbitmqSettings), target: '/etc/rabbitmq/conf.d/30-fleetwire.conf' },
+    ])
     .withBindMounts(volume === undefined ? [] : [{ source: volume, target: '/var/lib/rabbitmq' }])
     .withStartupTimeout(startDeadlineMs)
     .start();
@@ -100,7 +115,10 @@ export async function startPostgresContainer(directory: DataDirectory): Promise<
     .withDatabase('fleetwire')
     .withLabels({ [ownerLabel]: id })
     .withSharedMemorySize(256 * 1024 * 1024)
-    .withCommand(['postgres', ...Object.entries(postgresSettings).flatMap(([name, value]) => ['-c', `${name}=${value}`])])
+    .withCommand([
+      'postgres',
+      ...Object.entries(postgresSettings).flatMap(([name, value]) => ['-c', `${name}=${value}`]),
+    ])
     .withBindMounts(volume === undefined ? [] : [{ source: volume, target: '/var/lib/postgresql/data' }])
     .withStartupTimeout(startDeadlineMs)
     .start();
@@ -114,7 +132,11 @@ export async function startPostgresContainer(directory: DataDirectory): Promise<
 }
 
 /** Asks the server itself where its data is kept: what is process 1 in the image may not pass the engine's signal on. */
-async function stopContainer(container: StartedTestContainer, directory: DataDirectory, askServer: string[]): Promise<void> {
+async function stopContainer(
+  container: StartedTestContainer,
+  directory: DataDirectory,
+  askServer: string[],
+): Promise<void> {
   if (!directory.temporary) await container.exec(askServer);
   await container.stop({ timeout: directory.temporary ? 0 : stopDeadlineMs });
 }

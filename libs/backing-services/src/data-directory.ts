@@ -37,7 +37,11 @@ export interface DataDirectory {
  * by the process ids recorded there, and only where the process is provably the recorded one.
  * @throws BackingServiceUnavailable when a living process holds the folder
  */
-export async function openDataDirectory(folder: string, temporary: boolean, log: (line: string) => void): Promise<DataDirectory> {
+export async function openDataDirectory(
+  folder: string,
+  temporary: boolean,
+  log: (line: string) => void,
+): Promise<DataDirectory> {
   const path = resolve(folder);
   mkdirSync(path, { recursive: true });
   const ownerFile = join(path, 'owner.json');
@@ -68,7 +72,8 @@ export async function openDataDirectory(folder: string, temporary: boolean, log:
   };
 
   for (const orphan of remembered.processes) {
-    if (await stopOrphan(orphan)) log(`stopped ${orphan.name} (process ${orphan.pid}) which a killed run had left behind`);
+    if (await stopOrphan(orphan))
+      log(`stopped ${orphan.name} (process ${orphan.pid}) which a killed run had left behind`);
   }
   directory.remember({ processes: [] });
   return directory;
@@ -93,7 +98,10 @@ function takeOwnership(ownerFile: string, path: string) {
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
       const pid = livingOwner(path);
-      if (pid) throw new BackingServiceUnavailable(`The data folder ${path} is in use by process ${pid}; stop that one, or choose another folder.`);
+      if (pid)
+        throw new BackingServiceUnavailable(
+          `The data folder ${path} is in use by process ${pid}; stop that one, or choose another folder.`,
+        );
       rmSync(ownerFile, { force: true });
     }
   }

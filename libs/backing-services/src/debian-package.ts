@@ -27,10 +27,14 @@ apt-get -qq install --no-install-recommends rabbitmq-server
 /** Installs Debian's rabbitmq-server without starting it. Needs root and apt-get, and says so where they are missing. */
 export async function installRabbitmqPackage(log: (line: string) => void): Promise<void> {
   if (!existsSync('/usr/bin/apt-get')) {
-    throw new BackingServiceUnavailable(`RabbitMQ is not installed and this system has no apt-get to bring it: install rabbitmq-server, ${alternatives}.`);
+    throw new BackingServiceUnavailable(
+      `RabbitMQ is not installed and this system has no apt-get to bring it: install rabbitmq-server, ${alternatives}.`,
+    );
   }
   if (process.getuid?.() !== 0) {
-    throw new BackingServiceUnavailable(`RabbitMQ is not installed and only root may install it: run "apt-get install rabbitmq-server" as root, ${alternatives}.`);
+    throw new BackingServiceUnavailable(
+      `RabbitMQ is not installed and only root may install it: run "apt-get install rabbitmq-server" as root, ${alternatives}.`,
+    );
   }
   log("installing RabbitMQ from Debian's packages (once; a minute or two)");
   const child = spawn('sh', ['-c', install], {
@@ -40,6 +44,8 @@ export async function installRabbitmqPackage(log: (line: string) => void): Promi
   const [errors, [code]] = await Promise.all([text(child.stderr), once(child, 'exit')]);
   if (code !== 0) {
     const reason = errors.trim().split('\n').at(-1) ?? '';
-    throw new BackingServiceUnavailable(`RabbitMQ could not be installed from Debian's packages (${reason}): install rabbitmq-server, ${alternatives}.`);
+    throw new BackingServiceUnavailable(
+      `RabbitMQ could not be installed from Debian's packages (${reason}): install rabbitmq-server, ${alternatives}.`,
+    );
   }
 }

@@ -22,7 +22,8 @@ export async function startNativePostgres(directory: DataDirectory, env: NodeJS.
   const as = unprivilegedUserFor(folder, [binaries.postgres, '--version']);
   const clusterDir = join(folder, 'cluster');
   const cleanEnv = { ...withoutPostgresVariables(env), LC_ALL: 'C', TZ: 'UTC' };
-  if (!existsSync(join(clusterDir, 'PG_VERSION'))) createCluster({ binaries, folder, clusterDir, as, env: cleanEnv, directory });
+  if (!existsSync(join(clusterDir, 'PG_VERSION')))
+    createCluster({ binaries, folder, clusterDir, as, env: cleanEnv, directory });
 
   const { postgres: port } = await freePorts(['postgres'], directory.remembered.ports);
   directory.remember({ ports: { ...directory.remembered.ports, postgres: port } });
@@ -30,9 +31,22 @@ export async function startNativePostgres(directory: DataDirectory, env: NodeJS.
   removeStalePidFile(pidFile, clusterDir);
 
   const logFile = join(directory.path, 'postgres.log');
-  const settings = { ...postgresSettings, port: String(port), listen_addresses: '127.0.0.1', unix_socket_directories: '' };
+  const settings = {
+    ...postgresSettings,
+    port: String(port),
+    listen_addresses: '127.0.0.1',
+    unix_socket_directories: '',
+  };
   const [command, ...args] = [...(as?.prefix ?? []), binaries.postgres, '-D', clusterDir, ...asArguments(settings)];
-  const server = await startServer({ name: 'postgres', command: command!, args, env: cleanEnv, cwd: folder, logFile, disposable: directory.temporary });
+  const server = await startServer({
+    name: 'postgres',
+    command: command!,
+    args,
+    env: cleanEnv,
+    cwd: folder,
+    logFile,
+    disposable: directory.temporary,
+  });
   directory.rememberProcess(server);
   const stop = async () => {
     await server.stop();
@@ -47,7 +61,9 @@ export async function startNativePostgres(directory: DataDirectory, env: NodeJS.
   const { user, password } = directory.remembered;
   return {
     url: `postgres://${user}:${password}@127.0.0.1:${port}/${database}`,
-    version: execFileSync(binaries.postgres, ['--version'], { encoding: 'utf8' }).trim().replace(/^.*\) /, ''),
+    version: execFileSync(binaries.postgres, ['--version'], { encoding: 'utf8' })
+      .trim()
+      .replace(/^.*\) /, ''),
     data: clusterDir,
     stop,
   };
@@ -65,13 +81,18 @@ function removeStalePidFile(pidFile: string, clusterDir: string) {
   if (!existsSync(pidFile)) return;
   const pid = Number(readFileSync(pidFile, 'utf8').split('\n')[0]);
   if (processIdentity(pid) && runsPostgres(pid)) {
-    throw new BackingServiceUnavailable(`A Postgres that is not ours (process ${pid}) may be using ${clusterDir}; stop it, or choose another data folder.`);
+    throw new BackingServiceUnavailable(
+      `A Postgres that is not ours (process ${pid}) may be using ${clusterDir}; stop it, or choose another data folder.`,
+    );
   }
   rmSync(pidFile);
 }
 
 function runsPostgres(pid: number): boolean {
-  return spawnSync('cat', [`/proc/${pid}/cmdline`], { encoding: 'utf8' }).stdout.includes('postgres') || process.platform !== 'linux';
+  return (
+    spawnSync('cat', [`/proc/${pid}/cmdline`], { encoding: 'utf8' }).stdout.includes('postgres') ||
+    process.platform !== 'linux'
+  );
 }
 
 interface NewCluster {

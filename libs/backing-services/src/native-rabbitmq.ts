@@ -16,9 +16,14 @@ const startDeadlineMs = 90_000;
  * Runs a RabbitMQ node that shares nothing with a system-wide one: its own name, ports, port mapper (epmd), cookie, configuration,
  * log and data, all on loopback and in the data folder. Its name does not depend on the machine's, so its queues come back.
  */
-export async function startNativeRabbitmq(directory: DataDirectory, env: NodeJS.ProcessEnv, log: (line: string) => void): Promise<RunningBroker> {
+export async function startNativeRabbitmq(
+  directory: DataDirectory,
+  env: NodeJS.ProcessEnv,
+  log: (line: string) => void,
+): Promise<RunningBroker> {
   const script = rabbitmqServerScript(env) ?? (await installRabbitmqPackage(log).then(() => rabbitmqServerScript(env)));
-  if (!script) throw new BackingServiceUnavailable('RabbitMQ was installed but rabbitmq-server is nowhere to be found.');
+  if (!script)
+    throw new BackingServiceUnavailable('RabbitMQ was installed but rabbitmq-server is nowhere to be found.');
 
   const home = join(directory.path, 'rabbitmq');
   mkdirSync(home, { recursive: true });
@@ -30,7 +35,15 @@ export async function startNativeRabbitmq(directory: DataDirectory, env: NodeJS.
   const nodeEnv = nodeEnvironment(env, home, ports);
   const start = async (name: ServerName, command: string, args: string[]): Promise<ServerProcess> => {
     const logFile = join(directory.path, `${name}.log`);
-    const server = await startServer({ name, command, args, env: nodeEnv, cwd: home, logFile, disposable: directory.temporary });
+    const server = await startServer({
+      name,
+      command,
+      args,
+      env: nodeEnv,
+      cwd: home,
+      logFile,
+      disposable: directory.temporary,
+    });
     directory.rememberProcess(server);
     started.defer(async () => {
       await server.stop();
@@ -44,7 +57,12 @@ export async function startNativeRabbitmq(directory: DataDirectory, env: NodeJS.
   const node = await start('rabbitmq', script, []);
   const { user, password } = directory.remembered;
   const managementUrl = `http://${user}:${password}@127.0.0.1:${ports.management}`;
-  await untilReady(node, join(directory.path, 'rabbitmq.log'), startDeadlineMs, async () => (await accepts(ports.amqp)) && (await brokerVersion(managementUrl)) !== undefined);
+  await untilReady(
+    node,
+    join(directory.path, 'rabbitmq.log'),
+    startDeadlineMs,
+    async () => (await accepts(ports.amqp)) && (await brokerVersion(managementUrl)) !== undefined,
+  );
 
   const stack = started.move();
   return {
@@ -117,6 +135,9 @@ function nodeEnvironment(env: NodeJS.ProcessEnv, home: string, ports: Ports): No
 function accepts(port: number): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect({ port, host: '127.0.0.1' });
-    socket.once('connect', () => resolve(true)).once('error', () => resolve(false)).once('connect', () => socket.destroy());
+    socket
+      .once('connect', () => resolve(true))
+      .once('error', () => resolve(false))
+      .once('connect', () => socket.destroy());
   });
 }

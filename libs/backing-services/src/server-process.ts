@@ -45,7 +45,15 @@ const exitPollMs = 25;
  * Starts a server in a session of its own, so that Ctrl-C at the terminal reaches us alone and the order of the drain is ours.
  * It writes to a file and not to a pipe: it must outlive us without dying of SIGPIPE, to be found and stopped in order later.
  */
-export async function startServer({ name, command, args, env, cwd, logFile, disposable }: ServerCommand): Promise<ServerProcess> {
+export async function startServer({
+  name,
+  command,
+  args,
+  env,
+  cwd,
+  logFile,
+  disposable,
+}: ServerCommand): Promise<ServerProcess> {
   const log = openSync(logFile, 'a');
   try {
     const child = spawn(command, args, { cwd, env, detached: true, stdio: ['ignore', log, log] });
@@ -77,19 +85,27 @@ export async function stopOrphan(orphan: { name: ServerName; pid: number; identi
   if (!runs()) return false;
   for (const signal of stopSignals[orphan.name]) {
     if (runs()) process.kill(orphan.pid, signal);
-    for (const deadline = Date.now() + stopDeadlineMs; runs() && Date.now() < deadline; ) await delay(exitPollMs);
+    for (const deadline = Date.now() + stopDeadlineMs; runs() && Date.now() < deadline;) await delay(exitPollMs);
     if (!runs()) break;
   }
   return true;
 }
 
 /** Polls until ready() holds. Fails as soon as the server has ended, or at the deadline, with the end of its log. */
-export async function untilReady(server: ServerProcess, logFile: string, deadlineMs: number, ready: () => Promise<boolean> | boolean) {
+export async function untilReady(
+  server: ServerProcess,
+  logFile: string,
+  deadlineMs: number,
+  ready: () => Promise<boolean> | boolean,
+) {
   let ended: string | undefined;
   void server.exited.then((how) => (ended = how));
   for (const deadline = Date.now() + deadlineMs; !(await ready()); await delay(50)) {
     if (ended) throw new Error(`${ended} while starting; the end of ${logFile}:\n${lastLines(logFile)}`);
-    if (Date.now() > deadline) throw new Error(`${server.name} was not ready after ${deadlineMs} ms; the end of ${logFile}:\n${lastLines(logFile)}`);
+    if (Date.now() > deadline)
+      throw new Error(
+        `${server.name} was not ready after ${deadlineMs} ms; the end of ${logFile}:\n${lastLines(logFile)}`,
+      );
   }
 }
 

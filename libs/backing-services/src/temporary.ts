@@ -13,7 +13,10 @@ export interface TemporaryOptions extends Pick<BackingServicesOptions, 'mode' | 
 }
 
 /** Backing services for one test run: beside those of any other run, and gone without a trace after `stop`. */
-export async function startTemporaryBackingServices({ parentDir, ...options }: TemporaryOptions): Promise<BackingServices> {
+export async function startTemporaryBackingServices({
+  parentDir,
+  ...options
+}: TemporaryOptions): Promise<BackingServices> {
   const parent = resolve(parentDir);
   mkdirSync(parent, { recursive: true });
   await clearAbandoned(parent, options.log);

@@ -47,10 +47,14 @@ function existingUser(): { uid: number; gid: number } | undefined {
 }
 
 function createdUser() {
-  spawnSync('useradd', ['--system', '--user-group', '--no-create-home', '--shell', '/usr/sbin/nologin', userName], { stdio: 'ignore' });
+  spawnSync('useradd', ['--system', '--user-group', '--no-create-home', '--shell', '/usr/sbin/nologin', userName], {
+    stdio: 'ignore',
+  });
   const user = existingUser();
   if (!user) {
-    throw new BackingServiceUnavailable(`Postgres must not run as root, and the user ${userName} could not be created: run this as another user or give DATABASE_URL.`);
+    throw new BackingServiceUnavailable(
+      `Postgres must not run as root, and the user ${userName} could not be created: run this as another user or give DATABASE_URL.`,
+    );
   }
   return user;
 }

@@ -30,7 +30,8 @@ describe.skipIf(kind === 'given')('backing services on the same data folder', { 
     for (const _ of ['after the kill', 'after the stop']) {
       const log: string[] = [];
       await using services = await start((line) => log.push(line));
-      for (const { data } of services.describe()) if (data.startsWith('volume ')) volumes.add(data.slice('volume '.length));
+      for (const { data } of services.describe())
+        if (data.startsWith('volume ')) volumes.add(data.slice('volume '.length));
       expect(await query(services.databaseUrl, 'select value from kept')).toEqual([{ value: 42 }]);
       await expect.poll(() => messageIn(services.managementUrl), { timeout: 30_000 }).toBe('still here');
     }
@@ -72,9 +73,19 @@ async function query(connectionString: string, sql: string): Promise<unknown[]> 
 }
 
 async function declareQueueWithMessage(managementUrl: string) {
-  await manage(managementUrl, 'PUT', '/api/queues/%2F/kept', { durable: true, arguments: { 'x-queue-type': 'quorum' } });
-  const message = { properties: { delivery_mode: 2 }, routing_key: 'kept', payload: 'still here', payload_encoding: 'string' };
-  expect(await manage(managementUrl, 'POST', '/api/exchanges/%2F/amq.default/publish', message)).toEqual({ routed: true });
+  await manage(managementUrl, 'PUT', '/api/queues/%2F/kept', {
+    durable: true,
+    arguments: { 'x-queue-type': 'quorum' },
+  });
+  const message = {
+    properties: { delivery_mode: 2 },
+    routing_key: 'kept',
+    payload: 'still here',
+    payload_encoding: 'string',
+  };
+  expect(await manage(managementUrl, 'POST', '/api/exchanges/%2F/amq.default/publish', message)).toEqual({
+    routed: true,
+  });
 }
 
 /** Answers only once the queue has elected its leader; a request that comes before then may be left hanging. */
@@ -88,7 +99,12 @@ async function manage(managementUrl: string, method: string, path: string, body:
   const { username, password, origin } = new URL(managementUrl);
   const authorization = `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}`;
   const signal = AbortSignal.timeout(3_000);
-  const response = await fetch(`${origin}${path}`, { method, headers: { authorization }, body: JSON.stringify(body), signal });
+  const response = await fetch(`${origin}${path}`, {
+    method,
+    headers: { authorization },
+    body: JSON.stringify(body),
+    signal,
+  });
   const text = await response.text();
   if (!response.ok) throw new Error(`${method} ${path}: ${response.status} ${text}`);
   return text === '' ? undefined : JSON.parse(text);

@@ -14,6 +14,11 @@ declare module 'vitest' {
   }
 }
 
+const endings = [
+  ['SIGINT', 130],
+  ['SIGTERM', 143],
+  ['SIGHUP', 129],
+] as const;
 const modes: readonly BackingMode[] = ['auto', 'native', 'containers'];
 
 /** One RabbitMQ and one Postgres for the whole run. FLEETWIRE_TEST_BACKING chooses where from; see the backing services' modes. */
@@ -30,5 +35,15 @@ export default async function setUp(project: TestProject) {
   project.provide('managementUrl', services.managementUrl);
   project.provide('databaseUrl', services.databaseUrl);
   project.provide('backingKind', services.kind.rabbitmq);
-  return services.stop;
+
+  const stopOnce = once(() => services.stop());
+  // vitest ends at once when it is interrupted, without tearing down; the servers would stay.
+  for (const [signal, exitCode] of endings)
+    process.once(signal, () => void stopOnce().finally(() => process.exit(exitCode)));
+  return stopOnce;
+}
+
+function once(action: () => Promise<void>): () => Promise<void> {
+  let result: Promise<void> | undefined;
+  return () => (result ??= action());
 }

@@ -1,0 +1,30 @@
+import { spawn } from 'node:child_process';
+import { SetupProblem } from './problem.mjs';
+
+/** Runs a program quietly under a line that tells what it does and, at the end, how long it took. */
+export async function runStep(title, command, args, options, explainFailure) {
+  const startedAt = Date.now();
+  process.stdout.write(`setup: ${title} ... `);
+  const { code, output } = await collect(command, args, options);
+  process.stdout.write(`${seconds(Date.now() - startedAt)}\n`);
+  if (code !== 0) throw new SetupProblem(explainFailure(title, output));
+}
+
+/** @returns {string} such as `0.4 s` */
+export function seconds(milliseconds) {
+  return `${(milliseconds / 1000).toFixed(1)} s`;
+}
+
+function collect(command, args, options) {
+  return new Promise((resolve) => {
+    const child = spawn(command, args, { ...options, stdio: ['ignore', 'pipe', 'pipe'] });
+    let output = '';
+    const add = (chunk) => {
+      output += chunk;
+    };
+    child.stdout.on('data', add);
+    child.stderr.on('data', add);
+    child.on('error', (error) => resolve({ code: 1, output: `${output}${error.message}` }));
+    child.on('close', (code) => resolve({ code, output }));
+  });
+}
