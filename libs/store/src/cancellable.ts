@@ -32,9 +32,12 @@ export async function fetchRows<Row>(
   }
 }
 
-/** Whether a connection may be used again after this error: an answer of Postgres, other than that it ran out of time. */
+/**
+ * Whether a connection may be used again after this error: Postgres refused the data, or met another transaction. On all else the
+ * connection is given up: it is broken or slow, or has prepared a statement whose tables have changed since.
+ */
 export function leavesConnectionUsable(error: unknown): boolean {
-  return error instanceof pg.DatabaseError && error.severity === 'ERROR' && error.code !== '57014';
+  return error instanceof pg.DatabaseError && error.severity === 'ERROR' && /^(?:22|23|40|55)/.test(error.code ?? '');
 }
 
 async function connect(pool: pg.Pool, signal: AbortSignal | undefined): Promise<pg.PoolClient> {

@@ -32,6 +32,18 @@ export class PartitionMissingError extends Error {
   }
 }
 
+/** The database lacks migrations of this release; readiness turns on once they are applied. */
+export class SchemaNotCurrentError extends Error {
+  override readonly name = 'SchemaNotCurrentError';
+  readonly code = 'schema-not-current';
+  readonly missing: readonly string[];
+
+  constructor(missing: readonly string[]) {
+    super(`the database lacks ${missing.join(', ')}; run the migrations`);
+    this.missing = missing;
+  }
+}
+
 /** Postgres answered COMMIT with ROLLBACK, and no statement said why. */
 export class TransactionAbortedError extends Error {
   override readonly name = 'TransactionAbortedError';
@@ -48,12 +60,12 @@ export class TransactionAbortedError extends Error {
  */
 export function classifyFailure(error: unknown): FailureClass {
   if (error instanceof OlderThanRetentionError) return 'bad-data';
+  if (error instanceof SchemaNotCurrentError) return 'hold';
   if (error instanceof PartitionMissingError || error instanceof TransactionAbortedError) return 'retry-now';
   if (error instanceof AggregateError && error.errors.length > 0) return classifyFailure(error.errors[0]);
   if (!(error instanceof Error)) return 'unknown';
   const code = (error as { code?: unknown }).code;
-  if (typeof code === 'string')
-    return isSqlState(error, code) ? classifySqlState(code) : socketCodes.has(code) ? 'hold' : 'unknown';
+  if (typeof code === 'string') return socketCodes.has(code) ? 'hold' : classifySqlState(code);
   return clientMessages.some((message) => error.message.includes(message)) ? 'hold' : 'unknown';
 }
 
@@ -75,6 +87,7 @@ const holdStates = new Set([
   '42703',
   '42883',
   '42501',
+  '2200H', // a sequence of keys is used up
   '25P03', // idle in transaction, idle session, transaction timeout: we were too slow
   '57P05',
   '25P04',
@@ -87,10 +100,6 @@ function classifySqlState(code: string): FailureClass {
   if (/^(?:08|53|57P|58)/.test(code)) return 'hold';
   if (code !== '23505' && /^(?:22|23)/.test(code)) return 'bad-data';
   return 'unknown';
-}
-
-function isSqlState(error: Error, code: string): boolean {
-  return error instanceof pg.DatabaseError || (/^[0-9A-Z]{5}$/.test(code) && !socketCodes.has(code));
 }
 
 const socketCodes = new Set([

@@ -1,5 +1,6 @@
 import { type Migration, Migrator } from 'kysely/migration';
 import { type Database, openDatabase } from './database.ts';
+import { SchemaNotCurrentError } from './failure.ts';
 import * as telemetry from './migrations/0001-telemetry.ts';
 import * as deadLetters from './migrations/0002-dead-letters.ts';
 
@@ -11,17 +12,6 @@ const migrations: Readonly<Record<string, Migration>> = {
 
 /** A table may wait this long for the statements of others to end. */
 const statementTimeoutMs = 10 * 60_000;
-
-/** The database lacks migrations of this release; readiness turns on once they are applied. */
-export class SchemaNotCurrentError extends Error {
-  override readonly name = 'SchemaNotCurrentError';
-  readonly missing: readonly string[];
-
-  constructor(missing: readonly string[]) {
-    super(`the database lacks ${missing.join(', ')}; run the migrations`);
-    this.missing = missing;
-  }
-}
 
 /**
  * Applies the migrations that are missing, all in one transaction. Several may start at once: one works, the others wait.

@@ -2,6 +2,7 @@ import type { Metrics, MetricValue } from '@fleetwire/contracts/metrics';
 import { sql, type SqlBool } from 'kysely';
 import { fetchRows } from './cancellable.ts';
 import type { Database } from './database.ts';
+import { namesOfShapes, toMetrics } from './stored-metrics.ts';
 import type { StoredLatest } from './tables.ts';
 
 // Every time here is in epoch milliseconds. Every reader ends its query when `signal` aborts, and then throws the signal's reason.
@@ -256,20 +257,6 @@ async function countUpToMax(
   return count > countedRowsMax ? { count: countedRowsMax, exact: false } : { count, exact: true };
 }
 
-async function namesOfShapes(
-  { db, pool }: Pick<Database, 'db' | 'pool'>,
-  shapeKeys: ReadonlySet<number>,
-  signal: AbortSignal | undefined,
-): Promise<Map<number, string[]>> {
-  if (shapeKeys.size === 0) return new Map();
-  const query = db
-    .selectFrom('shapes')
-    .select(['shape_key', 'names'])
-    .where('shape_key', 'in', [...shapeKeys]);
-  const shapes = await fetchRows(pool, query.compile(), signal);
-  return new Map(shapes.map(({ shape_key, names }) => [shape_key, names]));
-}
-
 function toLatestState(row: {
   device_id: string;
   ts: number;
@@ -285,23 +272,6 @@ function toLatestState(row: {
     receivedAt: row.received_at,
     metrics: Object.fromEntries(metrics),
   };
-}
-
-function toMetrics(
-  names: readonly string[],
-  numbers: readonly number[],
-  others: Record<string, unknown> | null,
-  wanted: ReadonlySet<string> | undefined,
-): Metrics {
-  const metrics: Record<string, MetricValue> = {};
-  for (const [index, name] of names.entries()) {
-    const value = numbers[index];
-    if (value !== undefined && (wanted === undefined || wanted.has(name))) metrics[name] = value;
-  }
-  for (const name in others) {
-    if (wanted === undefined || wanted.has(name)) metrics[name] = others[name] as MetricValue;
-  }
-  return metrics;
 }
 
 /** Epoch milliseconds as a timestamp, exactly. */

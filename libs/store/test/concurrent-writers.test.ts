@@ -81,6 +81,20 @@ describe('four writers of the same readings', () => {
   });
 });
 
+it('writers of different readings of the same devices never wait for each other in a circle', async () => {
+  const deviceIds = Array.from({ length: 60 }, (_, index) => `shared-${index}`);
+  await Promise.all(
+    [0, 1, 2, 3].map(async (who) => {
+      const writer = createBatchWriter(open(databaseUrl, { poolMax: 1 }).pool);
+      for (let seq = 0; seq < 60; seq++) {
+        const order = who % 2 === 0 ? deviceIds : deviceIds.toReversed();
+        const { stored } = await writer.write(order.map((deviceId) => reading({ deviceId, epoch: `of-${who}`, seq })));
+        expect(stored).toBe(deviceIds.length);
+      }
+    }),
+  );
+});
+
 /** The same readings to every writer, cut and ordered differently. */
 function* batches(who: number) {
   const order = all.map((one, index) => ({ one, at: (index * (7 + who * 4)) % all.length }));

@@ -2,8 +2,8 @@ import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { freshDatabase } from '@fleetwire/test-kit/fresh-database';
 import { describe, expect, it } from 'vitest';
-import { classifyFailure } from '../src/failure.ts';
-import { SchemaNotCurrentError, assertSchemaCurrent, migrate } from '../src/migrate.ts';
+import { SchemaNotCurrentError, classifyFailure } from '../src/failure.ts';
+import { assertSchemaCurrent, migrate } from '../src/migrate.ts';
 import { storeStatus } from '../src/readers.ts';
 import { open } from './fixture.ts';
 
