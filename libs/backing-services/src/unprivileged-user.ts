@@ -23,8 +23,13 @@ export function unprivilegedUserFor(folder: string, command: string[]): Unprivil
   const setpriv = ['setpriv', `--reuid=${uid}`, `--regid=${gid}`, '--clear-groups'];
   const choices = [
     setpriv,
-    [...setpriv, '--inh-caps=+dac_read_search', '--ambient-caps=+dac_read_search'],
-    [...setpriv, '--inh-caps=+dac_override', '--ambient-caps=+dac_override'],
+    ...['+dac_read_search', '+dac_override'].map((capability) => [
+      ...setpriv,
+      `--inh-caps=${capability}`,
+      `--ambient-caps=${capability}`,
+      // access(2), by which initdb looks for its programs, otherwise ignores the capabilities of a user who is not root.
+      '--securebits=+no_setuid_fixup',
+    ]),
   ];
   const prefix = choices.find((choice) => {
     // A shell in between, because setpriv itself still has root's capabilities while it looks up what it executes.
