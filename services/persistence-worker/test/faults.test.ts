@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { queues } from '@fleetwire/broker/topology';
 import { eventually } from '@fleetwire/test-kit/eventually';
+import { manageBroker } from '@fleetwire/test-kit/manage-broker';
 import { describe, expect, it } from 'vitest';
 import { type Harness, envelope, metric, readings, untilEmpty, workerHarness } from './harness.ts';
 
@@ -95,4 +96,21 @@ it('hands back what it holds when it must stop while Postgres is away, and the n
   harness.postgresProxy.resume();
   await harness.worker();
   await eventually(async () => expect(await harness.stored('handed-back')).toBe(10));
+});
+
+it('keeps the original in the queue as long as its dead letter cannot be published', async () => {
+  const harness = await workerHarness();
+  const { pathname, username } = new URL(harness.amqpUrl);
+  const permit = (write: string) => manageBroker('PUT', `/permissions${pathname}/${username}`, { configure: '.*', write, read: '.*' });
+  // Dead letters go through the default exchange, which RabbitMQ calls amq.default in permissions.
+  await permit('^(?!amq[.]default$).*');
+  await harness.publish(envelope(readings('kept', 2, ({ seq }) => (seq === 1 ? { metrics: { text: 'a\0b' } } : {}))));
+  const worker = await harness.worker({ DRAIN_TIMEOUT_MS: '1000' });
+  await eventually(async () => expect(await harness.stored('kept')).toBe(1));
+  await worker.stop();
+  await eventually(async () => expect(await harness.waiting()).toBe(1));
+  await permit('.*');
+  await harness.worker();
+  await eventually(async () => expect(await harness.deadLetters('kept')).toHaveLength(1));
+  await untilEmpty(harness);
 });
