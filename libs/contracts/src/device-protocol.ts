@@ -40,7 +40,10 @@ export type RefusedFrame = {
 };
 
 /** @param now epoch milliseconds */
-export function parseDeviceFrame(text: string, now: number): { readonly ok: true; readonly value: DeviceFrame } | RefusedFrame {
+export function parseDeviceFrame(
+  text: string,
+  now: number,
+): { readonly ok: true; readonly value: DeviceFrame } | RefusedFrame {
   const json = parseJson(text);
   if (!json.ok) return refusedFrame(undefined, json.problem);
   if (typeof json.value !== 'object' || json.value === null || Array.isArray(json.value)) {
@@ -50,14 +53,22 @@ export function parseDeviceFrame(text: string, now: number): { readonly ok: true
   switch (frame['type']) {
     case 'telemetry': {
       const telemetry = parseTelemetry(frame, now);
-      return telemetry.ok ? { ok: true, value: { type: 'telemetry', telemetry: telemetry.value } } : refusedFrame(frame, telemetry.problem);
+      return telemetry.ok
+        ? { ok: true, value: { type: 'telemetry', telemetry: telemetry.value } }
+        : refusedFrame(frame, telemetry.problem);
     }
     case 'ping':
       return { ok: true, value: { type: 'ping' } };
     case undefined:
-      return refusedFrame(frame, refused('missing-field', 'type', `is missing; accepted types are ${deviceFrameTypes.join(', ')}`).problem);
+      return refusedFrame(
+        frame,
+        refused('missing-field', 'type', `is missing; accepted types are ${deviceFrameTypes.join(', ')}`).problem,
+      );
     default:
-      return refusedFrame(frame, refused('unknown-type', 'type', `is not known; accepted types are ${deviceFrameTypes.join(', ')}`).problem);
+      return refusedFrame(
+        frame,
+        refused('unknown-type', 'type', `is not known; accepted types are ${deviceFrameTypes.join(', ')}`).problem,
+      );
   }
 }
 

@@ -13,26 +13,52 @@ const envelopeMajor = majorOf(envelopeSchemaVersion);
 const EnvelopeReading = Type.Object({ seq: Seq, ts: Type.Integer(), metrics: Metrics });
 
 /** Consecutive readings of one device and epoch, as they arrived in one frame. */
-const EnvelopeRun = Type.Object({ deviceId: DeviceId, epoch: Epoch, receivedAt: Type.Integer(), readings: Type.Array(EnvelopeReading) });
+const EnvelopeRun = Type.Object({
+  deviceId: DeviceId,
+  epoch: Epoch,
+  receivedAt: Type.Integer(),
+  readings: Type.Array(EnvelopeReading),
+});
 
 /** One AMQP message: readings of many frames and devices. */
-export const Envelope = Type.Object({ ...eventAttributes, type: Type.Literal(envelopeType), runs: Type.Array(EnvelopeRun) });
+export const Envelope = Type.Object({
+  ...eventAttributes,
+  type: Type.Literal(envelopeType),
+  runs: Type.Array(EnvelopeRun),
+});
 export type Envelope = Static<typeof Envelope>;
 export type EnvelopeRun = Static<typeof EnvelopeRun>;
 
 const parseOuter = parserOf(
   Type.Object({
     ...eventAttributes,
-    runs: Type.Array(Type.Object({ deviceId: Type.String(), epoch: Type.String(), receivedAt: Type.Integer(), readings: Type.Array(Type.Unknown()) })),
+    runs: Type.Array(
+      Type.Object({
+        deviceId: Type.String(),
+        epoch: Type.String(),
+        receivedAt: Type.Integer(),
+        readings: Type.Array(Type.Unknown()),
+      }),
+    ),
   }),
 );
 const parseIdentity = parserOf(Type.Object({ deviceId: DeviceId, epoch: Epoch }));
 const parseReading = parserOf(EnvelopeReading);
 
 /** A member of an envelope that is not a reading, kept with what is known of it. */
-export type RefusedReading = { readonly deviceId: string; readonly epoch: string; readonly receivedAt: number; readonly value: unknown; readonly problem: Problem };
+export type RefusedReading = {
+  readonly deviceId: string;
+  readonly epoch: string;
+  readonly receivedAt: number;
+  readonly value: unknown;
+  readonly problem: Problem;
+};
 
-export type DecodedEnvelope = { readonly id: string; readonly readings: readonly IdentifiedReading[]; readonly refused: readonly RefusedReading[] };
+export type DecodedEnvelope = {
+  readonly id: string;
+  readonly readings: readonly IdentifiedReading[];
+  readonly refused: readonly RefusedReading[];
+};
 
 export function encodeEnvelope(envelope: Envelope): Buffer {
   return Buffer.from(JSON.stringify(envelope));
@@ -53,7 +79,11 @@ export function decodeEnvelope(content: Buffer): Parsed<DecodedEnvelope> {
   const version = (value as { schemaVersion?: unknown } | null)?.schemaVersion;
   const major = majorOf(version);
   if (!Number.isNaN(major) && major !== envelopeMajor) {
-    return refused('unsupported-version', 'schemaVersion', `is ${String(version)}; this release reads ${envelopeMajor}.x`);
+    return refused(
+      'unsupported-version',
+      'schemaVersion',
+      `is ${String(version)}; this release reads ${envelopeMajor}.x`,
+    );
   }
   const outer = parseOuter(value);
   if (!outer.ok) return outer;
@@ -65,7 +95,15 @@ export function decodeEnvelope(content: Buffer): Parsed<DecodedEnvelope> {
     const identity = parseIdentity(run);
     for (const member of run.readings) {
       const reading = identity.ok ? parseReading(member) : identity;
-      if (reading.ok) readings.push({ deviceId, epoch, receivedAt, seq: reading.value.seq, ts: reading.value.ts, metrics: reading.value.metrics });
+      if (reading.ok)
+        readings.push({
+          deviceId,
+          epoch,
+          receivedAt,
+          seq: reading.value.seq,
+          ts: reading.value.ts,
+          metrics: reading.value.metrics,
+        });
       else rejects.push({ deviceId, epoch, receivedAt, value: member, problem: reading.problem });
     }
   }

@@ -6,11 +6,16 @@ import Type from 'typebox';
  */
 export const eventAttributes = {
   id: Type.String({ minLength: 1, maxLength: 64, description: 'Unique id of the event' }),
-  schemaVersion: Type.String({ pattern: '^\\d+\\.\\d+$', description: 'major.minor; a newer minor is accepted, an unknown major is not' }),
+  schemaVersion: Type.String({
+    pattern: '^\\d+\\.\\d+$',
+    description: 'major.minor; a newer minor is accepted, an unknown major is not',
+  }),
   occurredAt: Type.Integer({ description: 'Epoch milliseconds' }),
 };
 
 /** The major of `"1.4"`; NaN where there is none. */
 export function majorOf(schemaVersion: unknown): number {
-  return typeof schemaVersion === 'string' && /^\d+\.\d+$/.test(schemaVersion) ? Number.parseInt(schemaVersion, 10) : Number.NaN;
+  return typeof schemaVersion === 'string' && /^\d+\.\d+$/.test(schemaVersion)
+    ? Number.parseInt(schemaVersion, 10)
+    : Number.NaN;
 }

@@ -21,10 +21,14 @@ export function parseJson(text: string): Parsed<unknown> {
 function unstorableText(field: string, value: unknown, level: number): Problem | undefined {
   if (typeof value === 'string') {
     if (value.includes('\0')) return refused('unstorable-text', field, 'contains a NUL character').problem;
-    return value.isWellFormed() ? undefined : refused('unstorable-text', field, 'contains half a surrogate pair').problem;
+    return value.isWellFormed()
+      ? undefined
+      : refused('unstorable-text', field, 'contains half a surrogate pair').problem;
   }
   if (typeof value !== 'object' || value === null) return undefined;
-  if (level > nestingLevelsMax) return refused('limit-exceeded', field, `is nested deeper than ${nestingLevelsMax} levels (nestingLevelsMax)`).problem;
+  if (level > nestingLevelsMax)
+    return refused('limit-exceeded', field, `is nested deeper than ${nestingLevelsMax} levels (nestingLevelsMax)`)
+      .problem;
   for (const [name, member] of Object.entries(value)) {
     const path = Array.isArray(value) ? `${field}[${name}]` : field === '' ? name : `${field}.${name}`;
     const problem = unstorableText(field, name, level) ?? unstorableText(path, member, level + 1);

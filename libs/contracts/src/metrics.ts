@@ -55,15 +55,24 @@ function checkObjectValue(field: string, value: object): Parsed<unknown> {
   if (!nested.ok) return nested;
   const bytes = Buffer.byteLength(JSON.stringify(value));
   return bytes > limits.objectValueBytesMax
-    ? refused('limit-exceeded', field, `is ${bytes} bytes of JSON; at most ${limits.objectValueBytesMax} (objectValueBytesMax)`)
+    ? refused(
+        'limit-exceeded',
+        field,
+        `is ${bytes} bytes of JSON; at most ${limits.objectValueBytesMax} (objectValueBytesMax)`,
+      )
     : accepted(value);
 }
 
 function checkNested(field: string, value: unknown, depth: number): Parsed<unknown> {
-  if (typeof value === 'number' && !Number.isFinite(value)) return refused('not-finite', field, 'is not a finite number');
+  if (typeof value === 'number' && !Number.isFinite(value))
+    return refused('not-finite', field, 'is not a finite number');
   if (typeof value !== 'object' || value === null) return accepted(value);
   if (depth > limits.objectValueDepthMax) {
-    return refused('limit-exceeded', field, `is nested deeper than ${limits.objectValueDepthMax} levels (objectValueDepthMax)`);
+    return refused(
+      'limit-exceeded',
+      field,
+      `is nested deeper than ${limits.objectValueDepthMax} levels (objectValueDepthMax)`,
+    );
   }
   for (const [name, member] of Object.entries(value)) {
     if (prototypeNames.includes(name)) return refused('forbidden-name', field, `may not contain the name "${name}"`);
@@ -81,21 +90,40 @@ function explain(value: unknown): Parsed<never> {
   const names = Object.keys(value);
   if (names.length === 0) return refused('missing-field', 'metrics', 'is empty; a reading has at least one metric');
   if (names.length > limits.metricsPerReadingMax) {
-    return refused('limit-exceeded', 'metrics', `has ${names.length} names; at most ${limits.metricsPerReadingMax} (metricsPerReadingMax)`);
+    return refused(
+      'limit-exceeded',
+      'metrics',
+      `has ${names.length} names; at most ${limits.metricsPerReadingMax} (metricsPerReadingMax)`,
+    );
   }
   for (const [name, metric] of Object.entries(value)) {
     const field = `metrics.${name}`;
-    if (prototypeNames.includes(name)) return refused('forbidden-name', 'metrics', `may not contain the name "${name}"`);
+    if (prototypeNames.includes(name))
+      return refused('forbidden-name', 'metrics', `may not contain the name "${name}"`);
     if (name.length > limits.metricNameCharactersMax) {
-      return refused('limit-exceeded', 'metrics', `has a name of ${name.length} characters; at most ${limits.metricNameCharactersMax} (metricNameCharactersMax)`);
+      return refused(
+        'limit-exceeded',
+        'metrics',
+        `has a name of ${name.length} characters; at most ${limits.metricNameCharactersMax} (metricNameCharactersMax)`,
+      );
     }
-    if (!new RegExp(metricName).test(name)) return refused('forbidden-name', 'metrics', 'has an empty name or one with control characters');
-    if (typeof metric === 'number' && !Number.isFinite(metric)) return refused('not-finite', field, 'is not a finite number');
+    if (!new RegExp(metricName).test(name))
+      return refused('forbidden-name', 'metrics', 'has an empty name or one with control characters');
+    if (typeof metric === 'number' && !Number.isFinite(metric))
+      return refused('not-finite', field, 'is not a finite number');
     if (typeof metric === 'string' && metric.length > limits.textValueCharactersMax) {
-      return refused('limit-exceeded', field, `is ${metric.length} characters; at most ${limits.textValueCharactersMax} (textValueCharactersMax)`);
+      return refused(
+        'limit-exceeded',
+        field,
+        `is ${metric.length} characters; at most ${limits.textValueCharactersMax} (textValueCharactersMax)`,
+      );
     }
     if (metric === null || Array.isArray(metric)) {
-      return refused('wrong-type', field, `must be a number, boolean, string or object, not ${metric === null ? 'null' : 'an array'}`);
+      return refused(
+        'wrong-type',
+        field,
+        `must be a number, boolean, string or object, not ${metric === null ? 'null' : 'an array'}`,
+      );
     }
   }
   return refused('wrong-type', 'metrics', 'must hold numbers, booleans, strings or objects');

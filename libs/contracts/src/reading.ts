@@ -10,13 +10,19 @@ export type Observation = { readonly ts: number; readonly metrics: Metrics };
 export type Reading = Observation & { readonly seq: number };
 
 /** A reading with all that identifies it for ever, `(deviceId, epoch, seq)`, and when we received it (epoch milliseconds). */
-export type IdentifiedReading = Reading & { readonly deviceId: string; readonly epoch: string; readonly receivedAt: number };
+export type IdentifiedReading = Reading & {
+  readonly deviceId: string;
+  readonly epoch: string;
+  readonly receivedAt: number;
+};
 
 /** The accepted forms of one observation on the wire; documents are generated from it. */
 export const ObservationInput = Type.Object(
   {
     ts: Type.Optional(
-      Type.Union([Type.Number(), Type.String()], { description: 'Device time: epoch milliseconds, or RFC 3339 with an offset. May be left out only where seq is' }),
+      Type.Union([Type.Number(), Type.String()], {
+        description: 'Device time: epoch milliseconds, or RFC 3339 with an offset. May be left out only where seq is',
+      }),
     ),
     metrics: Type.Optional(Metrics),
     value: Type.Optional(MetricValue),
@@ -28,7 +34,8 @@ export const ObservationInput = Type.Object(
  * @param now epoch milliseconds; also the observation's time where it has none and `tsRequired` is false
  */
 export function parseObservation(value: unknown, now: number, tsRequired: boolean): Parsed<Observation> {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) return refused('wrong-type', '', 'must be an object');
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    return refused('wrong-type', '', 'must be an object');
   const input = value as { ts?: unknown; metrics?: unknown; value?: unknown };
 
   let ts = now;
@@ -41,7 +48,8 @@ export function parseObservation(value: unknown, now: number, tsRequired: boolea
     return refused('missing-field', 'ts', 'is missing; a reading with a seq carries its own time');
   }
 
-  if (input.metrics === undefined && input.value === undefined) return refused('missing-field', 'metrics', 'is missing (or a bare "value")');
+  if (input.metrics === undefined && input.value === undefined)
+    return refused('missing-field', 'metrics', 'is missing (or a bare "value")');
   const metrics = parseMetrics(input.metrics ?? { value: input.value });
   return metrics.ok ? accepted({ ts, metrics: metrics.value }) : metrics;
 }

@@ -9,7 +9,8 @@ type SchemaError = ReturnType<Validator['Errors']>[number];
  */
 export function parserOf<const S extends TSchema>(schema: S): (value: unknown) => Parsed<Static<S>> {
   const validator = Compile(schema);
-  return (value) => (validator.Check(value) ? accepted(value as Static<S>) : { ok: false, problem: explain(validator.Errors(value)) });
+  return (value) =>
+    validator.Check(value) ? accepted(value) : { ok: false, problem: explain(validator.Errors(value)) };
 }
 
 /** Turns JSON Schema errors into one problem that names the field and the limit. */
@@ -21,21 +22,31 @@ function explain(errors: readonly SchemaError[]): Problem {
   const field = fieldOf(error.instancePath);
   switch (error.keyword) {
     case 'required': {
-      const missing = (error.params as { requiredProperties: string[] }).requiredProperties;
+      const missing = error.params.requiredProperties;
       return refused('missing-field', field, `lacks ${missing.map((name) => `"${name}"`).join(', ')}`).problem;
     }
     case 'anyOf': {
       const types = errors
         .filter((other) => other.keyword === 'type' && other.instancePath === error.instancePath)
         .map((other) => String((other.params as { type: unknown }).type));
-      return refused('wrong-type', field, `must be ${types.length > 0 ? types.join(' or ') : 'of an accepted form'}`).problem;
+      return refused('wrong-type', field, `must be ${types.length > 0 ? types.join(' or ') : 'of an accepted form'}`)
+        .problem;
     }
     default:
       return refused(isLimit(error) ? 'limit-exceeded' : 'wrong-type', field, error.message).problem;
   }
 }
 
-const limitKeywords = new Set(['maxLength', 'maximum', 'minimum', 'maxItems', 'minItems', 'maxProperties', 'minProperties', 'minLength']);
+const limitKeywords = new Set([
+  'maxLength',
+  'maximum',
+  'minimum',
+  'maxItems',
+  'minItems',
+  'maxProperties',
+  'minProperties',
+  'minLength',
+]);
 
 function isLimit(error: SchemaError): boolean {
   return limitKeywords.has(error.keyword);

@@ -4,7 +4,10 @@ import { type Parsed, type Problem, accepted, refused, within } from './problem.
 import { type Telemetry, TelemetryInput, parseTelemetry } from './telemetry-input.ts';
 
 /** Body of `POST /api/v1/telemetry`. */
-export const TelemetryRequest = Type.Union([TelemetryInput, Type.Array(TelemetryInput, { minItems: 1, maxItems: limits.readingsPerFrameMax })]);
+export const TelemetryRequest = Type.Union([
+  TelemetryInput,
+  Type.Array(TelemetryInput, { minItems: 1, maxItems: limits.readingsPerFrameMax }),
+]);
 
 /** Its answer, 202, sent once the broker has confirmed. */
 export const TelemetryAccepted = Type.Object({
@@ -25,14 +28,21 @@ export type TelemetryAccepted = Static<typeof TelemetryAccepted>;
 export type ElementProblem = { readonly index: number; readonly problem: Problem };
 
 /** Elements of a body, each judged alone; an element that is refused whole stands in `problems` only. */
-export type TelemetryBody = { readonly elements: readonly { readonly index: number; readonly telemetry: Telemetry }[]; readonly problems: readonly ElementProblem[] };
+export type TelemetryBody = {
+  readonly elements: readonly { readonly index: number; readonly telemetry: Telemetry }[];
+  readonly problems: readonly ElementProblem[];
+};
 
 /** @param now epoch milliseconds */
 export function parseTelemetryBody(value: unknown, now: number): Parsed<TelemetryBody> {
   const list = Array.isArray(value) ? value : [value];
   if (list.length === 0) return refused('missing-field', '', 'the body is an empty array');
   if (list.length > limits.readingsPerFrameMax) {
-    return refused('limit-exceeded', '', `the body has ${list.length} elements; at most ${limits.readingsPerFrameMax} (readingsPerFrameMax)`);
+    return refused(
+      'limit-exceeded',
+      '',
+      `the body has ${list.length} elements; at most ${limits.readingsPerFrameMax} (readingsPerFrameMax)`,
+    );
   }
   const elements: { index: number; telemetry: Telemetry }[] = [];
   const problems: ElementProblem[] = [];

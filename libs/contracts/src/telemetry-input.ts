@@ -52,16 +52,22 @@ export function parseTelemetry(value: unknown, now: number): Parsed<Telemetry> {
   if (!Array.isArray(list)) return refused('wrong-type', 'readings', 'must be an array of readings');
   if (list.length === 0) return refused('missing-field', 'readings', 'is empty; send at least one reading');
   if (list.length > limits.readingsPerFrameMax) {
-    return refused('limit-exceeded', 'readings', `has ${list.length} readings; at most ${limits.readingsPerFrameMax} (readingsPerFrameMax)`);
+    return refused(
+      'limit-exceeded',
+      'readings',
+      `has ${list.length} readings; at most ${limits.readingsPerFrameMax} (readingsPerFrameMax)`,
+    );
   }
-  if (seq !== undefined && list.length - 1 > limits.seqMax - seq) return refused('limit-exceeded', 'seq', `runs past ${limits.seqMax} (seqMax)`);
+  if (seq !== undefined && list.length - 1 > limits.seqMax - seq)
+    return refused('limit-exceeded', 'seq', `runs past ${limits.seqMax} (seqMax)`);
 
   const observations: (Observation | undefined)[] = [];
   const problems: { index: number; problem: Problem }[] = [];
   for (const [index, item] of list.entries()) {
     const parsed = parseObservation(item, now, seq !== undefined);
     observations.push(parsed.ok ? parsed.value : undefined);
-    if (!parsed.ok) problems.push({ index, problem: isSingle ? parsed.problem : within(`readings[${index}]`, parsed.problem) });
+    if (!parsed.ok)
+      problems.push({ index, problem: isSingle ? parsed.problem : within(`readings[${index}]`, parsed.problem) });
   }
   return accepted({ deviceId: deviceId ?? device_id, epoch, seq, observations, problems });
 }

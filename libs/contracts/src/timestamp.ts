@@ -8,12 +8,18 @@ const rfc3339 = /^\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(?:\.\d{1,9})?(?:[Zz]|[
  * @returns epoch milliseconds (integer), between 2000 and one day ahead of `now`
  */
 export function parseTimestamp(value: unknown, now: number): Parsed<number> {
-  const epochMs = typeof value === 'number' ? Math.floor(value) : typeof value === 'string' ? parseRfc3339(value) : undefined;
-  if (epochMs === undefined) return refused('wrong-type', 'ts', 'must be epoch milliseconds (number) or RFC 3339 with an offset (string)');
+  const epochMs =
+    typeof value === 'number' ? Math.floor(value) : typeof value === 'string' ? parseRfc3339(value) : undefined;
+  if (epochMs === undefined)
+    return refused('wrong-type', 'ts', 'must be epoch milliseconds (number) or RFC 3339 with an offset (string)');
   if (!Number.isFinite(epochMs)) return refused('not-finite', 'ts', 'is not a finite number or an existing date');
   if (epochMs < limits.timestampMinMs) return refused('timestamp-out-of-range', 'ts', tooOld(epochMs));
   if (epochMs > now + limits.clockAheadMaxMs) {
-    return refused('timestamp-out-of-range', 'ts', `is more than ${limits.clockAheadMaxMs} ms ahead of the server (clockAheadMaxMs)`);
+    return refused(
+      'timestamp-out-of-range',
+      'ts',
+      `is more than ${limits.clockAheadMaxMs} ms ahead of the server (clockAheadMaxMs)`,
+    );
   }
   return accepted(epochMs);
 }
@@ -24,6 +30,7 @@ function parseRfc3339(text: string): number | undefined {
 
 function tooOld(epochMs: number): string {
   const asSeconds = epochMs * 1_000;
-  const hint = asSeconds >= limits.timestampMinMs && asSeconds < 8.64e15 ? '; it looks like seconds, send milliseconds' : '';
+  const hint =
+    asSeconds >= limits.timestampMinMs && asSeconds < 8.64e15 ? '; it looks like seconds, send milliseconds' : '';
   return `is before ${new Date(limits.timestampMinMs).toISOString()} (timestampMinMs)${hint}`;
 }

@@ -31,26 +31,43 @@ describe('the accepted forms of telemetry', () => {
 
   it('takes many readings under one seq', () => {
     const frame = { type: 'telemetry', seq: 7, readings: [1, 2, 3].map((n) => ({ ts: now + n, metrics: { n } })) };
-    expect(parse(frame)).toMatchObject({ ok: true, value: { telemetry: { seq: 7, observations: [{ metrics: { n: 1 } }, {}, { ts: now + 3 }] } } });
+    expect(parse(frame)).toMatchObject({
+      ok: true,
+      value: { telemetry: { seq: 7, observations: [{ metrics: { n: 1 } }, {}, { ts: now + 3 }] } },
+    });
   });
 
   it('takes the small forms: device_id, a bare value, neither seq nor ts', () => {
     expect(parse({ type: 'telemetry', device_id: 'thermo-1', value: 20 })).toMatchObject({
       ok: true,
-      value: { telemetry: { deviceId: 'thermo-1', seq: undefined, observations: [{ ts: now, metrics: { value: 20 } }] } },
+      value: {
+        telemetry: { deviceId: 'thermo-1', seq: undefined, observations: [{ ts: now, metrics: { value: 20 } }] },
+      },
     });
   });
 
   it('keeps numbers, booleans, strings and objects as they are', () => {
     const metrics = { n: -0.1, b: false, s: 'on', o: { lat: 52.5, tags: ['a', null] } };
-    expect(parse({ ...reading, metrics })).toMatchObject({ ok: true, value: { telemetry: { observations: [{ metrics }] } } });
+    expect(parse({ ...reading, metrics })).toMatchObject({
+      ok: true,
+      value: { telemetry: { observations: [{ metrics }] } },
+    });
   });
 
   it('keeps the neighbours of a bad reading', () => {
-    const readings = [{ ts: now, metrics: { a: 1 } }, { ts: now, metrics: { a: null } }, { ts: now, metrics: { a: 3 } }];
+    const readings = [
+      { ts: now, metrics: { a: 1 } },
+      { ts: now, metrics: { a: null } },
+      { ts: now, metrics: { a: 3 } },
+    ];
     expect(parse({ type: 'telemetry', seq: 1, readings })).toMatchObject({
       ok: true,
-      value: { telemetry: { observations: [{ metrics: { a: 1 } }, undefined, { metrics: { a: 3 } }], problems: [{ index: 1, problem: { field: 'readings[1].metrics.a' } }] } },
+      value: {
+        telemetry: {
+          observations: [{ metrics: { a: 1 } }, undefined, { metrics: { a: 3 } }],
+          problems: [{ index: 1, problem: { field: 'readings[1].metrics.a' } }],
+        },
+      },
     });
   });
 });
@@ -69,22 +86,57 @@ describe('bad input gets an error that names the field and the limit', () => {
     ['a negative seq', { ...reading, seq: -1 }, 'limit-exceeded', /seq/],
     ['a fractional seq', { ...reading, seq: 1.5 }, 'wrong-type', /seq/],
     ['a seq of text', { ...reading, seq: '1' }, 'wrong-type', /seq/],
-    ['a number that is not finite', '{"type":"telemetry","seq":1,"ts":1795262400000,"metrics":{"t":1e999}}', 'not-finite', /metrics\.t/],
-    ['a nested number that is not finite', '{"type":"telemetry","seq":1,"ts":1795262400000,"metrics":{"t":{"x":1e999}}}', 'not-finite', /metrics\.t\.x/],
+    [
+      'a number that is not finite',
+      '{"type":"telemetry","seq":1,"ts":1795262400000,"metrics":{"t":1e999}}',
+      'not-finite',
+      /metrics\.t/,
+    ],
+    [
+      'a nested number that is not finite',
+      '{"type":"telemetry","seq":1,"ts":1795262400000,"metrics":{"t":{"x":1e999}}}',
+      'not-finite',
+      /metrics\.t\.x/,
+    ],
     ['no metric at all', { ...reading, metrics: {} }, 'missing-field', /at least one/],
     ['metrics that are a list', { ...reading, metrics: [1] }, 'wrong-type', /metrics/],
     ['a null metric', { ...reading, metrics: { t: null } }, 'wrong-type', /metrics\.t must be .* not null/],
     ['a metric that is a list', { ...reading, metrics: { t: [1] } }, 'wrong-type', /not an array/],
-    ['ten thousand metrics', { ...reading, metrics: Object.fromEntries(Array.from({ length: 10_000 }, (_, i) => [`m${i}`, i])) }, 'limit-exceeded', /metricsPerReadingMax/],
-    ['a metric name of 10 kB', { ...reading, metrics: { [nameOf10kB]: 1 } }, 'limit-exceeded', /metricNameCharactersMax/],
+    [
+      'ten thousand metrics',
+      { ...reading, metrics: Object.fromEntries(Array.from({ length: 10_000 }, (_, i) => [`m${i}`, i])) },
+      'limit-exceeded',
+      /metricsPerReadingMax/,
+    ],
+    [
+      'a metric name of 10 kB',
+      { ...reading, metrics: { [nameOf10kB]: 1 } },
+      'limit-exceeded',
+      /metricNameCharactersMax/,
+    ],
     ['an empty metric name', { ...reading, metrics: { '': 1 } }, 'forbidden-name', /empty name/],
     ['a text of 10 kB', { ...reading, metrics: { t: nameOf10kB } }, 'limit-exceeded', /textValueCharactersMax/],
     ['deep nesting in a value', { ...reading, metrics: { t: deep } }, 'limit-exceeded', /objectValueDepthMax/],
-    ['very deep nesting in a frame', '{"type":"telemetry","x":"\\u0041","y":' + '['.repeat(50_000) + ']'.repeat(50_000) + '}', 'limit-exceeded', /nestingLevelsMax/],
+    [
+      'very deep nesting in a frame',
+      '{"type":"telemetry","x":"\\u0041","y":' + '['.repeat(50_000) + ']'.repeat(50_000) + '}',
+      'limit-exceeded',
+      /nestingLevelsMax/,
+    ],
     ['a large object', { ...reading, metrics: { t: { a: nameOf10kB } } }, 'limit-exceeded', /objectValueBytesMax/],
-    ['the name __proto__', '{"type":"telemetry","seq":1,"ts":1795262400000,"metrics":{"__proto__":1}}', 'forbidden-name', /__proto__/],
+    [
+      'the name __proto__',
+      '{"type":"telemetry","seq":1,"ts":1795262400000,"metrics":{"__proto__":1}}',
+      'forbidden-name',
+      /__proto__/,
+    ],
     ['the name constructor', { ...reading, metrics: { constructor: 1 } }, 'forbidden-name', /constructor/],
-    ['a nested prototype name', '{"type":"telemetry","seq":1,"ts":1795262400000,"metrics":{"t":{"__proto__":1}}}', 'forbidden-name', /metrics\.t/],
+    [
+      'a nested prototype name',
+      '{"type":"telemetry","seq":1,"ts":1795262400000,"metrics":{"t":{"__proto__":1}}}',
+      'forbidden-name',
+      /metrics\.t/,
+    ],
     ['a NUL character', { ...reading, metrics: { t: 'a\0b' } }, 'unstorable-text', /metrics\.t contains a NUL/],
     ['half a surrogate pair', { ...reading, metrics: { t: '\ud800' } }, 'unstorable-text', /surrogate/],
     ['the year 1970', { ...reading, ts: 1_000 }, 'timestamp-out-of-range', /timestampMinMs/],
@@ -93,9 +145,26 @@ describe('bad input gets an error that names the field and the limit', () => {
     ['a time without an offset', { ...reading, ts: '2026-11-21T12:00:00' }, 'wrong-type', /RFC 3339/],
     ['a day that does not exist', { ...reading, ts: '2026-13-41T12:00:00Z' }, 'not-finite', /ts/],
     ['a device id with a slash', { ...reading, deviceId: '../etc' }, 'wrong-type', /deviceId/],
-    ['too many readings', { type: 'telemetry', seq: 1, readings: Array.from({ length: 1_001 }, () => ({ ts: now, value: 1 })) }, 'limit-exceeded', /readingsPerFrameMax/],
+    [
+      'too many readings',
+      { type: 'telemetry', seq: 1, readings: Array.from({ length: 1_001 }, () => ({ ts: now, value: 1 })) },
+      'limit-exceeded',
+      /readingsPerFrameMax/,
+    ],
     ['no readings', { type: 'telemetry', seq: 1, readings: [] }, 'missing-field', /readings is empty/],
-    ['numbers past the last', { type: 'telemetry', seq: limits.seqMax, readings: [{ ts: now, value: 1 }, { ts: now, value: 2 }] }, 'limit-exceeded', /seqMax/],
+    [
+      'numbers past the last',
+      {
+        type: 'telemetry',
+        seq: limits.seqMax,
+        readings: [
+          { ts: now, value: 1 },
+          { ts: now, value: 2 },
+        ],
+      },
+      'limit-exceeded',
+      /seqMax/,
+    ],
   ])('%s', (_name, frame, code, message) => {
     const problem = problemOf(frame);
     expect(problem.message).toMatch(message);
@@ -103,6 +172,10 @@ describe('bad input gets an error that names the field and the limit', () => {
   });
 
   it('says which seq and stream it refuses where that can be read', () => {
-    expect(parse({ ...reading, seq: 9, deviceId: 'a', readings: 3 })).toMatchObject({ ok: false, seq: 9, deviceId: 'a' });
+    expect(parse({ ...reading, seq: 9, deviceId: 'a', readings: 3 })).toMatchObject({
+      ok: false,
+      seq: 9,
+      deviceId: 'a',
+    });
   });
 });

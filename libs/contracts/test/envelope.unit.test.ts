@@ -11,7 +11,15 @@ const identified: fc.Arbitrary<IdentifiedReading> = fc.record({
   receivedAt: fc.constantFrom(1, 2),
   seq: fc.nat(),
   ts: fc.integer({ min: 946_684_800_000, max: 4_102_444_800_000 }),
-  metrics: fc.dictionary(fc.stringMatching(/^[a-z]{1,8}$/), fc.oneof(fc.double({ noDefaultInfinity: true, noNaN: true }).map((n) => n + 0), fc.boolean(), fc.string()), { minKeys: 1 }),
+  metrics: fc.dictionary(
+    fc.stringMatching(/^[a-z]{1,8}$/),
+    fc.oneof(
+      fc.double({ noDefaultInfinity: true, noNaN: true }).map((n) => n + 0),
+      fc.boolean(),
+      fc.string(),
+    ),
+    { minKeys: 1 },
+  ),
 });
 
 function encode(members: object): Buffer {
@@ -23,14 +31,26 @@ describe('an envelope', () => {
     fc.assert(
       fc.property(fc.array(identified), (readings) => {
         const decoded = decodeEnvelope(encodeEnvelope({ ...base, runs: runsOf(readings) }));
-        expect(decoded).toEqual({ ok: true, value: { id: 'e-1', readings: JSON.parse(JSON.stringify(readings)), refused: [] } });
+        expect(decoded).toEqual({
+          ok: true,
+          value: { id: 'e-1', readings: JSON.parse(JSON.stringify(readings)), refused: [] },
+        });
       }),
     );
   });
 
   it('of a newer minor version is accepted, with fields nobody knows yet', () => {
-    const run = { deviceId: 'a', epoch: 'e', receivedAt: 1, color: 'red', readings: [{ seq: 1, ts: 2, metrics: { t: 1 }, quality: 'good' }] };
-    expect(decodeEnvelope(encode({ schemaVersion: '1.7', region: 'eu', runs: [run] }))).toMatchObject({ ok: true, value: { readings: [{ seq: 1 }], refused: [] } });
+    const run = {
+      deviceId: 'a',
+      epoch: 'e',
+      receivedAt: 1,
+      color: 'red',
+      readings: [{ seq: 1, ts: 2, metrics: { t: 1 }, quality: 'good' }],
+    };
+    expect(decodeEnvelope(encode({ schemaVersion: '1.7', region: 'eu', runs: [run] }))).toMatchObject({
+      ok: true,
+      value: { readings: [{ seq: 1 }], refused: [] },
+    });
   });
 
   it('of an unknown major version is refused with that reason', () => {
@@ -44,11 +64,18 @@ describe('an envelope', () => {
     const readings = [{ seq: 1, ts: 1, metrics: { t: 1 } }, { seq: 'two' }, { seq: 3, ts: 3, metrics: { t: 3 } }];
     expect(decodeEnvelope(encode({ runs: [{ deviceId: 'a', epoch: 'e', receivedAt: 1, readings }] }))).toMatchObject({
       ok: true,
-      value: { readings: [{ seq: 1 }, { seq: 3 }], refused: [{ deviceId: 'a', value: { seq: 'two' }, problem: { code: 'missing-field' } }] },
+      value: {
+        readings: [{ seq: 1 }, { seq: 3 }],
+        refused: [{ deviceId: 'a', value: { seq: 'two' }, problem: { code: 'missing-field' } }],
+      },
     });
   });
 
-  it.each([['garbage', '\u0000\u0001'], ['another document', '{"hello":1}'], ['null', 'null']])('that is %s is refused', (_name, text) => {
+  it.each([
+    ['garbage', '\u0000\u0001'],
+    ['another document', '{"hello":1}'],
+    ['null', 'null'],
+  ])('that is %s is refused', (_name, text) => {
     expect(decodeEnvelope(Buffer.from(text)).ok).toBe(false);
   });
 });

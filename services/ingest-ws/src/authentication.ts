@@ -22,10 +22,13 @@ export async function createAuthentication(config: IngestConfiguration): Promise
   });
 
   return async (request) => {
-    const token = readBearer(request.headers.authorization) ?? readTokenSubprotocol(request.headers['sec-websocket-protocol']);
+    const token =
+      readBearer(request.headers.authorization) ?? readTokenSubprotocol(request.headers['sec-websocket-protocol']);
     if (token === undefined) throw unauthorized('Send a token: "Authorization: Bearer …"');
     const payload = await verifier.verify(token).catch((error: unknown) => {
-      throw error instanceof TokenError ? unauthorized(`The token is refused: ${error.message}`, 'invalid_token') : error;
+      throw error instanceof TokenError
+        ? unauthorized(`The token is refused: ${error.message}`, 'invalid_token')
+        : error;
     });
     const claims = parseClaims(payload);
     if (!claims.ok) throw unauthorized(`The token is refused: ${claims.problem.message}`, 'invalid_token');
@@ -47,4 +50,3 @@ function readTokenSubprotocol(header: string | undefined): string | undefined {
 export function chooseSubprotocol(offered: ReadonlySet<string>): string | false {
   return offered.has(subprotocol) ? subprotocol : false;
 }
-

@@ -1,6 +1,11 @@
 import { limits } from '@fleetwire/contracts/limits';
 import { authenticationRelations, authenticationVariables } from '@fleetwire/service-kit/authentication';
-import { type ConfigurationOf, type Environment, readConfiguration, relation } from '@fleetwire/service-kit/configuration';
+import {
+  type ConfigurationOf,
+  type Environment,
+  readConfiguration,
+  relation,
+} from '@fleetwire/service-kit/configuration';
 import { listenVariables, serviceVariables } from '@fleetwire/service-kit/service-variables';
 import { integer, secret, url } from '@fleetwire/service-kit/variables';
 
@@ -12,22 +17,118 @@ export const ingestVariables = {
   ...listenVariables(8080),
   ...authenticationVariables,
   amqpUrl: secret(url('AMQP_URL', { protocols: ['amqp', 'amqps'], doc: 'RabbitMQ, with its virtual host' })),
-  connectionsMax: integer('CONNECTIONS_MAX', { min: 1, max: 1_000_000, default: 20_000, unit: 'sockets', doc: 'Device sockets held at once; more are refused with 503' }),
-  payloadBytesMax: integer('PAYLOAD_BYTES_MAX', { min: kibibyte, max: limits.payloadBytesMax, default: limits.payloadBytesMax, unit: 'bytes', doc: 'One frame or HTTP body' }),
-  inFlightMax: integer('IN_FLIGHT_MAX', { min: 1, max: 100_000, default: 2_000, unit: 'readings', doc: 'Readings of one socket that are not acknowledged yet; more are nacked as retryable' }),
-  outboundBytesMax: integer('OUTBOUND_BYTES_MAX', { min: kibibyte, max: 64 * mebibyte, default: mebibyte, unit: 'bytes', doc: 'Answers waiting for a socket that does not read; beyond it the socket is cut' }),
-  heartbeatIntervalMs: integer('HEARTBEAT_INTERVAL_MS', { min: 100, max: 600_000, default: 30_000, unit: 'ms', doc: 'Time between pings; a socket silent for two of them is cut' }),
-  malformedFramesInARowMax: integer('MALFORMED_FRAMES_IN_A_ROW_MAX', { min: 1, max: 10_000, default: 20, unit: 'frames', doc: 'After as many the socket is closed with 4400' }),
-  unproductiveFramesPerSecondMax: integer('UNPRODUCTIVE_FRAMES_PER_SECOND_MAX', { min: 1, max: 100_000, default: 100, unit: 'frames/s', doc: 'Pings and refused frames of one socket; faster ones are closed with 4429' }),
-  httpRequestsPerMinuteMax: integer('HTTP_REQUESTS_PER_MINUTE_MAX', { min: 1, max: 10_000_000, default: 60_000, unit: 'requests/min', doc: 'HTTP requests of one caller; more are answered with 429' }),
-  envelopeReadingsMax: integer('ENVELOPE_READINGS_MAX', { min: 1, max: 10_000, default: 500, unit: 'readings', doc: 'Readings that fill an envelope' }),
-  envelopeBytesMax: integer('ENVELOPE_BYTES_MAX', { min: kibibyte, max: 8 * mebibyte, default: 128 * kibibyte, unit: 'bytes', doc: 'Bytes received that fill an envelope; one frame is never split' }),
-  envelopeLingerMs: integer('ENVELOPE_LINGER_MS', { min: 0, max: 1_000, default: 5, unit: 'ms', doc: 'How long a reading waits for company' }),
-  publishMessagesInFlightMax: integer('PUBLISH_MESSAGES_IN_FLIGHT_MAX', { min: 1, max: 10_000, default: 64, unit: 'envelopes', doc: 'Envelopes published and not confirmed' }),
-  publishBytesInFlightMax: integer('PUBLISH_BYTES_IN_FLIGHT_MAX', { min: 64 * kibibyte, max: 1024 * mebibyte, default: 16 * mebibyte, unit: 'bytes', doc: 'The same, in bytes' }),
-  confirmTimeoutMs: integer('CONFIRM_TIMEOUT_MS', { min: 100, max: 600_000, default: 10_000, unit: 'ms', doc: 'How long a confirm may take before the channel is given up' }),
-  bufferBytesMax: integer('BUFFER_BYTES_MAX', { min: 64 * kibibyte, max: 4096 * mebibyte, default: 32 * mebibyte, unit: 'bytes', doc: 'Bytes received and not settled, over all sockets; half of it pauses them, all of it nacks' }),
-  amqpHeartbeatSeconds: integer('AMQP_HEARTBEAT_SECONDS', { min: 1, max: 600, default: 10, unit: 's', doc: 'AMQP heartbeat' }),
+  connectionsMax: integer('CONNECTIONS_MAX', {
+    min: 1,
+    max: 1_000_000,
+    default: 20_000,
+    unit: 'sockets',
+    doc: 'Device sockets held at once; more are refused with 503',
+  }),
+  payloadBytesMax: integer('PAYLOAD_BYTES_MAX', {
+    min: kibibyte,
+    max: limits.payloadBytesMax,
+    default: limits.payloadBytesMax,
+    unit: 'bytes',
+    doc: 'One frame or HTTP body',
+  }),
+  inFlightMax: integer('IN_FLIGHT_MAX', {
+    min: 1,
+    max: 100_000,
+    default: 2_000,
+    unit: 'readings',
+    doc: 'Readings of one socket that are not acknowledged yet; more are nacked as retryable',
+  }),
+  outboundBytesMax: integer('OUTBOUND_BYTES_MAX', {
+    min: kibibyte,
+    max: 64 * mebibyte,
+    default: mebibyte,
+    unit: 'bytes',
+    doc: 'Answers waiting for a socket that does not read; beyond it the socket is cut',
+  }),
+  heartbeatIntervalMs: integer('HEARTBEAT_INTERVAL_MS', {
+    min: 100,
+    max: 600_000,
+    default: 30_000,
+    unit: 'ms',
+    doc: 'Time between pings; a socket silent for two of them is cut',
+  }),
+  malformedFramesInARowMax: integer('MALFORMED_FRAMES_IN_A_ROW_MAX', {
+    min: 1,
+    max: 10_000,
+    default: 20,
+    unit: 'frames',
+    doc: 'After as many the socket is closed with 4400',
+  }),
+  unproductiveFramesPerSecondMax: integer('UNPRODUCTIVE_FRAMES_PER_SECOND_MAX', {
+    min: 1,
+    max: 100_000,
+    default: 100,
+    unit: 'frames/s',
+    doc: 'Pings and refused frames of one socket; faster ones are closed with 4429',
+  }),
+  httpRequestsPerMinuteMax: integer('HTTP_REQUESTS_PER_MINUTE_MAX', {
+    min: 1,
+    max: 10_000_000,
+    default: 60_000,
+    unit: 'requests/min',
+    doc: 'HTTP requests of one caller; more are answered with 429',
+  }),
+  envelopeReadingsMax: integer('ENVELOPE_READINGS_MAX', {
+    min: 1,
+    max: 10_000,
+    default: 500,
+    unit: 'readings',
+    doc: 'Readings that fill an envelope',
+  }),
+  envelopeBytesMax: integer('ENVELOPE_BYTES_MAX', {
+    min: kibibyte,
+    max: 8 * mebibyte,
+    default: 128 * kibibyte,
+    unit: 'bytes',
+    doc: 'Bytes received that fill an envelope; one frame is never split',
+  }),
+  envelopeLingerMs: integer('ENVELOPE_LINGER_MS', {
+    min: 0,
+    max: 1_000,
+    default: 5,
+    unit: 'ms',
+    doc: 'How long a reading waits for company',
+  }),
+  publishMessagesInFlightMax: integer('PUBLISH_MESSAGES_IN_FLIGHT_MAX', {
+    min: 1,
+    max: 10_000,
+    default: 64,
+    unit: 'envelopes',
+    doc: 'Envelopes published and not confirmed',
+  }),
+  publishBytesInFlightMax: integer('PUBLISH_BYTES_IN_FLIGHT_MAX', {
+    min: 64 * kibibyte,
+    max: 1024 * mebibyte,
+    default: 16 * mebibyte,
+    unit: 'bytes',
+    doc: 'The same, in bytes',
+  }),
+  confirmTimeoutMs: integer('CONFIRM_TIMEOUT_MS', {
+    min: 100,
+    max: 600_000,
+    default: 10_000,
+    unit: 'ms',
+    doc: 'How long a confirm may take before the channel is given up',
+  }),
+  bufferBytesMax: integer('BUFFER_BYTES_MAX', {
+    min: 64 * kibibyte,
+    max: 4096 * mebibyte,
+    default: 32 * mebibyte,
+    unit: 'bytes',
+    doc: 'Bytes received and not settled, over all sockets; half of it pauses them, all of it nacks',
+  }),
+  amqpHeartbeatSeconds: integer('AMQP_HEARTBEAT_SECONDS', {
+    min: 1,
+    max: 600,
+    default: 10,
+    unit: 's',
+    doc: 'AMQP heartbeat',
+  }),
 };
 
 export type IngestConfiguration = ConfigurationOf<typeof ingestVariables>;
@@ -36,7 +137,17 @@ export type IngestConfiguration = ConfigurationOf<typeof ingestVariables>;
 export function readIngestConfiguration(environment: Environment): IngestConfiguration {
   return readConfiguration(ingestVariables, environment, [
     ...authenticationRelations,
-    relation(ingestVariables, 'BUFFER_BYTES_MAX ≥ 2 × PAYLOAD_BYTES_MAX', ['bufferBytesMax', 'payloadBytesMax'], (c) => c.bufferBytesMax >= 2 * c.payloadBytesMax),
-    relation(ingestVariables, 'BUFFER_BYTES_MAX ≥ ENVELOPE_BYTES_MAX', ['bufferBytesMax', 'envelopeBytesMax'], (c) => c.bufferBytesMax >= c.envelopeBytesMax),
+    relation(
+      ingestVariables,
+      'BUFFER_BYTES_MAX ≥ 2 × PAYLOAD_BYTES_MAX',
+      ['bufferBytesMax', 'payloadBytesMax'],
+      (c) => c.bufferBytesMax >= 2 * c.payloadBytesMax,
+    ),
+    relation(
+      ingestVariables,
+      'BUFFER_BYTES_MAX ≥ ENVELOPE_BYTES_MAX',
+      ['bufferBytesMax', 'envelopeBytesMax'],
+      (c) => c.bufferBytesMax >= c.envelopeBytesMax,
+    ),
   ]);
 }

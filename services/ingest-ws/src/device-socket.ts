@@ -40,7 +40,8 @@ export function serveDeviceSockets(options: DeviceSocketOptions): void {
     const { pathname, searchParams } = new URL(request.url ?? '/', 'http://localhost');
     if (pathname !== socketPath) throw notFound(`Devices connect to ${socketPath}`);
     if (isDraining()) throw unavailable('This instance is shutting down', 1_000);
-    if (sessions.size >= connectionsMax) throw unavailable(`This instance holds ${connectionsMax} sockets already (connectionsMax)`, 5_000);
+    if (sessions.size >= connectionsMax)
+      throw unavailable(`This instance holds ${connectionsMax} sockets already (connectionsMax)`, 5_000);
     const epoch = searchParams.get('epoch');
     const parsed = epoch === null ? undefined : parseEpoch(epoch);
     if (parsed?.ok === false) throw badRequest(`epoch ${parsed.problem.message}`);
@@ -81,7 +82,12 @@ export function serveDeviceSockets(options: DeviceSocketOptions): void {
 /** Answers an upgrade with a problem document instead of 101 (RFC 6455, 4.2.2). */
 function refuseUpgrade(socket: Duplex, problem: Problem): void {
   const body = JSON.stringify(problem);
-  const headers = { ...problem.headers, 'Content-Type': problemMediaType, 'Content-Length': Buffer.byteLength(body), Connection: 'close' };
+  const headers = {
+    ...problem.headers,
+    'Content-Type': problemMediaType,
+    'Content-Length': Buffer.byteLength(body),
+    Connection: 'close',
+  };
   const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}`);
   socket.end(`HTTP/1.1 ${problem.status} ${problem.title}\r\n${lines.join('\r\n')}\r\n\r\n${body}`);
 }

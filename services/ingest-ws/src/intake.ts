@@ -10,7 +10,11 @@ import type { IngestMetrics } from './metrics.ts';
 import { type BatchBounds, MicroBatcher } from '@fleetwire/service-kit/micro-batcher';
 
 /** Why readings were not taken this time. All of it is retryable. */
-export type Refusal = { readonly code: (typeof nackCodes)[number]; readonly message: string; readonly retryAfterMs: number };
+export type Refusal = {
+  readonly code: (typeof nackCodes)[number];
+  readonly message: string;
+  readonly retryAfterMs: number;
+};
 
 /** Readings that share a fate: one frame, or one HTTP body. They travel in one envelope. */
 export type Submission = {
@@ -92,7 +96,11 @@ export class Intake {
     if (this.#isDraining) return draining();
     if (!this.#isConnected) return brokerUnavailable();
     if (this.#bufferedBytes + bytes > this.#options.bufferBytesMax) {
-      return { code: 'overloaded', message: `more than ${this.#options.bufferBytesMax} bytes wait to be confirmed (bufferBytesMax)`, retryAfterMs: retryAfterMs(1_000) };
+      return {
+        code: 'overloaded',
+        message: `more than ${this.#options.bufferBytesMax} bytes wait to be confirmed (bufferBytesMax)`,
+        retryAfterMs: retryAfterMs(1_000),
+      };
     }
     return undefined;
   }
@@ -100,7 +108,8 @@ export class Intake {
   #flush(): void {
     const { publisher } = this.#options;
     if (!this.#isConnected) this.#refuseWaiting(brokerUnavailable());
-    while (publisher.writable && (this.#isDraining ? !this.#batcher.isEmpty : this.#batcher.isDue(performance.now()))) this.#publish(this.#batcher.take());
+    while (publisher.writable && (this.#isDraining ? !this.#batcher.isEmpty : this.#batcher.isDue(performance.now())))
+      this.#publish(this.#batcher.take());
     this.#schedule();
     this.#updateCongestion();
   }
@@ -149,7 +158,8 @@ export class Intake {
     } catch (error) {
       const kind = error instanceof PublishError ? error.kind : 'failed';
       metrics.publishFailures.inc({ kind });
-      if (!(error instanceof PublishError)) logger.error({ err: error }, 'publishing failed for a reason nobody foresaw');
+      if (!(error instanceof PublishError))
+        logger.error({ err: error }, 'publishing failed for a reason nobody foresaw');
       refusal = refusalOf(kind);
     }
     for (const submission of batch) {
@@ -169,7 +179,8 @@ export class Intake {
   #updateCongestion(): void {
     const { connection, bufferBytesMax, onCongestion } = this.#options;
     // Without a broker the sockets go on reading: each frame is answered at once with a nack that says when to come again.
-    const isCongested = this.#isConnected && (connection.state === 'blocked' || this.#bufferedBytes > bufferBytesMax / 2);
+    const isCongested =
+      this.#isConnected && (connection.state === 'blocked' || this.#bufferedBytes > bufferBytesMax / 2);
     if (isCongested === this.#isCongested) return;
     this.#isCongested = isCongested;
     onCongestion(isCongested);
@@ -177,17 +188,33 @@ export class Intake {
 }
 
 function draining(): Refusal {
-  return { code: 'draining', message: 'this instance is shutting down; connect again', retryAfterMs: retryAfterMs(1_000) };
+  return {
+    code: 'draining',
+    message: 'this instance is shutting down; connect again',
+    retryAfterMs: retryAfterMs(1_000),
+  };
 }
 
 function brokerUnavailable(): Refusal {
-  return { code: 'broker-unavailable', message: 'the message broker cannot be reached; nothing was taken', retryAfterMs: retryAfterMs(2_000) };
+  return {
+    code: 'broker-unavailable',
+    message: 'the message broker cannot be reached; nothing was taken',
+    retryAfterMs: retryAfterMs(2_000),
+  };
 }
 
 function refusalOf(kind: string): Refusal {
   return kind === 'nacked'
-    ? { code: 'overloaded', message: 'the queue is full; the broker refused the readings', retryAfterMs: retryAfterMs(5_000) }
-    : { code: 'broker-unavailable', message: `the broker did not confirm the readings (${kind})`, retryAfterMs: retryAfterMs(2_000) };
+    ? {
+        code: 'overloaded',
+        message: 'the queue is full; the broker refused the readings',
+        retryAfterMs: retryAfterMs(5_000),
+      }
+    : {
+        code: 'broker-unavailable',
+        message: `the broker did not confirm the readings (${kind})`,
+        retryAfterMs: retryAfterMs(2_000),
+      };
 }
 
 /** Spread over one to two times `baseMs`, so that a fleet does not come back at one moment. */

@@ -6,22 +6,46 @@ export function createIngestMetrics(registry: Registry) {
   const registers = [registry];
   return {
     connections: new Gauge({ name: 'fleetwire_ingest_connections', help: 'Device sockets that are open', registers }),
-    congested: new Gauge({ name: 'fleetwire_ingest_congested', help: '1 while sockets are paused because the broker is slow', registers }),
+    congested: new Gauge({
+      name: 'fleetwire_ingest_congested',
+      help: '1 while sockets are paused because the broker is slow',
+      registers,
+    }),
     readings: new Counter({
       name: 'fleetwire_ingest_readings_total',
       help: 'Readings by what became of them: received = confirmed + nacked (to be sent again) + rejected (for good) + in flight',
       labelNames: ['result'] as const,
       registers,
     }),
-    refusedFrames: new Counter({ name: 'fleetwire_ingest_refused_frames_total', help: 'Frames and HTTP elements refused, by problem', labelNames: ['code'] as const, registers }),
-    closedSockets: new Counter({ name: 'fleetwire_ingest_closed_sockets_total', help: 'Sockets that we closed, by close code or reason', labelNames: ['reason'] as const, registers }),
-    refusedUpgrades: new Counter({ name: 'fleetwire_ingest_refused_upgrades_total', help: 'Upgrades refused, by HTTP status', labelNames: ['status'] as const, registers }),
+    refusedFrames: new Counter({
+      name: 'fleetwire_ingest_refused_frames_total',
+      help: 'Frames and HTTP elements refused, by problem',
+      labelNames: ['code'] as const,
+      registers,
+    }),
+    closedSockets: new Counter({
+      name: 'fleetwire_ingest_closed_sockets_total',
+      help: 'Sockets that we closed, by close code or reason',
+      labelNames: ['reason'] as const,
+      registers,
+    }),
+    refusedUpgrades: new Counter({
+      name: 'fleetwire_ingest_refused_upgrades_total',
+      help: 'Upgrades refused, by HTTP status',
+      labelNames: ['status'] as const,
+      registers,
+    }),
     confirmSeconds: new Histogram({
       name: 'fleetwire_publish_confirm_seconds',
       help: "From publishing an envelope to the broker's confirm",
       buckets: [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 5, 10],
       registers,
     }),
-    publishFailures: new Counter({ name: 'fleetwire_publish_failures_total', help: 'Envelopes that were not confirmed, by reason', labelNames: ['kind'] as const, registers }),
+    publishFailures: new Counter({
+      name: 'fleetwire_publish_failures_total',
+      help: 'Envelopes that were not confirmed, by reason',
+      labelNames: ['kind'] as const,
+      registers,
+    }),
   };
 }

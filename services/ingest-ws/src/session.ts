@@ -40,7 +40,12 @@ export type SessionContext = {
 };
 
 /** A stream as this socket sees it. */
-type Stream = { readonly deviceId: string; readonly epoch: string; readonly reference: StreamReference; readonly acks: StreamAcks };
+type Stream = {
+  readonly deviceId: string;
+  readonly epoch: string;
+  readonly reference: StreamReference;
+  readonly acks: StreamAcks;
+};
 
 /** Streams of one gateway's socket whose acks are not complete; a device has one or two. */
 const openStreamsMax = 10_000;
@@ -73,7 +78,9 @@ export class Session {
       this.#isAlive = true;
     });
     // 'close' follows with the code; ws has answered with 1007 or 1009 itself.
-    socket.on('error', (error) => context.metrics.closedSockets.inc({ reason: 'code' in error ? String(error.code) : 'socket-error' }));
+    socket.on('error', (error) =>
+      context.metrics.closedSockets.inc({ reason: 'code' in error ? String(error.code) : 'socket-error' }),
+    );
     this.#greet();
   }
 
@@ -104,7 +111,8 @@ export class Session {
 
   /** Once an interval: cuts a socket that answered nothing since the last time, and pings. A token that ran out ends the session too. */
   heartbeat(now: number): void {
-    if (this.claims.exp !== undefined && now >= this.claims.exp * 1_000) return this.close(closeCodes.unauthorised, 'the token has expired');
+    if (this.claims.exp !== undefined && now >= this.claims.exp * 1_000)
+      return this.close(closeCodes.unauthorised, 'the token has expired');
     if (this.#socket.isPaused) return;
     if (!this.#isAlive) return this.#cut('heartbeat-missed');
     this.#isAlive = false;
@@ -141,7 +149,12 @@ export class Session {
 
   #receive(data: Buffer, isBinary: boolean): void {
     this.#isAlive = true;
-    if (isBinary) return this.#refuseFrame({ ok: false, problem: refused('binary-frame', '', 'send JSON as a text frame').problem, ...unreadable });
+    if (isBinary)
+      return this.#refuseFrame({
+        ok: false,
+        problem: refused('binary-frame', '', 'send JSON as a text frame').problem,
+        ...unreadable,
+      });
     const now = Date.now();
     const frame = parseDeviceFrame(data.toString('utf8'), now);
     if (!frame.ok) return this.#refuseFrame(frame);
@@ -166,11 +179,20 @@ export class Session {
     readings.inc({ result: 'received' }, count);
     const deviceId = telemetry.deviceId ?? this.claims.sub;
     if (!mayPublishAs(this.claims, deviceId)) {
-      return this.#refuse(telemetry, deviceId, refused('forbidden', 'deviceId', `is "${deviceId}"; this token publishes as "${this.claims.sub}" only`).problem, now);
+      return this.#refuse(
+        telemetry,
+        deviceId,
+        refused('forbidden', 'deviceId', `is "${deviceId}"; this token publishes as "${this.claims.sub}" only`).problem,
+        now,
+      );
     }
-    if (problems.length === count && telemetry.seq === undefined) return this.#refuseReadings(telemetry, undefined, problems, now);
+    if (problems.length === count && telemetry.seq === undefined)
+      return this.#refuseReadings(telemetry, undefined, problems, now);
 
-    const { epoch, seq } = telemetry.seq === undefined ? this.#context.autoSequence.take(deviceId, count) : { epoch: telemetry.epoch ?? this.epoch, seq: telemetry.seq };
+    const { epoch, seq } =
+      telemetry.seq === undefined
+        ? this.#context.autoSequence.take(deviceId, count)
+        : { epoch: telemetry.epoch ?? this.epoch, seq: telemetry.seq };
     const stream = this.#streamOf(deviceId, epoch);
     if (stream === undefined) {
       readings.inc({ result: 'nacked' }, count);
@@ -184,14 +206,24 @@ export class Session {
       return;
     }
 
-    const refusal = this.#inFlight + count > this.#context.limits.inFlightMax ? inFlightLimit(this.#context.limits.inFlightMax) : this.#submit(stream, passage, observations, bytes, now);
+    const refusal =
+      this.#inFlight + count > this.#context.limits.inFlightMax
+        ? inFlightLimit(this.#context.limits.inFlightMax)
+        : this.#submit(stream, passage, observations, bytes, now);
     if (refusal !== undefined) this.#nack(stream, passage, count - problems.length, refusal);
   }
 
-  #submit(stream: Stream, passage: Passage, observations: Telemetry['observations'], bytes: number, now: number): Refusal | undefined {
+  #submit(
+    stream: Stream,
+    passage: Passage,
+    observations: Telemetry['observations'],
+    bytes: number,
+    now: number,
+  ): Refusal | undefined {
     const readings: Reading[] = [];
     for (const [index, observation] of observations.entries()) {
-      if (observation !== undefined) readings.push({ seq: passage.first + index, ts: observation.ts, metrics: observation.metrics });
+      if (observation !== undefined)
+        readings.push({ seq: passage.first + index, ts: observation.ts, metrics: observation.metrics });
     }
     const count = readings.length;
     const refusal = this.#context.intake.submit({
@@ -213,18 +245,40 @@ export class Session {
   #nack(stream: Stream, passage: Passage, count: number, refusal: Refusal): void {
     this.#context.metrics.readings.inc({ result: 'nacked' }, count);
     stream.acks.leaveHole(passage);
-    if (stream.acks.holeCount > this.#context.limits.inFlightMax) return this.close(closeCodes.overloaded, 'too many nacked readings were not sent again');
-    this.#send({ type: 'nack', seq: passage.first, count: passage.last - passage.first + 1, ...refusal, retryable: true, ...stream.reference });
+    if (stream.acks.holeCount > this.#context.limits.inFlightMax)
+      return this.close(closeCodes.overloaded, 'too many nacked readings were not sent again');
+    this.#send({
+      type: 'nack',
+      seq: passage.first,
+      count: passage.last - passage.first + 1,
+      ...refusal,
+      retryable: true,
+      ...stream.reference,
+    });
   }
 
   /** Single readings that can never be taken; their neighbours are on their way. */
-  #refuseReadings(telemetry: Telemetry, numbered: { stream: Stream; seq: number } | undefined, problems: Telemetry['problems'], now: number): void {
+  #refuseReadings(
+    telemetry: Telemetry,
+    numbered: { stream: Stream; seq: number } | undefined,
+    problems: Telemetry['problems'],
+    now: number,
+  ): void {
     const { readings, refusedFrames } = this.#context.metrics;
     readings.inc({ result: 'rejected' }, problems.length);
     for (const { index, problem } of problems) {
       refusedFrames.inc({ code: problem.code });
       if (numbered === undefined || telemetry.seq === undefined) this.#send(toError(problem));
-      else this.#send({ type: 'nack', seq: numbered.seq + index, count: 1, code: problem.code, message: problem.message, retryable: false, ...numbered.stream.reference });
+      else
+        this.#send({
+          type: 'nack',
+          seq: numbered.seq + index,
+          count: 1,
+          code: problem.code,
+          message: problem.message,
+          retryable: false,
+          ...numbered.stream.reference,
+        });
     }
     this.#countUnproductive(now);
   }
@@ -237,7 +291,16 @@ export class Session {
     this.#send(
       telemetry.seq === undefined
         ? toError(problem)
-        : { type: 'nack', seq: telemetry.seq, count, code: problem.code, message: problem.message, retryable: false, deviceId, ...(telemetry.epoch === undefined ? {} : { epoch: telemetry.epoch }) },
+        : {
+            type: 'nack',
+            seq: telemetry.seq,
+            count,
+            code: problem.code,
+            message: problem.message,
+            retryable: false,
+            deviceId,
+            ...(telemetry.epoch === undefined ? {} : { epoch: telemetry.epoch }),
+          },
     );
     this.#countUnproductive(now);
   }
@@ -245,9 +308,14 @@ export class Session {
   #refuseFrame({ problem, seq, deviceId, epoch }: RefusedFrame): void {
     this.#context.metrics.refusedFrames.inc({ code: problem.code });
     const address = { ...(deviceId === undefined ? {} : { deviceId }), ...(epoch === undefined ? {} : { epoch }) };
-    this.#send(seq === undefined ? toError(problem) : { type: 'nack', seq, count: 1, code: problem.code, message: problem.message, retryable: false, ...address });
+    this.#send(
+      seq === undefined
+        ? toError(problem)
+        : { type: 'nack', seq, count: 1, code: problem.code, message: problem.message, retryable: false, ...address },
+    );
     this.#malformedInARow += 1;
-    if (this.#malformedInARow >= this.#context.limits.malformedFramesInARowMax) return this.close(closeCodes.malformed, `${this.#malformedInARow} malformed frames in a row`);
+    if (this.#malformedInARow >= this.#context.limits.malformedFramesInARowMax)
+      return this.close(closeCodes.malformed, `${this.#malformedInARow} malformed frames in a row`);
     this.#countUnproductive(Date.now());
   }
 
@@ -260,7 +328,11 @@ export class Session {
     }
     this.#unproductiveFrames += 1;
     const { unproductiveFramesPerSecondMax } = this.#context.limits;
-    if (this.#unproductiveFrames > unproductiveFramesPerSecondMax) this.close(closeCodes.tooFast, `more than ${unproductiveFramesPerSecondMax} pings and refused frames in a second`);
+    if (this.#unproductiveFrames > unproductiveFramesPerSecondMax)
+      this.close(
+        closeCodes.tooFast,
+        `more than ${unproductiveFramesPerSecondMax} pings and refused frames in a second`,
+      );
   }
 
   #streamOf(deviceId: string, epoch: string): Stream | undefined {
@@ -270,8 +342,16 @@ export class Session {
     if (this.#streams.size >= openStreamsMax) this.#forgetIdleStreams();
     if (this.#streams.size >= openStreamsMax) return undefined;
     const lastSeq = this.#context.lastSeqOf(deviceId, epoch);
-    const reference = { ...(deviceId === this.claims.sub ? {} : { deviceId }), ...(epoch === this.epoch ? {} : { epoch }) };
-    const stream = { deviceId, epoch, reference, acks: new StreamAcks(lastSeq === undefined ? undefined : lastSeq + 1) };
+    const reference = {
+      ...(deviceId === this.claims.sub ? {} : { deviceId }),
+      ...(epoch === this.epoch ? {} : { epoch }),
+    };
+    const stream = {
+      deviceId,
+      epoch,
+      reference,
+      acks: new StreamAcks(lastSeq === undefined ? undefined : lastSeq + 1),
+    };
     this.#streams.set(key, stream);
     return stream;
   }
@@ -296,10 +376,20 @@ export class Session {
 const unreadable = { seq: undefined, deviceId: undefined, epoch: undefined };
 
 function inFlightLimit(inFlightMax: number): Refusal {
-  return { code: 'in-flight-limit', message: `more than ${inFlightMax} readings of this socket wait for their ack (inFlightMax)`, retryAfterMs: 100 };
+  return {
+    code: 'in-flight-limit',
+    message: `more than ${inFlightMax} readings of this socket wait for their ack (inFlightMax)`,
+    retryAfterMs: 100,
+  };
 }
 
 function toError(problem: Problem): ErrorMessage {
   const isUnknown = problem.code === 'unknown-type' || (problem.code === 'missing-field' && problem.field === 'type');
-  return { type: 'error', code: problem.code, message: problem.message, retryable: false, ...(isUnknown ? { acceptedTypes: deviceFrameTypes } : {}) };
+  return {
+    type: 'error',
+    code: problem.code,
+    message: problem.message,
+    retryable: false,
+    ...(isUnknown ? { acceptedTypes: deviceFrameTypes } : {}),
+  };
 }

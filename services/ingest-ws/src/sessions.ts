@@ -63,7 +63,8 @@ export class Sessions {
   async closeAll(timeoutMs: number): Promise<void> {
     clearInterval(this.#heartbeat);
     this.#flush();
-    for (const session of this.#open) session.close(closeCodes.draining, 'this instance is shutting down; connect again');
+    for (const session of this.#open)
+      session.close(closeCodes.draining, 'this instance is shutting down; connect again');
     const deadline = AbortSignal.timeout(timeoutMs);
     await Promise.race([Promise.all([...this.#open].map((session) => session.closed)), aborted(deadline)]);
     for (const session of this.#open) session.terminate();

@@ -28,7 +28,15 @@ const autoSequenceDevicesMax = 100_000;
 const closeSocketsTimeoutMs = 3_000;
 
 /** Wires the edge: sockets and HTTP in, confirmed envelopes out. It listens before the broker is there, and says so in `/readyz`. */
-export async function startIngest({ config, logger, topology = fleetwireTopology() }: { config: IngestConfiguration; logger: Logger; topology?: Topology }): Promise<Ingest> {
+export async function startIngest({
+  config,
+  logger,
+  topology = fleetwireTopology(),
+}: {
+  config: IngestConfiguration;
+  logger: Logger;
+  topology?: Topology;
+}): Promise<Ingest> {
   const registry = createRegistry();
   const metrics = createIngestMetrics(registry);
   const health = createHealth({ registry });
@@ -54,12 +62,19 @@ export async function startIngest({ config, logger, topology = fleetwireTopology
   const intake = new Intake({
     connection,
     publisher,
-    bounds: { readingsMax: config.envelopeReadingsMax, bytesMax: config.envelopeBytesMax, lingerMs: config.envelopeLingerMs },
+    bounds: {
+      readingsMax: config.envelopeReadingsMax,
+      bytesMax: config.envelopeBytesMax,
+      lingerMs: config.envelopeLingerMs,
+    },
     bufferBytesMax: config.bufferBytesMax,
     metrics,
     logger,
     onCongestion: (isCongested) => {
-      logger.info({ isCongested, bufferedBytes: intake.bufferedBytes, connection: connection.state }, isCongested ? 'sockets paused' : 'sockets resumed');
+      logger.info(
+        { isCongested, bufferedBytes: intake.bufferedBytes, connection: connection.state },
+        isCongested ? 'sockets paused' : 'sockets resumed',
+      );
       metrics.congested.set(isCongested ? 1 : 0);
       sessions.setPaused(isCongested);
     },
@@ -74,7 +89,16 @@ export async function startIngest({ config, logger, topology = fleetwireTopology
     bodyBytesMax: config.payloadBytesMax,
     parseBody: false,
     routes: (base) => {
-      base.use(telemetryRoute({ authenticate, intake, autoSequence, metrics, payloadBytesMax: config.payloadBytesMax, requestsPerMinuteMax: config.httpRequestsPerMinuteMax }));
+      base.use(
+        telemetryRoute({
+          authenticate,
+          intake,
+          autoSequence,
+          metrics,
+          payloadBytesMax: config.payloadBytesMax,
+          requestsPerMinuteMax: config.httpRequestsPerMinuteMax,
+        }),
+      );
     },
   });
   const listening = await listen(app, { host: config.host, port: config.port });

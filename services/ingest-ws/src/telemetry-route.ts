@@ -37,7 +37,10 @@ export function telemetryRoute(options: TelemetryRouteOptions): Router {
     legacyHeaders: false,
     keyGenerator: (request, response) => `${claimsOf(response.locals).sub} ${ipKeyGenerator(request.ip ?? '')}`,
     handler: () => {
-      throw tooManyRequests(`More than ${requestsPerMinuteMax} requests in a minute (httpRequestsPerMinuteMax)`, 60_000);
+      throw tooManyRequests(
+        `More than ${requestsPerMinuteMax} requests in a minute (httpRequestsPerMinuteMax)`,
+        60_000,
+      );
     },
   });
   router
@@ -64,16 +67,29 @@ async function accept(request: Request, claims: Claims, options: TelemetryRouteO
   for (const { index, telemetry } of body.elements) {
     const deviceId = telemetry.deviceId ?? claims.sub;
     if (!mayPublishAs(claims, deviceId)) {
-      problems.push(within(body.isArray ? `[${index}]` : '', refused('forbidden', 'deviceId', `is "${deviceId}"; this token publishes as "${claims.sub}" only`).problem));
+      problems.push(
+        within(
+          body.isArray ? `[${index}]` : '',
+          refused('forbidden', 'deviceId', `is "${deviceId}"; this token publishes as "${claims.sub}" only`).problem,
+        ),
+      );
       continue;
     }
     const count = telemetry.observations.length;
-    const { epoch, seq } = telemetry.seq === undefined ? autoSequence.take(deviceId, count) : { epoch: telemetry.epoch, seq: telemetry.seq };
+    const { epoch, seq } =
+      telemetry.seq === undefined ? autoSequence.take(deviceId, count) : { epoch: telemetry.epoch, seq: telemetry.seq };
     if (epoch === undefined) {
-      problems.push(within(body.isArray ? `[${index}]` : '', refused('missing-field', 'epoch', 'is missing; a seq has its meaning within an epoch').problem));
+      problems.push(
+        within(
+          body.isArray ? `[${index}]` : '',
+          refused('missing-field', 'epoch', 'is missing; a seq has its meaning within an epoch').problem,
+        ),
+      );
       continue;
     }
-    const readings = telemetry.observations.flatMap((observation, offset): Reading[] => (observation === undefined ? [] : [{ seq: seq + offset, ...observation }]));
+    const readings = telemetry.observations.flatMap((observation, offset): Reading[] =>
+      observation === undefined ? [] : [{ seq: seq + offset, ...observation }],
+    );
     if (readings.length > 0) runs.push({ deviceId, epoch, receivedAt: now, readings });
   }
 
@@ -85,7 +101,12 @@ async function accept(request: Request, claims: Claims, options: TelemetryRouteO
   if (problems.length > 0) throw refusedElements(problems, count);
   return {
     accepted: count,
-    streams: runs.map(({ deviceId, epoch, readings }) => ({ deviceId, epoch, firstSeq: readings[0]?.seq ?? 0, lastSeq: readings.at(-1)?.seq ?? 0 })),
+    streams: runs.map(({ deviceId, epoch, readings }) => ({
+      deviceId,
+      epoch,
+      firstSeq: readings[0]?.seq ?? 0,
+      lastSeq: readings.at(-1)?.seq ?? 0,
+    })),
   };
 }
 
@@ -107,7 +128,11 @@ function decodeUtf8(content: Buffer): string {
 }
 
 /** One body travels in one envelope: it is confirmed whole or not at all. */
-async function confirmed(intake: Intake, metrics: IngestMetrics, submission: { runs: EnvelopeRun[]; readings: number; bytes: number }): Promise<void> {
+async function confirmed(
+  intake: Intake,
+  metrics: IngestMetrics,
+  submission: { runs: EnvelopeRun[]; readings: number; bytes: number },
+): Promise<void> {
   const refusal = await new Promise<Refusal | undefined>((settle) => {
     const refusedAtOnce = intake.submit({ ...submission, settle });
     if (refusedAtOnce !== undefined) settle(refusedAtOnce);
@@ -119,7 +144,10 @@ async function confirmed(intake: Intake, metrics: IngestMetrics, submission: { r
 /** Names every bad element. Their neighbours are safe already, and `accepted` says how many they are. */
 function refusedElements(problems: readonly ContractProblem[], accepted: number): Problem {
   const isForbidden = problems.every(({ code }) => code === 'forbidden') && accepted === 0;
-  const safe = accepted === 0 ? 'Nothing was accepted.' : `The other ${accepted} readings are accepted and safe: do not send them again.`;
+  const safe =
+    accepted === 0
+      ? 'Nothing was accepted.'
+      : `The other ${accepted} readings are accepted and safe: do not send them again.`;
   return new Problem(isForbidden ? 403 : 422, isForbidden ? 'Forbidden' : 'Unprocessable content', {
     detail: `${problems.length} element${problems.length === 1 ? ' was' : 's were'} refused. ${safe}`,
     errors: problems.map(toFieldProblem),

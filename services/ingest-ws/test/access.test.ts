@@ -34,7 +34,9 @@ describe('who may connect and publish', async () => {
   });
 
   it('takes a browser, which sends its token as a second subprotocol', async () => {
-    const browser = await connect(edge.webSocketUrl, { protocols: ['fleetwire.v1.json', `fleetwire.token.${await token('page')}`] });
+    const browser = await connect(edge.webSocketUrl, {
+      protocols: ['fleetwire.v1.json', `fleetwire.token.${await token('page')}`],
+    });
     expect(browser.socket.protocol).toBe('fleetwire.v1.json');
     expect(await browser.next('hello')).toMatchObject({ deviceId: 'page' });
   });

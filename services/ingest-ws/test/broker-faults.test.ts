@@ -11,7 +11,13 @@ describe('while the broker is in trouble, a device', async () => {
     const device = await connect(`${edge.webSocketUrl}?epoch=b`, { token: await token('a') });
     edge.proxy.stall();
     device.send(telemetry(1));
-    expect(await device.next('nack')).toMatchObject({ seq: 1, count: 1, code: 'broker-unavailable', retryable: true, retryAfterMs: expect.any(Number) });
+    expect(await device.next('nack')).toMatchObject({
+      seq: 1,
+      count: 1,
+      code: 'broker-unavailable',
+      retryable: true,
+      retryAfterMs: expect.any(Number),
+    });
     expect(device.messages.some(({ type }) => type === 'ack')).toBe(false);
 
     edge.proxy.resume();
@@ -62,13 +68,20 @@ describe('while the broker is in trouble, a device', async () => {
     await eventually(() => {
       seq += 1;
       device.send(telemetry(seq));
-      expect(device.messages.some((message) => message.type === 'nack' && message.code === 'overloaded' && message.retryable)).toBe(true);
+      expect(
+        device.messages.some(
+          (message) => message.type === 'nack' && message.code === 'overloaded' && message.retryable,
+        ),
+      ).toBe(true);
     });
     const readings = await queued(amqpUrl, bounds);
-    await eventually(() => {
-      for (let again = 1; again <= seq; again += 1) device.send(telemetry(again));
-      expect(device.messages.findLast(({ type }) => type === 'ack')).toEqual({ type: 'ack', upTo: seq });
-    }, { intervalMs: 200 });
+    await eventually(
+      () => {
+        for (let again = 1; again <= seq; again += 1) device.send(telemetry(again));
+        expect(device.messages.findLast(({ type }) => type === 'ack')).toEqual({ type: 'ack', upTo: seq });
+      },
+      { intervalMs: 200 },
+    );
     await eventually(() => expect(new Set(readings.map((reading) => reading.seq)).size).toBe(seq));
   });
 
@@ -83,12 +96,15 @@ describe('while the broker is in trouble, a device', async () => {
       IN_FLIGHT_MAX: '100000',
       CONFIRM_TIMEOUT_MS: '60000',
     });
-    const devices = await Promise.all(['a', 'b', 'c'].map(async (id) => connect(`${edge.webSocketUrl}?epoch=e`, { token: await token(id) })));
+    const devices = await Promise.all(
+      ['a', 'b', 'c'].map(async (id) => connect(`${edge.webSocketUrl}?epoch=e`, { token: await token(id) })),
+    );
     edge.proxy.stall();
     const frame = (seq: number) => ({ type: 'telemetry', seq, ts: Date.now(), metrics: { text: 'x'.repeat(1_000) } });
     const total = 200;
     for (const device of devices) for (let seq = 1; seq <= total; seq += 1) device.send(frame(seq));
-    const congested = async () => Number(/^fleetwire_ingest_congested (\d)/m.exec(await (await fetch(`${edge.url}/metrics`)).text())?.[1]);
+    const congested = async () =>
+      Number(/^fleetwire_ingest_congested (\d)/m.exec(await (await fetch(`${edge.url}/metrics`)).text())?.[1]);
     await eventually(async () => expect(await congested()).toBe(1));
     edge.proxy.resume();
     await eventually(async () => expect(await congested()).toBe(0));
@@ -97,8 +113,12 @@ describe('while the broker is in trouble, a device', async () => {
     for (const device of devices) {
       await eventually(
         () => {
-          const nacked = device.messages.splice(0).filter((message) => message.type === 'nack' || message.type === 'ack');
-          for (const message of nacked) if (message.type === 'nack') for (let seq = message.seq; seq < message.seq + message.count; seq += 1) device.send(frame(seq));
+          const nacked = device.messages
+            .splice(0)
+            .filter((message) => message.type === 'nack' || message.type === 'ack');
+          for (const message of nacked)
+            if (message.type === 'nack')
+              for (let seq = message.seq; seq < message.seq + message.count; seq += 1) device.send(frame(seq));
           expect(nacked).toContainEqual({ type: 'ack', upTo: total });
         },
         { intervalMs: 100 },

@@ -10,15 +10,27 @@ describe('the configuration of ingest-ws', () => {
   });
 
   it('lists all its problems at once', () => {
-    const wrong = { ...least, PORT: 'eighty', IN_FLIGHT_MAX: '0', BUFFER_BYTES_MAX: '100000', AMQP_URL: 'http://broker' };
-    expect(() => readIngestConfiguration(wrong)).toThrow(/5 problems[\s\S]*PORT[\s\S]*AMQP_URL[\s\S]*IN_FLIGHT_MAX[\s\S]*BUFFER_BYTES_MAX ≥ 2 × PAYLOAD_BYTES_MAX/);
+    const wrong = {
+      ...least,
+      PORT: 'eighty',
+      IN_FLIGHT_MAX: '0',
+      BUFFER_BYTES_MAX: '100000',
+      AMQP_URL: 'http://broker',
+    };
+    expect(() => readIngestConfiguration(wrong)).toThrow(
+      /5 problems[\s\S]*PORT[\s\S]*AMQP_URL[\s\S]*IN_FLIGHT_MAX[\s\S]*BUFFER_BYTES_MAX ≥ 2 × PAYLOAD_BYTES_MAX/,
+    );
   });
 
   it('is open to everybody on a loopback address only', () => {
-    expect(() => readIngestConfiguration({ AMQP_URL: 'amqp://broker', AUTH_MODE: 'open', HOST: '0.0.0.0' })).toThrow('AUTH_MODE=open needs a loopback HOST');
+    expect(() => readIngestConfiguration({ AMQP_URL: 'amqp://broker', AUTH_MODE: 'open', HOST: '0.0.0.0' })).toThrow(
+      'AUTH_MODE=open needs a loopback HOST',
+    );
   });
 
   it('is documented as it is (vitest -u writes it)', async () => {
-    await expect(`# Configuration of ingest-ws\n\n${variablesTable(ingestVariables)}`).toMatchFileSnapshot('../../../docs/configuration/ingest-ws.md');
+    await expect(`# Configuration of ingest-ws\n\n${variablesTable(ingestVariables)}`).toMatchFileSnapshot(
+      '../../../docs/configuration/ingest-ws.md',
+    );
   });
 });

@@ -5,36 +5,67 @@ import { connect, ingest, queued, telemetry, token } from './harness.ts';
 
 describe('a device on its socket', async () => {
   const amqpUrl = await freshVhost();
-  const edge = await ingest(amqpUrl, { IN_FLIGHT_MAX: '100', HEARTBEAT_INTERVAL_MS: '200', MALFORMED_FRAMES_IN_A_ROW_MAX: '5' });
+  const edge = await ingest(amqpUrl, {
+    IN_FLIGHT_MAX: '100',
+    HEARTBEAT_INTERVAL_MS: '200',
+    MALFORMED_FRAMES_IN_A_ROW_MAX: '5',
+  });
   const readings = await queued(amqpUrl);
   const of = (deviceId: string) => readings.filter((reading) => reading.deviceId === deviceId);
   const device = async (id: string, query = '') => connect(edge.webSocketUrl + query, { token: await token(id) });
 
   it('is greeted with its session, its epoch and the limits', async () => {
     const thermo = await device('thermo-1', '?epoch=boot-7');
-    expect(await thermo.next('hello')).toMatchObject({ deviceId: 'thermo-1', epoch: 'boot-7', limits: { payloadBytesMax: 262_144, inFlightMax: 100 } });
+    expect(await thermo.next('hello')).toMatchObject({
+      deviceId: 'thermo-1',
+      epoch: 'boot-7',
+      limits: { payloadBytesMax: 262_144, inFlightMax: 100 },
+    });
   });
 
   it('gets one cumulative ack, and its readings are in the queue under their identity', async () => {
     const thermo = await device('thermo-2', '?epoch=boot-1');
     for (let seq = 1; seq <= 20; seq += 1) thermo.send(telemetry(seq));
-    await eventually(() => expect(thermo.messages.findLast(({ type }) => type === 'ack')).toEqual({ type: 'ack', upTo: 20 }));
-    await eventually(() => expect(of('thermo-2').map(({ epoch, seq }) => `${epoch}/${seq}`)).toEqual(Array.from({ length: 20 }, (_, i) => `boot-1/${i + 1}`)));
+    await eventually(() =>
+      expect(thermo.messages.findLast(({ type }) => type === 'ack')).toEqual({ type: 'ack', upTo: 20 }),
+    );
+    await eventually(() =>
+      expect(of('thermo-2').map(({ epoch, seq }) => `${epoch}/${seq}`)).toEqual(
+        Array.from({ length: 20 }, (_, i) => `boot-1/${i + 1}`),
+      ),
+    );
   });
 
   it('may send many readings in one frame', async () => {
     const thermo = await device('thermo-3', '?epoch=boot-1');
     thermo.send({ type: 'telemetry', seq: 5, readings: [1, 2, 3].map((n) => ({ ts: Date.now(), metrics: { n } })) });
     expect(await thermo.next('ack')).toEqual({ type: 'ack', upTo: 7 });
-    await eventually(() => expect(of('thermo-3').map(({ seq, metrics }) => [seq, metrics])).toEqual([[5, { n: 1 }], [6, { n: 2 }], [7, { n: 3 }]]));
+    await eventually(() =>
+      expect(of('thermo-3').map(({ seq, metrics }) => [seq, metrics])).toEqual([
+        [5, { n: 1 }],
+        [6, { n: 2 }],
+        [7, { n: 3 }],
+      ]),
+    );
   });
 
   it('may be small: device_id, a bare value, no seq and no time', async () => {
     const thermo = await device('thermo-4');
     thermo.send({ type: 'telemetry', device_id: 'thermo-4', value: 19 });
     thermo.send({ type: 'telemetry', value: 20 });
-    expect(await eventually(() => thermo.messages.findLast((message) => message.type === 'ack' && message.upTo === 2) ?? Promise.reject(new Error('no ack')))).toMatchObject({ epoch: /^auto-/ });
-    await eventually(() => expect(of('thermo-4').map(({ seq, metrics }) => [seq, metrics])).toEqual([[1, { value: 19 }], [2, { value: 20 }]]));
+    expect(
+      await eventually(
+        () =>
+          thermo.messages.findLast((message) => message.type === 'ack' && message.upTo === 2) ??
+          Promise.reject(new Error('no ack')),
+      ),
+    ).toMatchObject({ epoch: /^auto-/ });
+    await eventually(() =>
+      expect(of('thermo-4').map(({ seq, metrics }) => [seq, metrics])).toEqual([
+        [1, { value: 19 }],
+        [2, { value: 20 }],
+      ]),
+    );
   });
 
   it('that leaves out its numbers never gets one twice, over all its sockets', async () => {
@@ -63,8 +94,21 @@ describe('a device on its socket', async () => {
 
   it('has a bad reading nacked for good, and its neighbours acked', async () => {
     const thermo = await device('thermo-8', '?epoch=b');
-    thermo.send({ type: 'telemetry', seq: 1, readings: [{ ts: Date.now(), value: 1 }, { ts: 5, value: 2 }, { ts: Date.now(), value: 3 }] });
-    expect(await thermo.next('nack')).toMatchObject({ seq: 2, count: 1, code: 'timestamp-out-of-range', retryable: false });
+    thermo.send({
+      type: 'telemetry',
+      seq: 1,
+      readings: [
+        { ts: Date.now(), value: 1 },
+        { ts: 5, value: 2 },
+        { ts: Date.now(), value: 3 },
+      ],
+    });
+    expect(await thermo.next('nack')).toMatchObject({
+      seq: 2,
+      count: 1,
+      code: 'timestamp-out-of-range',
+      retryable: false,
+    });
     expect(await thermo.next('ack')).toEqual({ type: 'ack', upTo: 3 });
     await eventually(() => expect(of('thermo-8').map(({ seq }) => seq)).toEqual([1, 3]));
   });
@@ -99,7 +143,13 @@ describe('a device on its socket', async () => {
     const thermo = await device('thermo-14', '?epoch=b');
     const many = Array.from({ length: 101 }, () => ({ ts: Date.now(), value: 1 }));
     thermo.send({ type: 'telemetry', seq: 1, readings: many });
-    expect(await thermo.next('nack')).toMatchObject({ seq: 1, count: 101, code: 'in-flight-limit', retryable: true, retryAfterMs: expect.any(Number) });
+    expect(await thermo.next('nack')).toMatchObject({
+      seq: 1,
+      count: 101,
+      code: 'in-flight-limit',
+      retryable: true,
+      retryAfterMs: expect.any(Number),
+    });
   });
 
   it('is replaced by its own newer session with 4409', async () => {
@@ -130,16 +180,25 @@ describe('a device on its socket', async () => {
 });
 
 it('a device that never reads its answers is cut, so that they do not fill our memory', async () => {
-  const edge = await ingest(await freshVhost(), { OUTBOUND_BYTES_MAX: '65536', UNPRODUCTIVE_FRAMES_PER_SECOND_MAX: '100000' });
+  const edge = await ingest(await freshVhost(), {
+    OUTBOUND_BYTES_MAX: '65536',
+    UNPRODUCTIVE_FRAMES_PER_SECOND_MAX: '100000',
+  });
   const deaf = await connect(edge.webSocketUrl, { token: await token('deaf') });
   await deaf.next('hello');
   deaf.socket.pause();
   // Each frame is answered with a thousand nacks that nobody reads.
-  const frame = JSON.stringify({ type: 'telemetry', seq: 1, readings: Array.from({ length: 1_000 }, () => ({ ts: 1 })) });
+  const frame = JSON.stringify({
+    type: 'telemetry',
+    seq: 1,
+    readings: Array.from({ length: 1_000 }, () => ({ ts: 1 })),
+  });
   await eventually(
     async () => {
       deaf.send(frame);
-      expect(await (await fetch(`${edge.url}/metrics`)).text()).toContain('closed_sockets_total{reason="slow-reader"} 1');
+      expect(await (await fetch(`${edge.url}/metrics`)).text()).toContain(
+        'closed_sockets_total{reason="slow-reader"} 1',
+      );
     },
     { timeoutMs: 20_000 },
   );

@@ -26,12 +26,21 @@ export async function token(subject: string, role = 'device', expiresInSeconds =
 export type RunningIngest = Ingest & { readonly proxy: FaultProxy };
 
 /** An edge of its own, reaching the broker through a proxy that can break the way there. */
-export async function ingest(amqpUrl: string, env: Record<string, string> = {}, limits: Partial<TopologyLimits> = {}): Promise<RunningIngest> {
+export async function ingest(
+  amqpUrl: string,
+  env: Record<string, string> = {},
+  limits: Partial<TopologyLimits> = {},
+): Promise<RunningIngest> {
   const { hostname, port } = new URL(amqpUrl);
   const proxy = await startFaultProxy({ host: hostname, port: Number(port) });
   const proxied = new URL(amqpUrl);
   proxied.host = `127.0.0.1:${proxy.port}`;
-  const config = readIngestConfiguration({ AMQP_URL: proxied.href, AUTH_JWKS: JSON.stringify(keys.publicJwks), PORT: '0', ...env });
+  const config = readIngestConfiguration({
+    AMQP_URL: proxied.href,
+    AUTH_JWKS: JSON.stringify(keys.publicJwks),
+    PORT: '0',
+    ...env,
+  });
   const running = await startIngest({ config, logger, topology: fleetwireTopology(limits) });
   afterAll(async () => {
     await running.stop();
@@ -48,7 +57,12 @@ export async function untilReady({ url }: { url: string }): Promise<void> {
 /** Everything that reaches the work queue, reading by reading. */
 export async function queued(amqpUrl: string, limits: Partial<TopologyLimits> = {}): Promise<IdentifiedReading[]> {
   const readings: IdentifiedReading[] = [];
-  const connection = openBrokerConnection({ url: amqpUrl, name: 'test', logger, onOpen: declareTopology(fleetwireTopology(limits)) });
+  const connection = openBrokerConnection({
+    url: amqpUrl,
+    name: 'test',
+    logger,
+    onOpen: declareTopology(fleetwireTopology(limits)),
+  });
   const consumer = createConsumer(connection, {
     logger,
     queue: queues.persist,
@@ -76,19 +90,26 @@ export type Device = {
   next<T extends ServerMessage['type']>(type: T): Promise<Extract<ServerMessage, { type: T }>>;
 };
 
-export async function connect(url: string, options: { token?: string | undefined; protocols?: string[]; autoPong?: boolean } = {}): Promise<Device> {
+export async function connect(
+  url: string,
+  options: { token?: string | undefined; protocols?: string[]; autoPong?: boolean } = {},
+): Promise<Device> {
   const socket = new WebSocket(url, options.protocols ?? [], {
     autoPong: options.autoPong ?? true,
     ...(options.token === undefined ? {} : { headers: { authorization: `Bearer ${options.token}` } }),
   });
   const messages: ServerMessage[] = [];
   const taken = new Set<ServerMessage>();
-  socket.on('message', (data) => messages.push(JSON.parse(String(data)) as ServerMessage));
-  const closed = new Promise<{ code: number; reason: string }>((resolve) => socket.once('close', (code, reason) => resolve({ code, reason: String(reason) })));
+  socket.on('message', (data: Buffer) => messages.push(JSON.parse(data.toString('utf8')) as ServerMessage));
+  const closed = new Promise<{ code: number; reason: string }>((resolve) =>
+    socket.once('close', (code, reason) => resolve({ code, reason: String(reason) })),
+  );
   await new Promise<void>((resolve, reject) => {
     socket.once('open', resolve);
     socket.once('error', reject);
-    socket.once('unexpected-response', (_request, response) => reject(new Error(`refused with ${response.statusCode}`)));
+    socket.once('unexpected-response', (_request, response) =>
+      reject(new Error(`refused with ${response.statusCode}`)),
+    );
   });
   socket.on('error', () => {});
   afterAll(() => socket.terminate());
@@ -96,7 +117,8 @@ export async function connect(url: string, options: { token?: string | undefined
     socket,
     messages,
     closed,
-    send: (message) => socket.send(typeof message === 'object' && !Buffer.isBuffer(message) ? JSON.stringify(message) : message),
+    send: (message) =>
+      socket.send(typeof message === 'object' && !Buffer.isBuffer(message) ? JSON.stringify(message) : message),
     next: async (type) =>
       eventually(() => {
         const found = messages.find((message) => message.type === type && !taken.has(message));

@@ -16,25 +16,58 @@ describe('telemetry over HTTP', async () => {
       headers: { authorization: `Bearer ${as}`, 'content-type': 'application/json' },
       body: typeof body === 'string' || body instanceof Uint8Array ? (body as string) : JSON.stringify(body),
     });
-    return { status: response.status, headers: response.headers, body: (await response.json()) as Record<string, unknown> };
+    return {
+      status: response.status,
+      headers: response.headers,
+      body: (await response.json()) as Record<string, unknown>,
+    };
   }
 
   it('is accepted once it is in the queue, under the identity it came with', async () => {
     const answer = await post({ epoch: 'boot', seq: 3, ts, metrics: { t: 1 } });
-    expect(answer).toMatchObject({ status: 202, body: { accepted: 1, streams: [{ deviceId: 'thermo', epoch: 'boot', firstSeq: 3, lastSeq: 3 }] } });
-    await eventually(() => expect(readings).toContainEqual(expect.objectContaining({ deviceId: 'thermo', epoch: 'boot', seq: 3, ts, metrics: { t: 1 } })));
+    expect(answer).toMatchObject({
+      status: 202,
+      body: { accepted: 1, streams: [{ deviceId: 'thermo', epoch: 'boot', firstSeq: 3, lastSeq: 3 }] },
+    });
+    await eventually(() =>
+      expect(readings).toContainEqual(
+        expect.objectContaining({ deviceId: 'thermo', epoch: 'boot', seq: 3, ts, metrics: { t: 1 } }),
+      ),
+    );
   });
 
-  it.each(['/api/v1/telemetry', '/api/telemetry', '/api/data'])('is taken at %s, as the smallest device sends it', async (path) => {
-    expect(await post({ device_id: 'thermo', value: 21 }, { path })).toMatchObject({ status: 202, body: { accepted: 1 } });
-  });
+  it.each(['/api/v1/telemetry', '/api/telemetry', '/api/data'])(
+    'is taken at %s, as the smallest device sends it',
+    async (path) => {
+      expect(await post({ device_id: 'thermo', value: 21 }, { path })).toMatchObject({
+        status: 202,
+        body: { accepted: 1 },
+      });
+    },
+  );
 
   it('may be an array', async () => {
-    expect(await post([{ value: 1 }, { value: 2 }, { readings: [{ ts, value: 3 }, { ts, value: 4 }] }])).toMatchObject({ status: 202, body: { accepted: 4 } });
+    expect(
+      await post([
+        { value: 1 },
+        { value: 2 },
+        {
+          readings: [
+            { ts, value: 3 },
+            { ts, value: 4 },
+          ],
+        },
+      ]),
+    ).toMatchObject({ status: 202, body: { accepted: 4 } });
   });
 
   it('names each bad element, and says that its neighbours are safe', async () => {
-    const answer = await post([{ epoch: 'e', seq: 1, ts, value: 1 }, { value: null }, { deviceId: 'other', value: 1 }, { seq: 5, ts, value: 1 }]);
+    const answer = await post([
+      { epoch: 'e', seq: 1, ts, value: 1 },
+      { value: null },
+      { deviceId: 'other', value: 1 },
+      { seq: 5, ts, value: 1 },
+    ]);
     expect(answer).toMatchObject({
       status: 422,
       body: {
@@ -81,7 +114,9 @@ describe('telemetry over HTTP', async () => {
 
   it('is answered 429 when one caller asks too often, and no other', async () => {
     const busy = await token('busy');
-    const statuses = await Promise.all(Array.from({ length: 55 }, async () => (await post({ value: 1 }, { as: busy })).status));
+    const statuses = await Promise.all(
+      Array.from({ length: 55 }, async () => (await post({ value: 1 }, { as: busy })).status),
+    );
     expect(statuses.filter((status) => status === 429)).toHaveLength(5);
     expect((await post({ value: 1 }, { as: await token('calm') })).status).toBe(202);
   });

@@ -48,7 +48,12 @@ describe('cumulative acks', () => {
   });
 
   it('never claim an unsettled reading, over any history, and end by claiming everything', () => {
-    const step = fc.record({ kind: fc.constantFrom('send', 'send', 'settle', 'nack', 'resend', 'ack'), pick: fc.nat(), size: fc.integer({ min: 1, max: 4 }), skip: fc.nat({ max: 2 }) });
+    const step = fc.record({
+      kind: fc.constantFrom('send', 'send', 'settle', 'nack', 'resend', 'ack'),
+      pick: fc.nat(),
+      size: fc.integer({ min: 1, max: 4 }),
+      skip: fc.nat({ max: 2 }),
+    });
     fc.assert(
       fc.property(fc.array(step, { maxLength: 60 }), (history) => {
         const acks = new StreamAcks();
@@ -76,7 +81,8 @@ describe('cumulative acks', () => {
           if (kind === 'send') {
             send(next + skip, next + skip + size - 1);
             next += skip + size;
-          } else if (kind === 'settle' || kind === 'nack') finish(underWay.splice(pick % Math.max(1, underWay.length), 1)[0], kind === 'settle');
+          } else if (kind === 'settle' || kind === 'nack')
+            finish(underWay.splice(pick % Math.max(1, underWay.length), 1)[0], kind === 'settle');
           else if (kind === 'resend') resendFirstHole();
           else {
             const upTo = acks.takeAck();

@@ -1,4 +1,9 @@
-import { type ConfigurationOf, type Environment, readConfiguration, relation } from '@fleetwire/service-kit/configuration';
+import {
+  type ConfigurationOf,
+  type Environment,
+  readConfiguration,
+  relation,
+} from '@fleetwire/service-kit/configuration';
 import { listenVariables, serviceVariables } from '@fleetwire/service-kit/service-variables';
 import { integer, optional, secret, url } from '@fleetwire/service-kit/variables';
 
@@ -7,18 +12,85 @@ export const workerVariables = {
   ...listenVariables(8082),
   amqpUrl: secret(url('AMQP_URL', { protocols: ['amqp', 'amqps'], doc: 'RabbitMQ, with its virtual host' })),
   databaseUrl: secret(url('DATABASE_URL', { protocols: ['postgres', 'postgresql'], doc: 'Postgres' })),
-  prefetch: integer('PREFETCH', { min: 1, max: 10_000, default: 128, unit: 'envelopes', doc: 'Envelopes held without a verdict; holding them is how consumption pauses' }),
-  batchReadingsMax: integer('BATCH_READINGS_MAX', { min: 1, max: 50_000, default: 2_000, unit: 'readings', doc: 'Readings that fill a transaction; one envelope is never split' }),
-  batchLingerMs: integer('BATCH_LINGER_MS', { min: 0, max: 5_000, default: 10, unit: 'ms', doc: 'How long an envelope waits for company' }),
-  batchBytesMax: integer('BATCH_BYTES_MAX', { min: 1024, max: 256 * 1024 * 1024, default: 8 * 1024 * 1024, unit: 'bytes', doc: 'Envelope bytes that fill a transaction' }),
-  writersMax: integer('WRITERS_MAX', { min: 1, max: 16, default: 2, unit: 'transactions', doc: 'Transactions in flight, each on a connection of its own' }),
-  statementTimeoutMs: integer('STATEMENT_TIMEOUT_MS', { min: 100, max: 600_000, default: 30_000, unit: 'ms', doc: 'Longest statement' }),
-  deadPrefetch: integer('DEAD_PREFETCH', { min: 1, max: 1_000, default: 50, unit: 'dead letters', doc: 'Dead letters held on their way to Postgres' }),
-  confirmTimeoutMs: integer('CONFIRM_TIMEOUT_MS', { min: 100, max: 600_000, default: 10_000, unit: 'ms', doc: 'How long a confirm of a retry copy or dead letter may take' }),
-  amqpHeartbeatSeconds: integer('AMQP_HEARTBEAT_SECONDS', { min: 1, max: 600, default: 10, unit: 's', doc: 'AMQP heartbeat' }),
-  holdBaseMs: integer('HOLD_BASE_MS', { min: 1, max: 60_000, default: 100, unit: 'ms', doc: 'First pause while Postgres is away; it doubles, with full jitter' }),
+  prefetch: integer('PREFETCH', {
+    min: 1,
+    max: 10_000,
+    default: 128,
+    unit: 'envelopes',
+    doc: 'Envelopes held without a verdict; holding them is how consumption pauses',
+  }),
+  batchReadingsMax: integer('BATCH_READINGS_MAX', {
+    min: 1,
+    max: 50_000,
+    default: 2_000,
+    unit: 'readings',
+    doc: 'Readings that fill a transaction; one envelope is never split',
+  }),
+  batchLingerMs: integer('BATCH_LINGER_MS', {
+    min: 0,
+    max: 5_000,
+    default: 10,
+    unit: 'ms',
+    doc: 'How long an envelope waits for company',
+  }),
+  batchBytesMax: integer('BATCH_BYTES_MAX', {
+    min: 1024,
+    max: 256 * 1024 * 1024,
+    default: 8 * 1024 * 1024,
+    unit: 'bytes',
+    doc: 'Envelope bytes that fill a transaction',
+  }),
+  writersMax: integer('WRITERS_MAX', {
+    min: 1,
+    max: 16,
+    default: 2,
+    unit: 'transactions',
+    doc: 'Transactions in flight, each on a connection of its own',
+  }),
+  statementTimeoutMs: integer('STATEMENT_TIMEOUT_MS', {
+    min: 100,
+    max: 600_000,
+    default: 30_000,
+    unit: 'ms',
+    doc: 'Longest statement',
+  }),
+  deadPrefetch: integer('DEAD_PREFETCH', {
+    min: 1,
+    max: 1_000,
+    default: 50,
+    unit: 'dead letters',
+    doc: 'Dead letters held on their way to Postgres',
+  }),
+  confirmTimeoutMs: integer('CONFIRM_TIMEOUT_MS', {
+    min: 100,
+    max: 600_000,
+    default: 10_000,
+    unit: 'ms',
+    doc: 'How long a confirm of a retry copy or dead letter may take',
+  }),
+  amqpHeartbeatSeconds: integer('AMQP_HEARTBEAT_SECONDS', {
+    min: 1,
+    max: 600,
+    default: 10,
+    unit: 's',
+    doc: 'AMQP heartbeat',
+  }),
+  holdBaseMs: integer('HOLD_BASE_MS', {
+    min: 1,
+    max: 60_000,
+    default: 100,
+    unit: 'ms',
+    doc: 'First pause while Postgres is away; it doubles, with full jitter',
+  }),
   holdCapMs: integer('HOLD_CAP_MS', { min: 1, max: 600_000, default: 5_000, unit: 'ms', doc: 'Longest such pause' }),
-  retentionDays: optional(integer('RETENTION_DAYS', { min: 1, max: 36_500, unit: 'days', doc: 'Age at which readings are dropped; everything is kept without it' })),
+  retentionDays: optional(
+    integer('RETENTION_DAYS', {
+      min: 1,
+      max: 36_500,
+      unit: 'days',
+      doc: 'Age at which readings are dropped; everything is kept without it',
+    }),
+  ),
 };
 
 export type WorkerConfiguration = ConfigurationOf<typeof workerVariables>;
@@ -27,6 +99,11 @@ export type WorkerConfiguration = ConfigurationOf<typeof workerVariables>;
 export function readWorkerConfiguration(environment: Environment): WorkerConfiguration {
   return readConfiguration(workerVariables, environment, [
     relation(workerVariables, 'PREFETCH ≥ WRITERS_MAX', ['prefetch', 'writersMax'], (c) => c.prefetch >= c.writersMax),
-    relation(workerVariables, 'HOLD_CAP_MS ≥ HOLD_BASE_MS', ['holdCapMs', 'holdBaseMs'], (c) => c.holdCapMs >= c.holdBaseMs),
+    relation(
+      workerVariables,
+      'HOLD_CAP_MS ≥ HOLD_BASE_MS',
+      ['holdCapMs', 'holdBaseMs'],
+      (c) => c.holdCapMs >= c.holdBaseMs,
+    ),
   ]);
 }

@@ -15,7 +15,12 @@ export type DeadLetterDrainOptions = {
 };
 
 /** Moves dead letters from their queue into Postgres. Nothing is dropped: what cannot be written now is held. */
-export function createDeadLetterDrain({ insert, gate, logger, signal }: DeadLetterDrainOptions): (delivery: Delivery) => Promise<Verdict> {
+export function createDeadLetterDrain({
+  insert,
+  gate,
+  logger,
+  signal,
+}: DeadLetterDrainOptions): (delivery: Delivery) => Promise<Verdict> {
   return async (delivery) => {
     const deadLetters = deadLettersOf(delivery);
     while (!signal.aborted) {
@@ -42,12 +47,19 @@ function deadLettersOf(delivery: Delivery): DeadLetter[] {
   }
   const failedAt = delivery.timestampMs ?? Date.now();
   const history = { attempts: attemptOf(headers) + 1, firstFailedAt: failedAt, failedAt };
-  const error = { code: 'dead-lettered-by-broker', message: `the broker gave up: ${String(headers['x-first-death-reason'] ?? 'no reason given')}` };
+  const firstDeath = headers['x-first-death-reason'];
+  const error = {
+    code: 'dead-lettered-by-broker',
+    message: `the broker gave up: ${typeof firstDeath === 'string' ? firstDeath : 'no reason given'}`,
+  };
   const failure = { ...history, reason: 'delivery-limit', error } as const;
   const envelope = type === envelopeType ? decodeEnvelope(content) : undefined;
   if (envelope?.ok !== true) return [deadMessage(content, failure)];
   const { readings, refused } = envelope.value;
-  return [...readings.map((reading) => deadReading(reading, failure)), ...refused.map((member) => deadMember(member, history))];
+  return [
+    ...readings.map((reading) => deadReading(reading, failure)),
+    ...refused.map((member) => deadMember(member, history)),
+  ];
 }
 
 function jsonOf(content: Buffer): unknown {

@@ -1,5 +1,10 @@
 import { createHash } from 'node:crypto';
-import { type DeadLetter, type DeadLetterReason, deadLetterSchemaVersion, deadLetterType } from '@fleetwire/contracts/dead-letter';
+import {
+  type DeadLetter,
+  type DeadLetterReason,
+  deadLetterSchemaVersion,
+  deadLetterType,
+} from '@fleetwire/contracts/dead-letter';
 import type { RefusedReading } from '@fleetwire/contracts/envelope';
 import type { IdentifiedReading } from '@fleetwire/contracts/reading';
 
@@ -13,14 +18,26 @@ export type Failure = {
 };
 
 /** The dead letter of a reading we can read. */
-export function deadReading({ deviceId, epoch, seq, ts, receivedAt, metrics }: IdentifiedReading, failure: Failure): DeadLetter {
-  return deadLetter({ deviceId, epoch, seq, receivedAt, payload: JSON.stringify({ seq, ts, metrics }), payloadEncoding: 'json' }, failure);
+export function deadReading(
+  { deviceId, epoch, seq, ts, receivedAt, metrics }: IdentifiedReading,
+  failure: Failure,
+): DeadLetter {
+  return deadLetter(
+    { deviceId, epoch, seq, receivedAt, payload: JSON.stringify({ seq, ts, metrics }), payloadEncoding: 'json' },
+    failure,
+  );
 }
 
 /** The dead letter of a member of an envelope that breaks the contract. */
-export function deadMember({ deviceId, epoch, receivedAt, value, problem }: RefusedReading, failure: Omit<Failure, 'error' | 'reason'>): DeadLetter {
+export function deadMember(
+  { deviceId, epoch, receivedAt, value, problem }: RefusedReading,
+  failure: Omit<Failure, 'error' | 'reason'>,
+): DeadLetter {
   const payload = JSON.stringify(value) ?? 'null';
-  return deadLetter({ deviceId, epoch, receivedAt, payload, payloadEncoding: 'json' }, { ...failure, reason: 'invalid-reading', error: problem });
+  return deadLetter(
+    { deviceId, epoch, receivedAt, payload, payloadEncoding: 'json' },
+    { ...failure, reason: 'invalid-reading', error: problem },
+  );
 }
 
 /** The dead letter of a message whose content is kept as it came. */
@@ -28,7 +45,8 @@ export function deadMessage(content: Buffer, failure: Failure): DeadLetter {
   return deadLetter({ payload: content.toString('base64'), payloadEncoding: 'base64' }, failure);
 }
 
-type Remains = Pick<DeadLetter, 'payload' | 'payloadEncoding'> & Partial<Pick<DeadLetter, 'deviceId' | 'epoch' | 'seq' | 'receivedAt'>>;
+type Remains = Pick<DeadLetter, 'payload' | 'payloadEncoding'> &
+  Partial<Pick<DeadLetter, 'deviceId' | 'epoch' | 'seq' | 'receivedAt'>>;
 
 /** The id is made from what died and why: dying again, it is the same dead letter with more attempts. */
 function deadLetter(remains: Remains, { reason, error, attempts, firstFailedAt, failedAt }: Failure): DeadLetter {
@@ -51,7 +69,10 @@ function deadLetter(remains: Remains, { reason, error, attempts, firstFailedAt, 
 
 function describe(error: unknown): { code: string; message: string } {
   const { code, message } = (error ?? {}) as { code?: unknown; message?: unknown };
-  return { code: typeof code === 'string' ? code : 'unknown', message: typeof message === 'string' ? message : String(error) };
+  return {
+    code: typeof code === 'string' ? code : 'unknown',
+    message: typeof message === 'string' ? message : String(error),
+  };
 }
 
 /** Numbers and quoted values differ from one failure to the next; what is left names the kind. */

@@ -3,7 +3,14 @@ import { attemptOf, headersOfNextAttempt, stripDeathHeaders } from '@fleetwire/b
 import type { Verdict } from '@fleetwire/broker/settled-prefix';
 import { exchanges, queues, retryQueue, retrySteps, routingKeys } from '@fleetwire/broker/topology';
 import { type DeadLetter, deadLetterType } from '@fleetwire/contracts/dead-letter';
-import { type DecodedEnvelope, decodeEnvelope, encodeEnvelope, envelopeSchemaVersion, envelopeType, runsOf } from '@fleetwire/contracts/envelope';
+import {
+  type DecodedEnvelope,
+  decodeEnvelope,
+  encodeEnvelope,
+  envelopeSchemaVersion,
+  envelopeType,
+  runsOf,
+} from '@fleetwire/contracts/envelope';
 import type { IdentifiedReading } from '@fleetwire/contracts/reading';
 import type { Logger } from '@fleetwire/service-kit/logger';
 import type { BatchBounds } from '@fleetwire/service-kit/micro-batcher';
@@ -37,7 +44,11 @@ export class EnvelopeHandler {
 
   constructor(options: EnvelopeHandlerOptions) {
     this.#options = options;
-    this.#lanes = new BatchLanes({ bounds: options.bounds, lanesMax: options.lanesMax, run: (batch) => this.#runBatch(batch) });
+    this.#lanes = new BatchLanes({
+      bounds: options.bounds,
+      lanesMax: options.lanesMax,
+      run: (batch) => this.#runBatch(batch),
+    });
   }
 
   async handle(delivery: Delivery): Promise<Verdict> {
@@ -52,14 +63,25 @@ export class EnvelopeHandler {
 
   async #see(delivery: Delivery): Promise<void> {
     const failedAt = Date.now();
-    const history = { attempts: attemptOf(delivery.headers) + 1, firstFailedAt: firstFailedAtOf(delivery, failedAt), failedAt };
+    const history = {
+      attempts: attemptOf(delivery.headers) + 1,
+      firstFailedAt: firstFailedAtOf(delivery, failedAt),
+      failedAt,
+    };
     const decoded = decodeEnvelope(delivery.content);
-    if (!decoded.ok) return this.#bury([deadMessage(delivery.content, { ...history, reason: 'unreadable', error: decoded.problem })]);
+    if (!decoded.ok)
+      return this.#bury([deadMessage(delivery.content, { ...history, reason: 'unreadable', error: decoded.problem })]);
     await this.#bury(decoded.value.refused.map((member) => deadMember(member, history)));
 
     const { readings } = decoded.value;
     if (readings.length === 0) return;
-    switch (handlingOf({ deliveryCount: delivery.deliveryCount, readings: readings.length, isIsolated: delivery.headers[isolatedHeader] === true })) {
+    switch (
+      handlingOf({
+        deliveryCount: delivery.deliveryCount,
+        readings: readings.length,
+        isIsolated: delivery.headers[isolatedHeader] === true,
+      })
+    ) {
       case 'in-company':
         return this.#store(delivery, readings, { alone: history.attempts > 1 }, history);
       case 'alone':
@@ -67,20 +89,38 @@ export class EnvelopeHandler {
       case 'in-halves':
         return this.#halve(delivery, decoded.value);
       case 'dead-letter': {
-        const error = { code: 'no-verdict', message: `delivered ${delivery.deliveryCount + 1} times without a verdict` };
-        return this.#bury(readings.map((reading) => deadReading(reading, { ...history, reason: 'kills-the-worker', error })));
+        const error = {
+          code: 'no-verdict',
+          message: `delivered ${delivery.deliveryCount + 1} times without a verdict`,
+        };
+        return this.#bury(
+          readings.map((reading) => deadReading(reading, { ...history, reason: 'kills-the-worker', error })),
+        );
       }
     }
   }
 
-  async #store(delivery: Delivery, readings: readonly IdentifiedReading[], { alone }: { alone: boolean }, history: Omit<Failure, 'reason' | 'error'>): Promise<void> {
+  async #store(
+    delivery: Delivery,
+    readings: readonly IdentifiedReading[],
+    { alone }: { alone: boolean },
+    history: Omit<Failure, 'reason' | 'error'>,
+  ): Promise<void> {
     const isLastChance = history.attempts > retrySteps.length;
     try {
       await this.#lanes.submit({ items: readings, bytes: delivery.content.length, alone, isLastChance });
     } catch (error) {
       if (error instanceof CondemnedReadings) {
         const reason = isLastChance ? 'retries-exhausted' : undefined;
-        return this.#bury(error.condemned.map((each) => deadReading(each.reading, { ...history, error: each.error, reason: reason ?? this.#options.reasonOf(each.error) })));
+        return this.#bury(
+          error.condemned.map((each) =>
+            deadReading(each.reading, {
+              ...history,
+              error: each.error,
+              reason: reason ?? this.#options.reasonOf(each.error),
+            }),
+          ),
+        );
       }
       this.#options.signal.throwIfAborted();
       await this.#climb(delivery, readings.length, history, error);
@@ -92,7 +132,11 @@ export class EnvelopeHandler {
     const readings = batch.length === 1 ? batch[0]!.items : batch.flatMap(({ items }) => items);
     const stopTimer = metrics.batchSeconds.startTimer();
     try {
-      const { stored, duplicates, condemned } = await storer.store(readings, signal, batch.every(({ isLastChance }) => isLastChance));
+      const { stored, duplicates, condemned } = await storer.store(
+        readings,
+        signal,
+        batch.every(({ isLastChance }) => isLastChance),
+      );
       stopTimer();
       metrics.batchReadings.observe(readings.length);
       metrics.readings.inc({ outcome: 'stored' }, stored);
@@ -105,7 +149,12 @@ export class EnvelopeHandler {
   }
 
   /** A copy rests on the next step of the ladder; the original is done once the copy is confirmed. */
-  async #climb({ content, headers, messageId }: Delivery, readings: number, { attempts, firstFailedAt }: Omit<Failure, 'reason' | 'error'>, error: unknown): Promise<void> {
+  async #climb(
+    { content, headers, messageId }: Delivery,
+    readings: number,
+    { attempts, firstFailedAt }: Omit<Failure, 'reason' | 'error'>,
+    error: unknown,
+  ): Promise<void> {
     const step = retrySteps[attempts - 1];
     if (step === undefined) throw error;
     const { publish, metrics, logger } = this.#options;
@@ -133,7 +182,13 @@ export class EnvelopeHandler {
         type: envelopeType,
         contentType: 'application/json',
         headers: { ...stripDeathHeaders(headers), [isolatedHeader]: true },
-        content: encodeEnvelope({ id: messageId, type: envelopeType, schemaVersion: envelopeSchemaVersion, occurredAt: Date.now(), runs: runsOf(half) }),
+        content: encodeEnvelope({
+          id: messageId,
+          type: envelopeType,
+          schemaVersion: envelopeSchemaVersion,
+          occurredAt: Date.now(),
+          runs: runsOf(half),
+        }),
       });
     }
   }

@@ -4,15 +4,15 @@ export type WorkerMetrics = ReturnType<typeof createWorkerMetrics>;
 
 export function createWorkerMetrics(registry: Registry, { isHolding }: { isHolding: () => boolean }) {
   const registers = [registry];
-  new Gauge({
-    name: 'fleetwire_worker_holding',
-    help: '1 while consumption is held because Postgres cannot write',
-    registers,
-    collect() {
-      this.set(isHolding() ? 1 : 0);
-    },
-  });
   return {
+    holding: new Gauge({
+      name: 'fleetwire_worker_holding',
+      help: '1 while consumption is held because Postgres cannot write',
+      registers,
+      collect() {
+        this.set(isHolding() ? 1 : 0);
+      },
+    }),
     readings: new Counter({
       name: 'fleetwire_worker_readings_total',
       help: 'Readings by what became of them: stored, duplicate, dead-lettered, or sent up the retry ladder',
@@ -25,13 +25,23 @@ export function createWorkerMetrics(registry: Registry, { isHolding }: { isHoldi
       buckets: [0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60],
       registers,
     }),
-    batchReadings: new Histogram({ name: 'fleetwire_worker_batch_readings', help: 'Readings in a transaction', buckets: [1, 10, 50, 100, 250, 500, 1_000, 2_000, 5_000], registers }),
+    batchReadings: new Histogram({
+      name: 'fleetwire_worker_batch_readings',
+      help: 'Readings in a transaction',
+      buckets: [1, 10, 50, 100, 250, 500, 1_000, 2_000, 5_000],
+      registers,
+    }),
     endToEndSeconds: new Histogram({
       name: 'fleetwire_end_to_end_seconds',
       help: 'From the arrival of the oldest reading of a batch at the edge to its commit',
       buckets: [0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60, 600, 3_600],
       registers,
     }),
-    deadLetters: new Counter({ name: 'fleetwire_worker_dead_letters_total', help: 'Dead letters published, by reason', labelNames: ['reason'] as const, registers }),
+    deadLetters: new Counter({
+      name: 'fleetwire_worker_dead_letters_total',
+      help: 'Dead letters published, by reason',
+      labelNames: ['reason'] as const,
+      registers,
+    }),
   };
 }

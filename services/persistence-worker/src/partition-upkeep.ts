@@ -15,7 +15,12 @@ export type PartitionUpkeepOptions = {
 };
 
 /** Makes partitions ahead and drops those past retention, now and every hour. Resolves when the signal is aborted. */
-export async function startPartitionUpkeep({ pool, retentionDays, logger, signal }: PartitionUpkeepOptions): Promise<void> {
+export async function startPartitionUpkeep({
+  pool,
+  retentionDays,
+  logger,
+  signal,
+}: PartitionUpkeepOptions): Promise<void> {
   while (!signal.aborted) {
     let pauseMs = upkeepIntervalMs;
     try {

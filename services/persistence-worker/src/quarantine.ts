@@ -10,7 +10,15 @@ export const suspectDeliveries = 3;
  *
  * @param isIsolated the message is a half of a suspect: it need not prove its harm three times
  */
-export function handlingOf({ deliveryCount, readings, isIsolated }: { deliveryCount: number; readings: number; isIsolated: boolean }): Handling {
+export function handlingOf({
+  deliveryCount,
+  readings,
+  isIsolated,
+}: {
+  deliveryCount: number;
+  readings: number;
+  isIsolated: boolean;
+}): Handling {
   const aloneFrom = isIsolated ? 0 : suspectDeliveries;
   if (deliveryCount < aloneFrom) return 'in-company';
   if (deliveryCount === aloneFrom) return 'alone';

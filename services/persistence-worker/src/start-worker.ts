@@ -32,7 +32,15 @@ const healthBodyBytesMax = 1_024;
 const drainShare = 0.6;
 
 /** Wires the worker: envelopes from the queue into Postgres. It starts, and holds, also while either is away. */
-export async function startWorker({ config, logger, topology = fleetwireTopology() }: { config: WorkerConfiguration; logger: Logger; topology?: Topology }): Promise<Worker> {
+export async function startWorker({
+  config,
+  logger,
+  topology = fleetwireTopology(),
+}: {
+  config: WorkerConfiguration;
+  logger: Logger;
+  topology?: Topology;
+}): Promise<Worker> {
   const registry = createRegistry();
   const health = createHealth({ registry });
   const stopping = new AbortController();
@@ -46,14 +54,27 @@ export async function startWorker({ config, logger, topology = fleetwireTopology
     pipelined: true,
     onConnectionLost: (error) => logger.warn({ err: error }, 'lost a connection to Postgres'),
   });
-  const gate = new DatabaseGate({ probe: () => assertSchemaCurrent(database), baseMs: config.holdBaseMs, capMs: config.holdCapMs, logger });
+  const gate = new DatabaseGate({
+    probe: () => assertSchemaCurrent(database),
+    baseMs: config.holdBaseMs,
+    capMs: config.holdCapMs,
+    logger,
+  });
   const metrics = createWorkerMetrics(registry, { isHolding: () => !gate.isOpen });
 
   // Separate connections: a blocked publisher must not hold up acknowledgements.
-  const connect = (name: string) => openBrokerConnection({ url: config.amqpUrl, name, logger, heartbeatSeconds: config.amqpHeartbeatSeconds, onOpen: declareTopology(topology) });
+  const connect = (name: string) =>
+    openBrokerConnection({
+      url: config.amqpUrl,
+      name,
+      logger,
+      heartbeatSeconds: config.amqpHeartbeatSeconds,
+      onOpen: declareTopology(topology),
+    });
   const consuming = connect('persistence-worker consumes');
   const publishing = connect('persistence-worker publishes');
-  for (const { opened } of [consuming, publishing]) opened.catch((error: unknown) => logger.error({ err: error }, 'the broker cannot be used as it is'));
+  for (const { opened } of [consuming, publishing])
+    opened.catch((error: unknown) => logger.error({ err: error }, 'the broker cannot be used as it is'));
   const publisher = createPublisher(publishing, {
     logger,
     messagesInFlightMax: publishMessagesInFlightMax,
@@ -61,7 +82,10 @@ export async function startWorker({ config, logger, topology = fleetwireTopology
     confirmTimeoutMs: config.confirmTimeoutMs,
   });
 
-  const writer = createBatchWriter(database.pool, config.retentionDays === undefined ? {} : { retentionDays: config.retentionDays });
+  const writer = createBatchWriter(
+    database.pool,
+    config.retentionDays === undefined ? {} : { retentionDays: config.retentionDays },
+  );
   const handler = new EnvelopeHandler({
     storer: new Storer({ write: (readings) => writer.write(readings), classify: classifyFailure, gate }),
     publish: createPatientPublisher(publisher, signal, logger),
@@ -74,17 +98,38 @@ export async function startWorker({ config, logger, topology = fleetwireTopology
   });
   // Before the first envelope: its partition should be there already.
   const upkeep = startPartitionUpkeep({ pool: database.pool, retentionDays: config.retentionDays, logger, signal });
-  const work = createConsumer(consuming, { logger, queue: queues.persist, prefetch: config.prefetch, handle: (delivery) => handler.handle(delivery) });
+  const work = createConsumer(consuming, {
+    logger,
+    queue: queues.persist,
+    prefetch: config.prefetch,
+    handle: (delivery) => handler.handle(delivery),
+  });
   const dead = createConsumer(consuming, {
     logger,
     queue: queues.dead,
     prefetch: config.deadPrefetch,
-    handle: createDeadLetterDrain({ insert: (letters) => insertDeadLetters(database.pool, letters), gate, logger, signal }),
+    handle: createDeadLetterDrain({
+      insert: (letters) => insertDeadLetters(database.pool, letters),
+      gate,
+      logger,
+      signal,
+    }),
   });
 
-  health.addCheck('broker', () => (work.subscribed && dead.subscribed) || `not subscribed; connection is ${consuming.state}`);
+  health.addCheck(
+    'broker',
+    () => (work.subscribed && dead.subscribed) || `not subscribed; connection is ${consuming.state}`,
+  );
   health.addCheck('database', () => gate.isOpen || 'holding: Postgres cannot write now');
-  const app = createHttpApp({ logger, registry, health, trustProxyHops: config.trustProxyHops, bodyBytesMax: healthBodyBytesMax, parseBody: false, routes: () => {} });
+  const app = createHttpApp({
+    logger,
+    registry,
+    health,
+    trustProxyHops: config.trustProxyHops,
+    bodyBytesMax: healthBodyBytesMax,
+    parseBody: false,
+    routes: () => {},
+  });
   const listening = await listen(app, { host: config.host, port: config.port });
   logger.info({ url: listening.url }, 'listening');
 

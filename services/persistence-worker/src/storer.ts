@@ -9,7 +9,11 @@ export type Write = (readings: readonly IdentifiedReading[]) => Promise<{ stored
 
 export type Condemned = { readonly reading: IdentifiedReading; readonly error: unknown };
 
-export type StoreOutcome = { readonly stored: number; readonly duplicates: number; readonly condemned: readonly Condemned[] };
+export type StoreOutcome = {
+  readonly stored: number;
+  readonly duplicates: number;
+  readonly condemned: readonly Condemned[];
+};
 
 export type StorerOptions = {
   readonly write: Write;
@@ -33,7 +37,11 @@ export class Storer {
    * @param isLastChance also an unknown error is bisected, instead of thrown
    * @throws an unknown error, with nothing of these readings lost; the signal's reason when it is time to stop
    */
-  async store(readings: readonly IdentifiedReading[], signal: AbortSignal, isLastChance = false): Promise<StoreOutcome> {
+  async store(
+    readings: readonly IdentifiedReading[],
+    signal: AbortSignal,
+    isLastChance = false,
+  ): Promise<StoreOutcome> {
     try {
       const { stored, duplicates } = await this.#writePatiently(readings, signal);
       return { stored, duplicates, condemned: [] };
@@ -41,7 +49,8 @@ export class Storer {
       signal.throwIfAborted();
       if (this.#options.classify(error) === 'unknown' && !isLastChance) throw error;
       const [only] = readings;
-      if (readings.length === 1 && only !== undefined) return { stored: 0, duplicates: 0, condemned: [{ reading: only, error }] };
+      if (readings.length === 1 && only !== undefined)
+        return { stored: 0, duplicates: 0, condemned: [{ reading: only, error }] };
       const middle = Math.ceil(readings.length / 2);
       const first = await this.store(readings.slice(0, middle), signal, isLastChance);
       const second = await this.store(readings.slice(middle), signal, isLastChance);
@@ -53,7 +62,10 @@ export class Storer {
     }
   }
 
-  async #writePatiently(readings: readonly IdentifiedReading[], signal: AbortSignal): Promise<{ stored: number; duplicates: number }> {
+  async #writePatiently(
+    readings: readonly IdentifiedReading[],
+    signal: AbortSignal,
+  ): Promise<{ stored: number; duplicates: number }> {
     const { write, classify, gate } = this.#options;
     for (;;) {
       await gate.pass(signal);

@@ -10,10 +10,14 @@ describe('the configuration of persistence-worker', () => {
   });
 
   it('must be able to fill its writers', () => {
-    expect(() => readWorkerConfiguration({ ...least, PREFETCH: '1', WRITERS_MAX: '2' })).toThrow('PREFETCH ≥ WRITERS_MAX');
+    expect(() => readWorkerConfiguration({ ...least, PREFETCH: '1', WRITERS_MAX: '2' })).toThrow(
+      'PREFETCH ≥ WRITERS_MAX',
+    );
   });
 
   it('is documented as it is (vitest -u writes it)', async () => {
-    await expect(`# Configuration of persistence-worker\n\n${variablesTable(workerVariables)}`).toMatchFileSnapshot('../../../docs/configuration/persistence-worker.md');
+    await expect(`# Configuration of persistence-worker\n\n${variablesTable(workerVariables)}`).toMatchFileSnapshot(
+      '../../../docs/configuration/persistence-worker.md',
+    );
   });
 });

@@ -27,7 +27,10 @@ describe('while Postgres is away, the worker', () => {
     // Prefetched and held, neither spinning nor given up.
     await eventually(async () => expect(await harness.waiting()).toBe(15));
     harness.postgresProxy.resume();
-    await eventually(async () => expect(await harness.rows('select count(*)::int as n from readings')).toEqual([{ n: 200 }]), { timeoutMs: 20_000 });
+    await eventually(
+      async () => expect(await harness.rows('select count(*)::int as n from readings')).toEqual([{ n: 200 }]),
+      { timeoutMs: 20_000 },
+    );
     await untilEmpty(harness);
     expect(await harness.rows('select * from dead_letters')).toEqual([]);
     expect((await fetch(`${worker.url}/readyz`)).status).toBe(200);
@@ -38,9 +41,18 @@ describe('while Postgres is away, the worker', () => {
     await harness.worker({ BATCH_READINGS_MAX: '50' });
     const cutting = setInterval(() => harness.postgresProxy.cut(), 37);
     for (let n = 0; n < 100; n += 1) await harness.publish(envelope(readings(`cut-${n}`, 20)));
-    await eventually(async () => expect((await harness.rows<{ n: number }>('select count(*)::int as n from readings'))[0]?.n).toBeGreaterThan(500), { timeoutMs: 20_000 });
+    await eventually(
+      async () =>
+        expect((await harness.rows<{ n: number }>('select count(*)::int as n from readings'))[0]?.n).toBeGreaterThan(
+          500,
+        ),
+      { timeoutMs: 20_000 },
+    );
     clearInterval(cutting);
-    await eventually(async () => expect(await harness.rows('select count(*)::int as n from readings')).toEqual([{ n: 2_000 }]), { timeoutMs: 20_000 });
+    await eventually(
+      async () => expect(await harness.rows('select count(*)::int as n from readings')).toEqual([{ n: 2_000 }]),
+      { timeoutMs: 20_000 },
+    );
     expect(await harness.rows('select stream_key, seq from readings group by 1, 2 having count(*) > 1')).toEqual([]);
     await untilEmpty(harness);
   });
@@ -63,7 +75,9 @@ describe('a message that was delivered three times without a verdict', async () 
     await harness.publish(envelope(readings('killer', 1)));
     for (let death = 0; death < 4; death += 1) await takeAndDie(harness);
     await harness.worker();
-    await eventually(async () => expect(await harness.deadLetters('killer')).toEqual([expect.objectContaining({ reason: 'kills-the-worker' })]));
+    await eventually(async () =>
+      expect(await harness.deadLetters('killer')).toEqual([expect.objectContaining({ reason: 'kills-the-worker' })]),
+    );
     expect(await harness.stored('killer')).toBe(0);
   });
 });
@@ -75,10 +89,14 @@ describe('two workers side by side', async () => {
     const [first] = [await harness.worker(), await harness.worker()];
     const contents = Array.from({ length: 60 }, (_, n) => envelope(readings(`pair-${n % 6}`, 200)));
     const publishing = Promise.all(contents.map((content) => harness.publish(content)));
-    await eventually(async () => expect((await harness.rows<{ n: number }>('select count(*)::int as n from readings'))[0]?.n).toBeGreaterThan(0));
+    await eventually(async () =>
+      expect((await harness.rows<{ n: number }>('select count(*)::int as n from readings'))[0]?.n).toBeGreaterThan(0),
+    );
     await first.stop();
     await publishing;
-    await eventually(async () => expect(await harness.rows('select count(*)::int as n from readings')).toEqual([{ n: 1_200 }]));
+    await eventually(async () =>
+      expect(await harness.rows('select count(*)::int as n from readings')).toEqual([{ n: 1_200 }]),
+    );
     await untilEmpty(harness);
     expect(await harness.rows('select stream_key, seq from readings group by 1, 2 having count(*) > 1')).toEqual([]);
   });
@@ -101,7 +119,8 @@ it('hands back what it holds when it must stop while Postgres is away, and the n
 it('keeps the original in the queue as long as its dead letter cannot be published', async () => {
   const harness = await workerHarness();
   const { pathname, username } = new URL(harness.amqpUrl);
-  const permit = (write: string) => manageBroker('PUT', `/permissions${pathname}/${username}`, { configure: '.*', write, read: '.*' });
+  const permit = (write: string) =>
+    manageBroker('PUT', `/permissions${pathname}/${username}`, { configure: '.*', write, read: '.*' });
   // Dead letters go through the default exchange, which RabbitMQ calls amq.default in permissions.
   await permit('^(?!amq[.]default$).*');
   await harness.publish(envelope(readings('kept', 2, ({ seq }) => (seq === 1 ? { metrics: { text: 'a\0b' } } : {}))));

@@ -1,7 +1,16 @@
 import { randomUUID } from 'node:crypto';
 import { openBrokerConnection } from '@fleetwire/broker/connection';
 import { createPublisher } from '@fleetwire/broker/publisher';
-import { type TopologyLimits, declareTopology, exchanges, fleetwireTopology, queues, retryQueue, retrySteps, routingKeys } from '@fleetwire/broker/topology';
+import {
+  type TopologyLimits,
+  declareTopology,
+  exchanges,
+  fleetwireTopology,
+  queues,
+  retryQueue,
+  retrySteps,
+  routingKeys,
+} from '@fleetwire/broker/topology';
 import { encodeEnvelope, envelopeType, runsOf } from '@fleetwire/contracts/envelope';
 import type { IdentifiedReading } from '@fleetwire/contracts/reading';
 import { createLogger } from '@fleetwire/service-kit/logger';
@@ -20,7 +29,10 @@ const logger = await createLogger({ name: 'test', level: 'silent' });
 export type Harness = Awaited<ReturnType<typeof workerHarness>>;
 
 /** A vhost and a database of its own, a proxy on the way to each, and the hands to fill the one and look into the other. */
-export async function workerHarness({ limits = {}, migrated = true }: { limits?: Partial<TopologyLimits>; migrated?: boolean } = {}) {
+export async function workerHarness({
+  limits = {},
+  migrated = true,
+}: { limits?: Partial<TopologyLimits>; migrated?: boolean } = {}) {
   const [amqpUrl, databaseUrl] = [await freshVhost(), await freshDatabase()];
   const topology = fleetwireTopology(limits);
   if (migrated) await migrate(databaseUrl);
@@ -32,7 +44,12 @@ export async function workerHarness({ limits = {}, migrated = true }: { limits?:
   };
   const [broker, postgres] = [await proxied(amqpUrl), await proxied(databaseUrl)];
   const connection = openBrokerConnection({ url: amqpUrl, name: 'test', logger, onOpen: declareTopology(topology) });
-  const publisher = createPublisher(connection, { logger, messagesInFlightMax: 100, bytesInFlightMax: 1e9, confirmTimeoutMs: 10_000 });
+  const publisher = createPublisher(connection, {
+    logger,
+    messagesInFlightMax: 100,
+    bytesInFlightMax: 1e9,
+    confirmTimeoutMs: 10_000,
+  });
   const database = openDatabase({ databaseUrl, poolMax: 2, statementTimeoutMs: 10_000, applicationName: 'test' });
   await publisher.whenWritable();
   afterAll(async () => {
@@ -43,7 +60,8 @@ export async function workerHarness({ limits = {}, migrated = true }: { limits?:
     await postgres.proxy.stop();
   });
 
-  const rows = async <Row extends object>(text: string, values: unknown[] = []): Promise<Row[]> => (await database.pool.query<Row>(text, values)).rows;
+  const rows = async <Row extends object>(text: string, values: unknown[] = []): Promise<Row[]> =>
+    (await database.pool.query<Row>(text, values)).rows;
   return {
     amqpUrl,
     databaseUrl,
@@ -52,7 +70,14 @@ export async function workerHarness({ limits = {}, migrated = true }: { limits?:
     connection,
     rows,
     worker: async (env: Record<string, string> = {}) => {
-      const config = readWorkerConfiguration({ AMQP_URL: broker.url, DATABASE_URL: postgres.url, PORT: '0', HOLD_BASE_MS: '20', HOLD_CAP_MS: '200', ...env });
+      const config = readWorkerConfiguration({
+        AMQP_URL: broker.url,
+        DATABASE_URL: postgres.url,
+        PORT: '0',
+        HOLD_BASE_MS: '20',
+        HOLD_CAP_MS: '200',
+        ...env,
+      });
       const worker = await startWorker({ config, logger, topology });
       afterAll(() => worker.stop());
       return worker;
@@ -65,8 +90,13 @@ export async function workerHarness({ limits = {}, migrated = true }: { limits?:
         type,
         content,
       }),
-    stored: async (deviceId: string) => Number((await rows<{ n: string }>('select count(*) as n from telemetry where device_id = $1', [deviceId]))[0]?.n),
-    deadLetters: (deviceId: string) => rows<{ seq: string; reason: string; attempts: number; error_code: string; fingerprint: string }>('select * from dead_letters where device_id = $1 order by seq', [deviceId]),
+    stored: async (deviceId: string) =>
+      Number((await rows<{ n: string }>('select count(*) as n from telemetry where device_id = $1', [deviceId]))[0]?.n),
+    deadLetters: (deviceId: string) =>
+      rows<{ seq: string; reason: string; attempts: number; error_code: string; fingerprint: string }>(
+        'select * from dead_letters where device_id = $1 order by seq',
+        [deviceId],
+      ),
     /** Ready messages over all queues, as the broker counts them now. */
     waiting: async () => {
       const channel = await connection.openChannel();
@@ -78,21 +108,43 @@ export async function workerHarness({ limits = {}, migrated = true }: { limits?:
   };
 }
 
-export function readings(deviceId: string, count: number, change: (reading: IdentifiedReading) => object = () => ({})): IdentifiedReading[] {
+export function readings(
+  deviceId: string,
+  count: number,
+  change: (reading: IdentifiedReading) => object = () => ({}),
+): IdentifiedReading[] {
   const now = Date.now();
   return Array.from({ length: count }, (_, index) => {
-    const reading = { deviceId, epoch: 'e', seq: index + 1, ts: now - count + index, receivedAt: now, metrics: { temperature: index } };
+    const reading = {
+      deviceId,
+      epoch: 'e',
+      seq: index + 1,
+      ts: now - count + index,
+      receivedAt: now,
+      metrics: { temperature: index },
+    };
     return { ...reading, ...change(reading) };
   });
 }
 
 export function envelope(items: readonly IdentifiedReading[]): Buffer {
-  return encodeEnvelope({ id: randomUUID(), type: envelopeType, schemaVersion: '1.0', occurredAt: Date.now(), runs: runsOf(items) });
+  return encodeEnvelope({
+    id: randomUUID(),
+    type: envelopeType,
+    schemaVersion: '1.0',
+    occurredAt: Date.now(),
+    runs: runsOf(items),
+  });
 }
 
 export async function metric({ url }: { url: string }, line: string): Promise<number> {
   const text = await (await fetch(`${url}/metrics`)).text();
-  return Number(text.split('\n').find((each) => each.startsWith(`${line} `))?.split(' ')[1] ?? 0);
+  return Number(
+    text
+      .split('\n')
+      .find((each) => each.startsWith(`${line} `))
+      ?.split(' ')[1] ?? 0,
+  );
 }
 
 export async function untilEmpty(harness: Harness): Promise<void> {

@@ -16,23 +16,36 @@ describe('the worker', async () => {
     await harness.publish(content);
     await harness.publish(content);
     await eventually(async () => expect(await harness.stored('once')).toBe(50));
-    await eventually(async () => expect(await metric(worker, 'fleetwire_worker_readings_total{outcome="duplicate"}')).toBe(50));
+    await eventually(async () =>
+      expect(await metric(worker, 'fleetwire_worker_readings_total{outcome="duplicate"}')).toBe(50),
+    );
     await untilEmpty(harness);
   });
 
-  it.each([1, 3, 1_000])('of 1,000 readings with %i bad ones dead-letters just those, and stores the others', async (bad) => {
-    const device = `bad-${bad}`;
-    const isBad = (seq: number) => seq % Math.floor(1_000 / bad) === 0;
-    await harness.publish(envelope(readings(device, 1_000, ({ seq }) => (isBad(seq) ? poisoned : {}))));
-    await eventually(async () => expect(await harness.deadLetters(device)).toHaveLength(bad), { timeoutMs: 25_000 });
-    expect(await harness.stored(device)).toBe(1_000 - bad);
-    const [first] = await harness.deadLetters(device);
-    expect(first).toMatchObject({ reason: 'refused-by-database', attempts: 1, error_code: expect.stringMatching(/^22/), fingerprint: expect.stringMatching(/^[0-9a-f]{16}$/) });
-    await untilEmpty(harness);
-  });
+  it.each([1, 3, 1_000])(
+    'of 1,000 readings with %i bad ones dead-letters just those, and stores the others',
+    async (bad) => {
+      const device = `bad-${bad}`;
+      const isBad = (seq: number) => seq % Math.floor(1_000 / bad) === 0;
+      await harness.publish(envelope(readings(device, 1_000, ({ seq }) => (isBad(seq) ? poisoned : {}))));
+      await eventually(async () => expect(await harness.deadLetters(device)).toHaveLength(bad), { timeoutMs: 25_000 });
+      expect(await harness.stored(device)).toBe(1_000 - bad);
+      const [first] = await harness.deadLetters(device);
+      expect(first).toMatchObject({
+        reason: 'refused-by-database',
+        attempts: 1,
+        error_code: expect.stringMatching(/^22/),
+        fingerprint: expect.stringMatching(/^[0-9a-f]{16}$/),
+      });
+      await untilEmpty(harness);
+    },
+  );
 
   it('does not let a bad reading hold up other envelopes of its batch', async () => {
-    await Promise.all([harness.publish(envelope(readings('good', 10))), harness.publish(envelope(readings('mixed', 2, ({ seq }) => (seq === 1 ? poisoned : {}))))]);
+    await Promise.all([
+      harness.publish(envelope(readings('good', 10))),
+      harness.publish(envelope(readings('mixed', 2, ({ seq }) => (seq === 1 ? poisoned : {})))),
+    ]);
     await eventually(async () => {
       expect(await harness.stored('good')).toBe(10);
       expect(await harness.stored('mixed')).toBe(1);
@@ -47,7 +60,10 @@ describe('the worker', async () => {
   ])('keeps a message that %s, as it came', async (_name, content, code) => {
     await harness.publish(content);
     await eventually(async () => {
-      const found = await harness.rows<{ payload: Buffer; error_code: string }>(`select * from dead_letters where reason = 'unreadable' and payload = $1`, [content]);
+      const found = await harness.rows<{ payload: Buffer; error_code: string }>(
+        `select * from dead_letters where reason = 'unreadable' and payload = $1`,
+        [content],
+      );
       expect(found).toEqual([expect.objectContaining({ error_code: expect.stringMatching(code) })]);
     });
   });
@@ -64,13 +80,22 @@ describe('the worker', async () => {
 
   it('takes apart what the broker dead-lettered by itself', async () => {
     await harness.publish(envelope(readings('given-up', 2)), { queue: queues.dead });
-    await eventually(async () => expect((await harness.deadLetters('given-up')).map(({ reason }) => reason)).toEqual(['delivery-limit', 'delivery-limit']));
+    await eventually(async () =>
+      expect((await harness.deadLetters('given-up')).map(({ reason }) => reason)).toEqual([
+        'delivery-limit',
+        'delivery-limit',
+      ]),
+    );
   });
 
   it('counts a reading that dies twice as one dead letter', async () => {
     for (let time = 1; time <= 2; time += 1) {
       await harness.publish(envelope(readings('twice', 1, () => ({ ...poisoned, ts: 1_795_262_400_000 }))));
-      await eventually(async () => expect(await metric(worker, 'fleetwire_worker_dead_letters_total{reason="refused-by-database"}')).toBeGreaterThan(0));
+      await eventually(async () =>
+        expect(
+          await metric(worker, 'fleetwire_worker_dead_letters_total{reason="refused-by-database"}'),
+        ).toBeGreaterThan(0),
+      );
       await untilEmpty(harness);
     }
     await eventually(async () => expect(await harness.deadLetters('twice')).toHaveLength(1));
@@ -87,14 +112,22 @@ describe('the retry ladder', async () => {
 
   it('brings a reading back three times, then dead-letters it alone', async () => {
     await harness.publish(envelope(readings('laddered', 10)));
-    await eventually(async () => expect(await harness.deadLetters('laddered')).toEqual([expect.objectContaining({ seq: 7, reason: 'retries-exhausted', attempts: 4, error_code: 'P0001' })]), { timeoutMs: 20_000 });
+    await eventually(
+      async () =>
+        expect(await harness.deadLetters('laddered')).toEqual([
+          expect.objectContaining({ seq: 7, reason: 'retries-exhausted', attempts: 4, error_code: 'P0001' }),
+        ]),
+      { timeoutMs: 20_000 },
+    );
     expect(await harness.stored('laddered')).toBe(9);
     await untilEmpty(harness);
   });
 
   it('stores a reading that fails at first and then does not', async () => {
     await harness.publish(envelope(readings('healed', 7)));
-    await eventually(async () => expect(await metric(worker, 'fleetwire_worker_readings_total{outcome="retried-later"}')).toBe(3 * 10 + 7));
+    await eventually(async () =>
+      expect(await metric(worker, 'fleetwire_worker_readings_total{outcome="retried-later"}')).toBe(3 * 10 + 7),
+    );
     expect(await harness.stored('healed')).toBe(0);
     await harness.rows('alter table readings disable trigger refuse');
     await eventually(async () => expect(await harness.stored('healed')).toBe(7));

@@ -23,7 +23,15 @@ function reading(seq: number): IdentifiedReading {
 }
 
 /** A store that refuses batches with a bad seq in them, and fails transiently as told. */
-function storerOver({ bad, kind, transients = [] }: { bad: Set<number>; kind: FailureClass; transients?: FailureClass[] }) {
+function storerOver({
+  bad,
+  kind,
+  transients = [],
+}: {
+  bad: Set<number>;
+  kind: FailureClass;
+  transients?: FailureClass[];
+}) {
   const stored: number[] = [];
   const gate = new DatabaseGate({ probe: async () => {}, baseMs: 0, capMs: 0, logger });
   const storer = new Storer({
@@ -43,21 +51,29 @@ function storerOver({ bad, kind, transients = [] }: { bad: Set<number>; kind: Fa
 describe('storing', () => {
   it('condemns exactly the bad readings and stores exactly the others, through any transient failures', async () => {
     await fc.assert(
-      fc.asyncProperty(fc.uniqueArray(fc.nat(200)), fc.func(fc.boolean()), fc.array(fc.constantFrom<FailureClass>('hold', 'retry-now'), { maxLength: 4 }), async (seqs, isBad, transients) => {
-        const bad = new Set(seqs.filter((seq) => isBad(seq)));
-        const { storer, stored } = storerOver({ bad, kind: 'bad-data', transients });
-        const outcome = await storer.store(seqs.map(reading), never);
-        expect(new Set(outcome.condemned.map((each) => each.reading.seq))).toEqual(bad);
-        expect(stored.toSorted()).toEqual(seqs.filter((seq) => !bad.has(seq)).toSorted());
-        expect(outcome.stored).toBe(stored.length);
-      }),
+      fc.asyncProperty(
+        fc.uniqueArray(fc.nat(200)),
+        fc.func(fc.boolean()),
+        fc.array(fc.constantFrom<FailureClass>('hold', 'retry-now'), { maxLength: 4 }),
+        async (seqs, isBad, transients) => {
+          const bad = new Set(seqs.filter((seq) => isBad(seq)));
+          const { storer, stored } = storerOver({ bad, kind: 'bad-data', transients });
+          const outcome = await storer.store(seqs.map(reading), never);
+          expect(new Set(outcome.condemned.map((each) => each.reading.seq))).toEqual(bad);
+          expect(stored.toSorted()).toEqual(seqs.filter((seq) => !bad.has(seq)).toSorted());
+          expect(outcome.stored).toBe(stored.length);
+        },
+      ),
     );
   });
 
   it('throws an unknown error with nothing condemned, unless it is the last chance', async () => {
     const { storer } = storerOver({ bad: new Set([2]), kind: 'unknown' });
     await expect(storer.store([1, 2, 3].map(reading), never)).rejects.toThrow('unknown');
-    expect(await storer.store([1, 2, 3].map(reading), never, true)).toMatchObject({ stored: 2, condemned: [{ reading: { seq: 2 } }] });
+    expect(await storer.store([1, 2, 3].map(reading), never, true)).toMatchObject({
+      stored: 2,
+      condemned: [{ reading: { seq: 2 } }],
+    });
   });
 
   it('stops holding when it is told to stop', async () => {
@@ -79,7 +95,10 @@ describe('a suspect', () => {
     { deliveryCount: 0, readings: 4, isIsolated: true, handling: 'alone' },
     { deliveryCount: 1, readings: 4, isIsolated: true, handling: 'in-halves' },
     { deliveryCount: 1, readings: 1, isIsolated: true, handling: 'dead-letter' },
-  ])('delivered $deliveryCount times before, with $readings readings, isolated: $isIsolated, is handled $handling', ({ handling, ...message }) => {
-    expect(handlingOf(message)).toBe(handling);
-  });
+  ])(
+    'delivered $deliveryCount times before, with $readings readings, isolated: $isIsolated, is handled $handling',
+    ({ handling, ...message }) => {
+      expect(handlingOf(message)).toBe(handling);
+    },
+  );
 });
