@@ -22,7 +22,7 @@ export async function migrate(databaseUrl: string): Promise<string[]> {
   try {
     const migrator = new Migrator({ db: database.db, provider: { getMigrations: async () => ({ ...migrations }) } });
     const { error, results } = await migrator.migrateToLatest();
-    if (error !== undefined) throw error;
+    if (error !== undefined) throw error instanceof Error ? error : new Error('could not migrate', { cause: error });
     return (results ?? []).map((result) => result.migrationName);
   } finally {
     await database.close();

@@ -1,21 +1,20 @@
 import pg from 'pg';
 
-const { INT8, TIMESTAMPTZ } = pg.types.builtins;
-const float8Array = 1022;
+/** By the type's number in Postgres' pg_type.dat. */
+const textParsers = new Map<number, (text: string) => unknown>([
+  [20, Number], // int8; ours stay below 2^53
+  [1022, numbers], // float8[]
+  [1184, epochMs], // timestamptz
+]);
 
 /**
- * How values come back from Postgres: `int8` as a number (ours stay below 2^53), `timestamptz` as epoch milliseconds,
- * `float8[]` as numbers. All else as pg has it.
+ * How values come back from Postgres: `int8` as a number, `timestamptz` as epoch milliseconds, `float8[]` as numbers. All else as pg
+ * has it.
  */
 export const wireTypes: pg.CustomTypesConfig = {
-  getTypeParser: ((oid: number, format?: 'text' | 'binary') => {
-    if (format !== 'binary') {
-      if (oid === INT8) return Number;
-      if (oid === TIMESTAMPTZ) return epochMs;
-      if (oid === float8Array) return numbers;
-    }
-    return pg.types.getTypeParser(oid, format);
-  }) as pg.CustomTypesConfig['getTypeParser'],
+  getTypeParser: ((type: pg.types.TypeId, format: 'text' | 'binary' = 'text') =>
+    (format === 'text' ? textParsers.get(type) : undefined) ??
+    pg.types.getTypeParser(type, format)) as pg.CustomTypesConfig['getTypeParser'],
 };
 
 /** `2026-11-21 02:02:54.123+00`: the sessions are set to UTC and ISO. */

@@ -88,10 +88,7 @@ describe('values', () => {
       toString: 1,
     };
     const times = { ts: monday + 1, receivedAt: monday + 123_456_789 };
-    await writer.write([
-      reading({ metrics: metrics as never, ...times }),
-      reading({ seq: 1, ts: monday + 2, metrics: { on: true } }),
-    ]);
+    await writer.write([reading({ metrics, ...times }), reading({ seq: 1, ts: monday + 2, metrics: { on: true } })]);
     const [first, second_] = await history();
     expect(first).toMatchObject(times);
     expect(first?.metrics).toStrictEqual(metrics);

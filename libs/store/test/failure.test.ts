@@ -37,9 +37,10 @@ describe('what Postgres really says', () => {
     ['unknown', '42601', 'selekt 1'],
   ];
   it.each(statements)('is %s: %s', async (verdict, code, statement) => {
-    const failure = await failureOf(
-      database.pool.query(`begin; ${statement}; commit`).finally(() => database.pool.query('rollback')),
-    );
+    const client = await database.pool.connect();
+    const failure = await failureOf(client.query(`begin; ${statement}; commit`));
+    await client.query('rollback');
+    client.release();
     expect(failure).toMatchObject({ code });
     expect(classifyFailure(failure)).toBe(verdict);
   });

@@ -59,7 +59,7 @@ const verdicts: [FailureClass, Error[]][] = [
 describe('a failed write', () => {
   it.each(
     verdicts.flatMap(([verdict, errors]) =>
-      errors.map((error) => [verdict, String((error as { code?: string }).code ?? error.message), error] as const),
+      errors.map((error) => [verdict, (error as { code?: string }).code ?? error.message, error] as const),
     ),
   )('is %s on %s', (verdict, _, error) => {
     expect(classifyFailure(error)).toBe(verdict);
