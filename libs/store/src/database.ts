@@ -30,6 +30,8 @@ export interface Database {
 /** How soon Postgres notices that the client of a running query is gone, and ends the query (Linux and macOS). */
 const clientGoneCheckMs = 500;
 const keepAliveDelayMs = 10_000;
+/** How long after its timeout a statement's answer may take to arrive. */
+const answerGraceMs = 5_000;
 
 /** Opens a pool; it connects when first used, so this neither fails nor waits while Postgres is away. */
 export function openDatabase(options: DatabaseOptions): Database {
@@ -43,6 +45,8 @@ export function openDatabase(options: DatabaseOptions): Database {
     keepAliveInitialDelayMillis: keepAliveDelayMs,
     pipeline: options.pipelined ?? false,
     statement_timeout: statementTimeoutMs,
+    // Postgres itself answers within its timeout; what answers neither way is a dead connection.
+    query_timeout: statementTimeoutMs + answerGraceMs,
     options: sessionSettings(options.readOnly ?? false),
     types: wireTypes,
   });

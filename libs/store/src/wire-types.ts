@@ -12,9 +12,8 @@ const textParsers = new Map<number, (text: string) => unknown>([
  * has it.
  */
 export const wireTypes: pg.CustomTypesConfig = {
-  getTypeParser: ((type: pg.types.TypeId, format: 'text' | 'binary' = 'text') =>
-    (format === 'text' ? textParsers.get(type) : undefined) ??
-    pg.types.getTypeParser(type, format)) as pg.CustomTypesConfig['getTypeParser'],
+  getTypeParser: (type, format) =>
+    (format === 'binary' ? undefined : textParsers.get(type)) ?? pg.types.getTypeParser(type, format),
 };
 
 /** `2026-11-21 02:02:54.123+00`: the sessions are set to UTC and ISO. */
