@@ -36,6 +36,20 @@ describe('while Postgres is away, the worker', () => {
     expect((await fetch(`${worker.url}/readyz`)).status).toBe(200);
   });
 
+  it('notices that a silent connection is dead, and stores what it held over a new one', async () => {
+    const harness = await workerHarness();
+    const worker = await harness.worker({ STATEMENT_TIMEOUT_MS: '500' });
+    await harness.publish(envelope(readings('before', 1)));
+    await eventually(async () => expect(await harness.stored('before')).toBe(1));
+    harness.postgresProxy.stall();
+    await harness.publish(envelope(readings('half-open', 10)));
+    await eventually(async () => expect(await metric(worker, 'fleetwire_worker_holding')).toBe(1), { timeoutMs: 15_000 });
+    harness.postgresProxy.refuse();
+    harness.postgresProxy.resume();
+    await eventually(async () => expect(await harness.stored('half-open')).toBe(10));
+    expect(await harness.rows('select * from dead_letters')).toEqual([]);
+  });
+
   it('stores each reading once when connections are cut again and again, around the commit too', async () => {
     const harness = await workerHarness();
     await harness.worker({ BATCH_READINGS_MAX: '50' });
