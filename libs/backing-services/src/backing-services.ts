@@ -31,6 +31,8 @@ export interface BackingServices extends AsyncDisposable {
   readonly amqpUrl: string;
   readonly managementUrl: string;
   readonly databaseUrl: string;
+  /** Settles, with a sentence, when a native server ends by itself. */
+  readonly failed: Promise<string>;
   describe(): { what: string; version: string; url: string; data: string }[];
   stop(): Promise<void>;
 }
@@ -64,7 +66,16 @@ export async function startBackingServices(options: BackingServicesOptions): Pro
   if (postgres.status === 'rejected') throw postgres.reason;
 
   const stack = acquired.move();
-  const stop = () => stack.disposeAsync();
+  let stopping = false;
+  const stop = () => {
+    stopping = true;
+    return stack.disposeAsync();
+  };
+  const failed = new Promise<string>((resolve) => {
+    for (const { ended } of [rabbitmq.value, postgres.value]) {
+      void ended?.then((how) => stopping || resolve(how));
+    }
+  });
   const kindOf = (name: ServiceName) => (given[name] ? 'given' : start!.kinds[name]!);
   log(`RabbitMQ ${rabbitmq.value.version} and Postgres ${postgres.value.version} are ready`);
   return {
@@ -72,6 +83,7 @@ export async function startBackingServices(options: BackingServicesOptions): Pro
     amqpUrl: rabbitmq.value.url,
     managementUrl: rabbitmq.value.managementUrl,
     databaseUrl: postgres.value.url,
+    failed,
     describe: () => [
       { what: 'RabbitMQ', version: rabbitmq.value.version, url: rabbitmq.value.url, data: rabbitmq.value.data },
       { what: 'Postgres', version: postgres.value.version, url: postgres.value.url, data: postgres.value.data },

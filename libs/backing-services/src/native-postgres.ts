@@ -65,6 +65,7 @@ export async function startNativePostgres(directory: DataDirectory, env: NodeJS.
       .trim()
       .replace(/^.*\) /, ''),
     data: clusterDir,
+    ended: server.exited,
     stop,
   };
 }

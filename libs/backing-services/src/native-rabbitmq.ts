@@ -70,6 +70,7 @@ export async function startNativeRabbitmq(
     managementUrl,
     version: (await brokerVersion(managementUrl)) ?? 'unknown',
     data: home,
+    ended: node.exited,
     stop: () => stack.disposeAsync(),
   };
 }

@@ -4,6 +4,8 @@ export interface RunningService {
   readonly version: string;
   /** Where the data lies, in words or as a path. */
   readonly data: string;
+  /** Settles, with a sentence, when a server that we started ends, whether stopped or by itself. */
+  readonly ended?: Promise<string>;
   stop(): Promise<void>;
 }
 

@@ -1,0 +1,4 @@
+/** Why Fleetwire cannot be started here, in words for a person. */
+export class Unlaunchable extends Error {
+  override name = 'Unlaunchable';
+}
