@@ -6,7 +6,7 @@ import { newLinkStatistics } from '@fleetwire/simulator/uplink';
 import { eventually } from '@fleetwire/test-kit/eventually';
 import { describe, expect, it } from 'vitest';
 import WebSocket from 'ws';
-import { startPlatform } from './platform.ts';
+import { type ReadingsPage, startPlatform } from './platform.ts';
 
 const platform = await startPlatform();
 const now = Date.now();
@@ -22,10 +22,10 @@ async function sendFrame(deviceId: string, frame: object): Promise<unknown> {
   return JSON.parse(String(answer));
 }
 
-const metricsOf = async (deviceId: string) =>
-  (await platform.get(`/devices/${deviceId}/readings?order=asc`)).data.map(
-    (reading: { metrics: object }) => reading.metrics,
-  );
+async function metricsOf(deviceId: string): Promise<object[]> {
+  const { data } = await platform.get<ReadingsPage>(`/devices/${deviceId}/readings?order=asc`);
+  return data.map(({ metrics }) => metrics);
+}
 
 describe('small devices', () => {
   it.for([

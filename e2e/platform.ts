@@ -15,6 +15,13 @@ import { freshDatabase } from '@fleetwire/test-kit/fresh-database';
 import { freshVhost } from '@fleetwire/test-kit/fresh-vhost';
 import { afterAll, expect } from 'vitest';
 
+/** As far as tests look into it. */
+export type LatestState = { deviceId: string; ts: string; metrics: Record<string, unknown> };
+export type ReadingsPage = {
+  data: { ts: string; seq: number; metrics: Record<string, unknown> }[];
+  page: { next: string | null };
+};
+
 export type Platform = Awaited<ReturnType<typeof startPlatform>>;
 
 /** All three services, wired as in production, on a vhost and a database of their own. */
@@ -49,9 +56,9 @@ export async function startPlatform() {
     api,
     token,
     /** The API's answer, as an analyst. */
-    get: async (path: string): Promise<any> => {
+    get: async <T = unknown>(path: string): Promise<T> => {
       const response = await fetch(`${api.url}/api/v1${path}`, { headers: { authorization: `Bearer ${analyst}` } });
-      return response.json();
+      return (await response.json()) as T;
     },
     /** Posts telemetry. */
     post: (body: unknown, bearer: string) =>

@@ -7,7 +7,7 @@ import type { Ledger } from '@fleetwire/simulator/ledger';
 import { newLinkStatistics } from '@fleetwire/simulator/uplink';
 import { eventually } from '@fleetwire/test-kit/eventually';
 import { describe, expect, it } from 'vitest';
-import { startPlatform } from './platform.ts';
+import { type LatestState, type ReadingsPage, startPlatform } from './platform.ts';
 
 const directory = new URL('../tools/simulator/data/', import.meta.url).pathname;
 const files = (await readdir(directory)).filter((name) => name.endsWith('.csv')).map((name) => join(directory, name));
@@ -88,13 +88,13 @@ describe('real files', () => {
     'shows the last line of %s as its latest state',
     async ([deviceId, file]) => {
       const [time = '', value = ''] = (await dataLines(file)).at(-1)?.split(',') ?? [];
-      const latest = await platform.get(`/devices/${deviceId}/latest`);
+      const latest = await platform.get<LatestState>(`/devices/${deviceId}/latest`);
       expect(latest).toMatchObject({
         deviceId,
         ts: new Date(`${time.replace(' ', 'T')}Z`).toISOString(),
         metrics: { value: Number(value) },
       });
-      expect((await platform.get('/data')).data).toContainEqual(latest);
+      expect((await platform.get<{ data: LatestState[] }>('/data')).data).toContainEqual(latest);
     },
   );
 
@@ -102,10 +102,10 @@ describe('real files', () => {
     const lines = await dataLines(join(directory, 'machine_temperature_system_failure.csv'));
     const values: number[] = [];
     for (let cursor: string | null = ''; cursor !== null;) {
-      const page = await platform.get(
+      const page: ReadingsPage = await platform.get(
         `/devices/machine_temperature_system_failure/readings?order=asc&limit=5000${cursor === '' ? '' : `&cursor=${cursor}`}`,
       );
-      values.push(...page.data.map((reading: { metrics: { value: number } }) => reading.metrics.value));
+      values.push(...page.data.map(({ metrics }) => Number(metrics['value'])));
       cursor = page.page.next;
     }
     const byNumber = (a: number, b: number) => a - b;

@@ -1,0 +1,126 @@
+import { createHistogram } from 'node:perf_hooks';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { LoadAnswer, LoadRequest, LoadResult } from './load-messages.ts';
+import { LoadSocket } from './load-socket.ts';
+
+// A process of its own: the bench starts it and talks to it by messages.
+
+const connectsAtOnce = 50;
+const tickMs = 2;
+const settleTimeoutMs = 60_000;
+
+let sockets: LoadSocket[] = [];
+let readingsPerFrame = 1;
+let onAck: (socket: LoadSocket) => void = () => {};
+let failed: (error: Error) => void = () => {};
+const latency = createHistogram();
+
+process.on('message', (request: LoadRequest) => {
+  const failure = new Promise<never>((_, reject) => (failed = reject));
+  Promise.race([perform(request), failure]).then(
+    (result) => answer({ type: 'done', result }),
+    (error: Error) => answer({ type: 'failed', message: error.message }),
+  );
+});
+
+function answer(message: LoadAnswer): void {
+  process.send?.(message);
+}
+
+async function perform(request: LoadRequest): Promise<LoadResult> {
+  latency.reset();
+  switch (request.type) {
+    case 'connect':
+      await connect(request);
+      return result(0, 0, 0);
+    case 'flood':
+      return flood(request.seconds, Math.max(1, Math.floor(request.readingsInFlight / readingsPerFrame)));
+    case 'pace':
+      return pace(request.seconds, request.readingsPerSecond / readingsPerFrame);
+    case 'disconnect':
+      await Promise.all(sockets.map((socket) => socket.close()));
+      sockets = [];
+      return result(0, 0, 0);
+  }
+}
+
+async function connect({ url, tokens, startTs, ...request }: Extract<LoadRequest, { type: 'connect' }>): Promise<void> {
+  readingsPerFrame = request.readingsPerFrame;
+  for (let first = 0; first < tokens.length; first += connectsAtOnce) {
+    const group = tokens.slice(first, first + connectsAtOnce).map(
+      (token, index) =>
+        new LoadSocket({
+          url,
+          token,
+          device: first + index,
+          readingsPerFrame,
+          startTs,
+          latency,
+          onAck: (socket) => onAck(socket),
+          onFailure: (error) => failed(error),
+        }),
+    );
+    await Promise.all(group.map((socket) => socket.opened()));
+    sockets.push(...group);
+  }
+}
+
+async function flood(seconds: number, framesInFlight: number): Promise<LoadResult> {
+  const startedAt = epochNow();
+  const endsAt = performance.now() + seconds * 1_000;
+  let frames = 0;
+  const refill = (socket: LoadSocket): void => {
+    const now = performance.now();
+    const room = framesInFlight - socket.framesInFlight;
+    if (now >= endsAt || room <= 0) return;
+    socket.send(room, now);
+    frames += room;
+  };
+  onAck = refill;
+  for (const socket of sockets) refill(socket);
+  await sleep(seconds * 1_000);
+  await settled();
+  return result(frames, startedAt, nackedReadings());
+}
+
+async function pace(seconds: number, framesPerSecond: number): Promise<LoadResult> {
+  onAck = () => {};
+  const startedAt = epochNow();
+  const start = performance.now();
+  const total = Math.floor(seconds * framesPerSecond);
+  for (let frame = 0; frame < total;) {
+    const due = Math.min(total, ((performance.now() - start) / 1_000) * framesPerSecond);
+    for (; frame < due; frame += 1) sockets[frame % sockets.length]!.send(1, start + (frame / framesPerSecond) * 1_000);
+    await sleep(tickMs);
+  }
+  await settled();
+  return result(total, startedAt, nackedReadings());
+}
+
+async function settled(): Promise<void> {
+  const deadline = performance.now() + settleTimeoutMs;
+  while (sockets.some(({ framesInFlight }) => framesInFlight > 0)) {
+    if (performance.now() > deadline) throw new Error(`frames were not acked within ${settleTimeoutMs} ms`);
+    await sleep(5);
+  }
+}
+
+function result(frames: number, startedAt: number, nacked: number): LoadResult {
+  const milliseconds = (percent: number) => (latency.count === 0 ? 0 : latency.percentile(percent) / 1_000);
+  return {
+    frames,
+    readings: frames * readingsPerFrame,
+    startedAt,
+    nackedReadings: nacked,
+    ackP50Ms: milliseconds(50),
+    ackP99Ms: milliseconds(99),
+  };
+}
+
+function nackedReadings(): number {
+  return sockets.reduce((sum, socket) => sum + socket.nackedReadings, 0);
+}
+
+function epochNow(): number {
+  return performance.timeOrigin + performance.now();
+}

@@ -1,0 +1,106 @@
+import type { RecordableHistogram } from 'node:perf_hooks';
+import type { Socket } from 'node:net';
+import type { NackMessage, ServerMessage } from '@fleetwire/contracts/device-protocol';
+import { subprotocol } from '@fleetwire/contracts/device-protocol';
+import { WebSocket } from 'ws';
+import { textFrame } from './raw-frame.ts';
+import { frameText } from './workload.ts';
+
+export type LoadSocketOptions = {
+  readonly url: string;
+  readonly token: string;
+  readonly device: number;
+  readonly readingsPerFrame: number;
+  readonly startTs: number;
+  readonly latency: RecordableHistogram;
+  readonly onAck: (socket: LoadSocket) => void;
+  readonly onFailure: (error: Error) => void;
+};
+
+/** A device reduced to what costs the least: frames go past the WebSocket library's sender, many in one write where they are due together. */
+export class LoadSocket {
+  nackedReadings = 0;
+  readonly #options: LoadSocketOptions;
+  readonly #webSocket: WebSocket;
+  #raw: Socket | undefined;
+  #nextSeq = 1;
+  #ackedUpTo = 0;
+  /** When each frame that is in flight was due, the oldest first. */
+  #dueAt: number[] = [];
+  #isClosing = false;
+
+  constructor(options: LoadSocketOptions) {
+    this.#options = options;
+    this.#webSocket = new WebSocket(options.url, subprotocol, {
+      headers: { authorization: `Bearer ${options.token}` },
+      perMessageDeflate: false,
+    });
+    this.#webSocket.on('upgrade', ({ socket }) => {
+      this.#raw = socket;
+    });
+    this.#webSocket.on('error', (error) => options.onFailure(error));
+    this.#webSocket.on('close', (code, reason) => {
+      if (!this.#isClosing) options.onFailure(new Error(`the server closed a socket with ${code} ${String(reason)}`));
+    });
+  }
+
+  /** Resolves with the hello. */
+  opened(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#webSocket.once('message', () => {
+        this.#webSocket.on('message', (data) => this.#receive(String(data)));
+        resolve();
+      });
+    });
+  }
+
+  get framesInFlight(): number {
+    return this.#dueAt.length;
+  }
+
+  /** @param dueAt of the monotonic clock, in milliseconds */
+  send(frames: number, dueAt: number): void {
+    const { device, readingsPerFrame, startTs } = this.#options;
+    const parts: Buffer[] = [];
+    for (let n = 0; n < frames; n += 1) {
+      parts.push(textFrame(frameText(device, this.#nextSeq, readingsPerFrame, startTs)));
+      this.#nextSeq += readingsPerFrame;
+      this.#dueAt.push(dueAt);
+    }
+    this.#raw?.write(parts.length === 1 ? parts[0]! : Buffer.concat(parts));
+  }
+
+  close(): Promise<void> {
+    this.#isClosing = true;
+    return new Promise((resolve) => {
+      this.#webSocket.once('close', () => resolve());
+      this.#webSocket.close(1000);
+    });
+  }
+
+  #receive(text: string): void {
+    const message = JSON.parse(text) as ServerMessage;
+    if (message.type === 'ack') return this.#acked(message.upTo);
+    if (message.type === 'nack') return this.#nacked(message);
+    this.#options.onFailure(new Error(`the server said ${text}`));
+  }
+
+  #acked(upTo: number): void {
+    const { latency, onAck, readingsPerFrame } = this.#options;
+    const now = performance.now();
+    const frames = Math.floor((upTo - this.#ackedUpTo) / readingsPerFrame);
+    for (const dueAt of this.#dueAt.splice(0, frames)) latency.record(Math.max(1, Math.round((now - dueAt) * 1_000)));
+    this.#ackedUpTo += frames * readingsPerFrame;
+    onAck(this);
+  }
+
+  #nacked({ seq, count, retryable, retryAfterMs = 0, code }: NackMessage): void {
+    const { device, readingsPerFrame, startTs, onFailure } = this.#options;
+    if (!retryable) return onFailure(new Error(`the server refused readings for good: ${code}`));
+    this.nackedReadings += count;
+    setTimeout(() => {
+      for (let at = seq; at < seq + count; at += readingsPerFrame)
+        this.#raw?.write(textFrame(frameText(device, at, readingsPerFrame, startTs)));
+    }, retryAfterMs);
+  }
+}

@@ -1,0 +1,32 @@
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
+import type { LoadAnswer, LoadRequest, LoadResult } from './load-messages.ts';
+
+export type Load = AsyncDisposable & {
+  readonly pid: number;
+  /** One at a time. */
+  request(request: LoadRequest): Promise<LoadResult>;
+};
+
+export function startLoad(): Load {
+  const child = fork(new URL('load-generator.ts', import.meta.url));
+  return {
+    pid: child.pid!,
+    request: async (request) => {
+      child.send(request);
+      const [answer] = (await Promise.race([once(child, 'message'), once(child, 'exit').then(() => [gone])])) as [
+        LoadAnswer,
+      ];
+      if (answer.type === 'failed') throw new Error(`load generator: ${answer.message}`);
+      return answer.result;
+    },
+    [Symbol.asyncDispose]: async () => {
+      if (child.exitCode !== null) return;
+      const exited = once(child, 'exit');
+      child.kill();
+      await exited;
+    },
+  };
+}
+
+const gone: LoadAnswer = { type: 'failed', message: 'it has ended' };

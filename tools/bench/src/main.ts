@@ -1,0 +1,5 @@
+#!/usr/bin/env node
+import { runCommandLine } from '@fleetwire/simulator/command-line';
+import { benchCommand } from './command.ts';
+
+await runCommandLine(benchCommand(), process.argv);

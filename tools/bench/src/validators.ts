@@ -1,0 +1,54 @@
+import { TelemetryFrame, parseDeviceFrame } from '@fleetwire/contracts/device-protocol';
+import { Metrics } from '@fleetwire/contracts/metrics';
+import { Compile } from 'typebox/compile';
+import { z } from 'zod';
+import { median } from './median.ts';
+import { frameText } from './workload.ts';
+
+export type ValidatorCost = { readonly name: string; readonly microseconds: number };
+
+const rounds = 5;
+const roundMs = 200;
+
+const [metricName = ''] = Object.keys(Metrics.patternProperties);
+const zodMetrics = z.record(
+  z.string().regex(new RegExp(metricName)),
+  z.union([z.number(), z.boolean(), z.string().max(1_024), z.looseObject({})]),
+);
+const zodObservation = { ts: z.union([z.number(), z.string()]).optional(), metrics: zodMetrics.optional() };
+const zodFrame = z.object({
+  type: z.literal('telemetry'),
+  deviceId: z.string().optional(),
+  epoch: z.string().optional(),
+  seq: z.int().min(0).optional(),
+  ...zodObservation,
+  readings: z.array(z.object(zodObservation)).min(1).max(1_000).optional(),
+});
+
+/** What it costs to check one frame of one five-metric reading: the decision for TypeBox, measured again. */
+export function compareValidators(): ValidatorCost[] {
+  const text = frameText(0, 1, 1, Date.now());
+  const frame: unknown = JSON.parse(text);
+  const typebox = Compile(TelemetryFrame);
+  const now = Date.now();
+  const check = (isValid: boolean): void => {
+    if (!isValid) throw new Error('a validator refuses the reading that it is measured with');
+  };
+  return [
+    cost('TypeBox, compiled', () => check(typebox.Check(frame))),
+    cost('zod', () => check(zodFrame.safeParse(frame).success)),
+    cost('JSON.parse', () => check(JSON.parse(text) !== null)),
+    cost('frame parser of contracts, whole', () => check(parseDeviceFrame(text, now).ok)),
+  ];
+}
+
+function cost(name: string, once: () => void): ValidatorCost {
+  return { name, microseconds: median(Array.from({ length: rounds }, () => timed(once))) };
+}
+
+function timed(once: () => void): number {
+  const startedAt = performance.now();
+  let times = 0;
+  for (; performance.now() - startedAt < roundMs; times += 100) for (let n = 0; n < 100; n += 1) once();
+  return ((performance.now() - startedAt) * 1_000) / times;
+}
