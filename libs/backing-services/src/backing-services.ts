@@ -10,6 +10,7 @@ import { brokerVersion } from './management.ts';
 import { startNativePostgres } from './native-postgres.ts';
 import { startNativeRabbitmq } from './native-rabbitmq.ts';
 import type { RunningBroker, RunningService } from './running-service.ts';
+import type { BrokerControl, ServerControl } from './server-control.ts';
 import { BackingServiceUnavailable } from './unavailable.ts';
 
 export type BackingMode = 'auto' | Kind;
@@ -31,6 +32,8 @@ export interface BackingServices extends AsyncDisposable {
   readonly amqpUrl: string;
   readonly managementUrl: string;
   readonly databaseUrl: string;
+  /** Breaks and mends the servers on purpose; undefined for one that was given. */
+  readonly control: { readonly rabbitmq: BrokerControl | undefined; readonly postgres: ServerControl | undefined };
   /** Settles, with a sentence, when a native server ends by itself. */
   readonly failed: Promise<string>;
   describe(): { what: string; version: string; url: string; data: string }[];
@@ -66,23 +69,24 @@ export async function startBackingServices(options: BackingServicesOptions): Pro
   if (postgres.status === 'rejected') throw postgres.reason;
 
   const stack = acquired.move();
-  let stopping = false;
-  const stop = () => {
-    stopping = true;
-    return stack.disposeAsync();
-  };
+  const stop = () => stack.disposeAsync();
   const failed = new Promise<string>((resolve) => {
-    for (const { ended } of [rabbitmq.value, postgres.value]) {
-      void ended?.then((how) => stopping || resolve(how));
-    }
+    for (const { failed } of [rabbitmq.value, postgres.value]) void failed?.then(resolve);
   });
   const kindOf = (name: ServiceName) => (given[name] ? 'given' : start!.kinds[name]!);
   log(`RabbitMQ ${rabbitmq.value.version} and Postgres ${postgres.value.version} are ready`);
   return {
     kind: { rabbitmq: kindOf('rabbitmq'), postgres: kindOf('postgres') },
-    amqpUrl: rabbitmq.value.url,
-    managementUrl: rabbitmq.value.managementUrl,
-    databaseUrl: postgres.value.url,
+    get amqpUrl() {
+      return rabbitmq.value.url;
+    },
+    get managementUrl() {
+      return rabbitmq.value.managementUrl;
+    },
+    get databaseUrl() {
+      return postgres.value.url;
+    },
+    control: { rabbitmq: rabbitmq.value.control, postgres: postgres.value.control },
     failed,
     describe: () => [
       { what: 'RabbitMQ', version: rabbitmq.value.version, url: rabbitmq.value.url, data: rabbitmq.value.data },

@@ -5,6 +5,7 @@ import type { StartedTestContainer } from 'testcontainers';
 import type { DataDirectory } from './data-directory.ts';
 import { brokerVersion } from './management.ts';
 import type { RunningBroker, RunningService } from './running-service.ts';
+import type { ServerControl } from './server-control.ts';
 import { asRabbitmqConf, postgresSettings, rabbitmqSettings } from './settings.ts';
 
 const images = { rabbitmq: 'rabbitmq:4-management', postgres: 'postgres:17' };
@@ -95,11 +96,19 @@ export async function startRabbitmqContainer(directory: DataDirectory): Promise<
     .withStartupTimeout(startDeadlineMs)
     .start();
   const authority = (port: number) => `${user}:${password}@${container.getHost()}:${container.getMappedPort(port)}`;
-  const managementUrl = `http://${authority(15672)}`;
+  const managementUrl = () => `http://${authority(15672)}`;
   return {
-    url: `amqp://${authority(5672)}`,
-    managementUrl,
-    version: (await brokerVersion(managementUrl)) ?? 'unknown',
+    get url() {
+      return `amqp://${authority(5672)}`;
+    },
+    get managementUrl() {
+      return managementUrl();
+    },
+    control: {
+      ...(await containerControl(container, ['rabbitmqctl', 'stop'], 'killed')),
+      ctl: async (args) => (await container.exec(['rabbitmqctl', ...args])).stdout,
+    },
+    version: (await brokerVersion(managementUrl())) ?? 'unknown',
     data: volume === undefined ? 'in the container' : `volume ${volume}`,
     stop: () => stopContainer(container, directory, ['rabbitmqctl', 'stop']),
   };
@@ -124,10 +133,41 @@ export async function startPostgresContainer(directory: DataDirectory): Promise<
     .start();
   const { output } = await container.exec(['postgres', '--version']);
   return {
-    url: container.getConnectionUri(),
+    get url() {
+      return container.getConnectionUri();
+    },
+    control: await containerControl(container, signalPostgres('INT'), signalPostgres('QUIT')),
     version: output.trim().replace(/^.*PostgreSQL\) /, ''),
     data: volume === undefined ? 'in the container' : `volume ${volume}`,
-    stop: () => stopContainer(container, directory, ['sh', '-c', 'kill -INT "$(head -n 1 "$PGDATA/postmaster.pid")"']),
+    stop: () => stopContainer(container, directory, signalPostgres('INT')),
+  };
+}
+
+function signalPostgres(signal: 'INT' | 'QUIT'): string[] {
+  return ['sh', '-c', `kill -${signal} "$(head -n 1 "$PGDATA/postmaster.pid")"`];
+}
+
+/** @param orderly asks the server itself to end, as does `immediate` where it can do that */
+async function containerControl(
+  container: StartedTestContainer,
+  orderly: string[],
+  immediate: string[] | 'killed',
+): Promise<ServerControl> {
+  const { getContainerRuntimeClient } = await import('testcontainers');
+  const { dockerode } = (await getContainerRuntimeClient()).container;
+  const engine = dockerode.getContainer(container.getId());
+  return {
+    async end(how) {
+      const request = how === 'killed' ? how : { orderly, immediate }[how];
+      const ended = engine.wait();
+      // The server may take its container down before the command in it has answered.
+      if (request === 'killed') await engine.kill();
+      else await Promise.race([container.exec(request).catch(() => undefined), ended]);
+      await ended;
+    },
+    start: () => container.restart(),
+    pause: async () => void (await engine.pause()),
+    resume: async () => void (await engine.unpause()),
   };
 }
 

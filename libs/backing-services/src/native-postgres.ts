@@ -4,6 +4,7 @@ import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import type { DataDirectory } from './data-directory.ts';
 import { freePorts } from './free-ports.ts';
+import { NativeServer } from './native-server.ts';
 import { processIdentity } from './process-identity.ts';
 import type { RunningService } from './running-service.ts';
 import { postgresSettings } from './settings.ts';
@@ -28,8 +29,6 @@ export async function startNativePostgres(directory: DataDirectory, env: NodeJS.
   const { postgres: port } = await freePorts(['postgres'], directory.remembered.ports);
   directory.remember({ ports: { ...directory.remembered.ports, postgres: port } });
   const pidFile = join(clusterDir, 'postmaster.pid');
-  removeStalePidFile(pidFile, clusterDir);
-
   const logFile = join(directory.path, 'postgres.log');
   const settings = {
     ...postgresSettings,
@@ -38,26 +37,21 @@ export async function startNativePostgres(directory: DataDirectory, env: NodeJS.
     unix_socket_directories: '',
   };
   const [command, ...args] = [...(as?.prefix ?? []), binaries.postgres, '-D', clusterDir, ...asArguments(settings)];
-  const server = await startServer({
-    name: 'postgres',
-    command: command!,
-    args,
-    env: cleanEnv,
-    cwd: folder,
-    logFile,
-    disposable: directory.temporary,
+  const server = await NativeServer.start(directory, {
+    spawn() {
+      removeStalePidFile(pidFile, clusterDir);
+      return startServer({
+        name: 'postgres',
+        command: command!,
+        args,
+        env: cleanEnv,
+        cwd: folder,
+        logFile,
+        disposable: directory.temporary,
+      });
+    },
+    ready: (process) => untilReady(process, logFile, startDeadlineMs, () => announcesReady(pidFile, process.pid)),
   });
-  directory.rememberProcess(server);
-  const stop = async () => {
-    await server.stop();
-    directory.forgetProcess(server);
-  };
-  try {
-    await untilReady(server, logFile, startDeadlineMs, () => announcesReady(pidFile, server.pid));
-  } catch (error) {
-    await stop();
-    throw error;
-  }
   const { user, password } = directory.remembered;
   return {
     url: `postgres://${user}:${password}@127.0.0.1:${port}/${database}`,
@@ -65,8 +59,9 @@ export async function startNativePostgres(directory: DataDirectory, env: NodeJS.
       .trim()
       .replace(/^.*\) /, ''),
     data: clusterDir,
-    ended: server.exited,
-    stop,
+    failed: server.failed,
+    control: server,
+    stop: () => server.stop(),
   };
 }
 

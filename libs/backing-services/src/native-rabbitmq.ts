@@ -1,16 +1,20 @@
+import { execFile } from 'node:child_process';
 import { chmodSync, existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
-import { delimiter, join } from 'node:path';
+import { delimiter, dirname, join } from 'node:path';
+import { promisify } from 'node:util';
 import type { DataDirectory } from './data-directory.ts';
 import { installRabbitmqPackage } from './debian-package.ts';
 import { freePorts } from './free-ports.ts';
 import { brokerVersion } from './management.ts';
+import { NativeServer } from './native-server.ts';
 import type { RunningBroker } from './running-service.ts';
 import { asRabbitmqConf, rabbitmqSettings } from './settings.ts';
-import { type ServerName, type ServerProcess, startServer, untilReady } from './server-process.ts';
+import { type ServerName, startServer, untilReady } from './server-process.ts';
 import { BackingServiceUnavailable } from './unavailable.ts';
 
 const startDeadlineMs = 90_000;
+const ctlTimeoutMs = 30_000;
 
 /**
  * Runs a RabbitMQ node that shares nothing with a system-wide one: its own name, ports, port mapper (epmd), cookie, configuration,
@@ -33,34 +37,25 @@ export async function startNativeRabbitmq(
 
   await using started = new AsyncDisposableStack();
   const nodeEnv = nodeEnvironment(env, home, ports);
-  const start = async (name: ServerName, command: string, args: string[]): Promise<ServerProcess> => {
+  const start = async (name: ServerName, command: string, args: string[], isReady: () => Promise<boolean>) => {
     const logFile = join(directory.path, `${name}.log`);
-    const server = await startServer({
-      name,
-      command,
-      args,
-      env: nodeEnv,
-      cwd: home,
-      logFile,
-      disposable: directory.temporary,
+    const server = await NativeServer.start(directory, {
+      spawn: () =>
+        startServer({ name, command, args, env: nodeEnv, cwd: home, logFile, disposable: directory.temporary }),
+      ready: (process) => untilReady(process, logFile, startDeadlineMs, isReady),
     });
-    directory.rememberProcess(server);
-    started.defer(async () => {
-      await server.stop();
-      directory.forgetProcess(server);
-    });
+    started.defer(() => server.stop());
     return server;
   };
 
   // In the foreground as our own child: the one that Erlang starts by itself would stay behind.
-  await start('epmd', 'epmd', ['-address', '127.0.0.1', '-port', String(ports.epmd)]);
-  const node = await start('rabbitmq', script, []);
+  await start('epmd', 'epmd', ['-address', '127.0.0.1', '-port', String(ports.epmd)], async () => true);
   const { user, password } = directory.remembered;
   const managementUrl = `http://${user}:${password}@127.0.0.1:${ports.management}`;
-  await untilReady(
-    node,
-    join(directory.path, 'rabbitmq.log'),
-    startDeadlineMs,
+  const node = await start(
+    'rabbitmq',
+    script,
+    [],
     async () => (await accepts(ports.amqp)) && (await brokerVersion(managementUrl)) !== undefined,
   );
 
@@ -70,9 +65,25 @@ export async function startNativeRabbitmq(
     managementUrl,
     version: (await brokerVersion(managementUrl)) ?? 'unknown',
     data: home,
-    ended: node.exited,
+    failed: node.failed,
+    control: {
+      end: (how) => node.end(how),
+      start: () => node.start(),
+      pause: () => node.pause(),
+      resume: () => node.resume(),
+      ctl: (args) => rabbitmqctl(script, args, nodeEnv, home),
+    },
     stop: () => stack.disposeAsync(),
   };
+}
+
+async function rabbitmqctl(serverScript: string, args: readonly string[], env: NodeJS.ProcessEnv, cwd: string) {
+  const { stdout } = await promisify(execFile)(join(dirname(serverScript), 'rabbitmqctl'), [...args], {
+    env,
+    cwd,
+    timeout: ctlTimeoutMs,
+  });
+  return stdout;
 }
 
 /** Debian puts a wrapper on the PATH that changes user and folder; the real script is beside its library. */

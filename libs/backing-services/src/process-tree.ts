@@ -1,0 +1,37 @@
+import { execFileSync } from 'node:child_process';
+import { setTimeout as delay } from 'node:timers/promises';
+import { processIdentity } from './process-identity.ts';
+
+const exitPollMs = 25;
+
+/** The process and all that descend from it, ancestors first. */
+export function processTree(root: number): number[] {
+  const childrenOf = new Map<number, number[]>();
+  for (const line of execFileSync('ps', ['-A', '-o', 'pid=,ppid='], { encoding: 'utf8' }).trim().split('\n')) {
+    const [pid, parent] = line.trim().split(/\s+/).map(Number) as [number, number];
+    childrenOf.set(parent, [...(childrenOf.get(parent) ?? []), pid]);
+  }
+  const tree = [root];
+  for (const pid of tree) tree.push(...(childrenOf.get(pid) ?? []));
+  return tree;
+}
+
+/** Signals each of them; those that have ended meanwhile are passed over. */
+export function signalAll(pids: readonly number[], signal: NodeJS.Signals): void {
+  for (const pid of pids) {
+    try {
+      process.kill(pid, signal);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+    }
+  }
+}
+
+/** Resolves when none of them runs any more. Ids that are given to new processes meanwhile do not count. */
+export async function untilGone(pids: readonly number[], timeoutMs: number): Promise<void> {
+  const known = pids.map((pid) => ({ pid, identity: processIdentity(pid) }));
+  const isLeft = () => known.some(({ pid, identity }) => identity !== undefined && processIdentity(pid) === identity);
+  for (const deadline = Date.now() + timeoutMs; isLeft(); await delay(exitPollMs)) {
+    if (Date.now() > deadline) throw new Error(`processes ${pids.join(', ')} still run after ${timeoutMs} ms`);
+  }
+}
