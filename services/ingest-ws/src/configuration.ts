@@ -122,6 +122,20 @@ export const ingestVariables = {
     unit: 'bytes',
     doc: 'Bytes received and not settled, over all sockets; half of it pauses them, all of it nacks',
   }),
+  reportIntervalMs: integer('REPORT_INTERVAL_MS', {
+    min: 100,
+    max: 60_000,
+    default: 5_000,
+    unit: 'ms',
+    doc: 'How often it reports to the books what it accepted and refused',
+  }),
+  reportDevicesMax: integer('REPORT_DEVICES_MAX', {
+    min: 0,
+    max: 10_000,
+    default: 1_000,
+    unit: 'devices',
+    doc: 'Devices told apart in one report; readings of others are counted together',
+  }),
   amqpHeartbeatSeconds: integer('AMQP_HEARTBEAT_SECONDS', {
     min: 1,
     max: 600,

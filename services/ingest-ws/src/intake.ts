@@ -6,6 +6,7 @@ import { exchanges, routingKeys } from '@fleetwire/broker/topology';
 import { type EnvelopeRun, encodeEnvelope, envelopeSchemaVersion, envelopeType } from '@fleetwire/contracts/envelope';
 import type { nackCodes } from '@fleetwire/contracts/device-protocol';
 import type { Logger } from '@fleetwire/service-kit/logger';
+import type { Accounts } from './accounts.ts';
 import type { IngestMetrics } from './metrics.ts';
 import { type BatchBounds, MicroBatcher } from '@fleetwire/service-kit/micro-batcher';
 
@@ -32,6 +33,7 @@ export type IntakeOptions = {
   readonly publisher: Publisher;
   readonly bounds: BatchBounds;
   readonly bufferBytesMax: number;
+  readonly accounts: Accounts;
   readonly metrics: IngestMetrics;
   readonly logger: Logger;
   /** Sockets stop and start reading. */
@@ -71,7 +73,10 @@ export class Intake {
   /** Takes the readings, or says at once why not; `settle` is called only for what was taken. */
   submit(submission: Submission): Refusal | undefined {
     const refusal = this.#refusal(submission.bytes);
-    if (refusal !== undefined) return refusal;
+    if (refusal !== undefined) {
+      this.#count('nacked', submission);
+      return refusal;
+    }
     this.#bufferedBytes += submission.bytes;
     this.#batcher.add(submission, performance.now());
     this.#flush();
@@ -138,6 +143,7 @@ export class Intake {
     const id = randomUUID();
     const stopTimer = metrics.confirmSeconds.startTimer();
     let refusal: Refusal | undefined;
+    let isUncertain = false;
     try {
       await publisher.publish({
         exchange: exchanges.telemetry,
@@ -161,9 +167,12 @@ export class Intake {
       if (!(error instanceof PublishError))
         logger.error({ err: error }, 'publishing failed for a reason nobody foresaw');
       refusal = refusalOf(kind);
+      isUncertain = kind === 'confirm-timeout' || kind === 'channel-lost' || kind === 'failed';
     }
     for (const submission of batch) {
       this.#bufferedBytes -= submission.bytes;
+      this.#count(refusal === undefined ? 'accepted' : 'nacked', submission);
+      if (isUncertain) this.#count('unconfirmed', submission);
       submission.settle(refusal);
     }
     this.#updateCongestion();
@@ -172,8 +181,14 @@ export class Intake {
   #refuseWaiting(refusal: Refusal): void {
     for (const submission of this.#batcher.takeAll()) {
       this.#bufferedBytes -= submission.bytes;
+      this.#count('nacked', submission);
       submission.settle(refusal);
     }
+  }
+
+  #count(result: 'accepted' | 'nacked' | 'unconfirmed', { runs }: Submission): void {
+    for (const { deviceId, receivedAt, readings } of runs)
+      this.#options.accounts.count(result, deviceId, receivedAt, readings.length);
   }
 
   #updateCongestion(): void {

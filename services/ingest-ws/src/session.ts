@@ -14,6 +14,7 @@ import { limits } from '@fleetwire/contracts/limits';
 import { type Problem, refused } from '@fleetwire/contracts/problem';
 import type { Reading } from '@fleetwire/contracts/reading';
 import type { Telemetry } from '@fleetwire/contracts/telemetry-input';
+import type { Accounts } from './accounts.ts';
 import type { AutoSequence } from './auto-sequence.ts';
 import type { Intake, Refusal } from './intake.ts';
 import type { IngestMetrics } from './metrics.ts';
@@ -31,6 +32,7 @@ export type SessionLimits = {
 export type SessionContext = {
   readonly intake: Intake;
   readonly autoSequence: AutoSequence;
+  readonly accounts: Accounts;
   readonly metrics: IngestMetrics;
   readonly limits: SessionLimits;
   /** The last seq that an earlier session of this stream settled, where that is known. */
@@ -196,6 +198,7 @@ export class Session {
     const stream = this.#streamOf(deviceId, epoch);
     if (stream === undefined) {
       readings.inc({ result: 'nacked' }, count);
+      this.#context.accounts.count('nacked', deviceId, now, count);
       return this.close(closeCodes.overloaded, `more than ${openStreamsMax} streams wait for acks (openStreamsMax)`);
     }
     const passage = stream.acks.begin(seq, seq + count - 1);
@@ -206,11 +209,14 @@ export class Session {
       return;
     }
 
-    const refusal =
-      this.#inFlight + count > this.#context.limits.inFlightMax
-        ? inFlightLimit(this.#context.limits.inFlightMax)
-        : this.#submit(stream, passage, observations, bytes, now);
-    if (refusal !== undefined) this.#nack(stream, passage, count - problems.length, refusal);
+    const { inFlightMax } = this.#context.limits;
+    const good = count - problems.length;
+    if (this.#inFlight + count > inFlightMax) {
+      this.#context.accounts.count('nacked', deviceId, now, good);
+      return this.#nack(stream, passage, good, inFlightLimit(inFlightMax));
+    }
+    const refusal = this.#submit(stream, passage, observations, bytes, now);
+    if (refusal !== undefined) this.#nack(stream, passage, good, refusal);
   }
 
   #submit(
@@ -266,6 +272,7 @@ export class Session {
   ): void {
     const { readings, refusedFrames } = this.#context.metrics;
     readings.inc({ result: 'rejected' }, problems.length);
+    this.#context.accounts.count('rejected', numbered?.stream.deviceId ?? this.claims.sub, now, problems.length);
     for (const { index, problem } of problems) {
       refusedFrames.inc({ code: problem.code });
       if (numbered === undefined || telemetry.seq === undefined) this.#send(toError(problem));
@@ -287,6 +294,8 @@ export class Session {
   #refuse(telemetry: Telemetry, deviceId: string, problem: Problem, now: number): void {
     const count = telemetry.observations.length;
     this.#context.metrics.readings.inc({ result: 'rejected' }, count);
+    // On the account of who sent it, not of the device that it claims to be.
+    this.#context.accounts.count('rejected', this.claims.sub, now, count);
     this.#context.metrics.refusedFrames.inc({ code: problem.code });
     this.#send(
       telemetry.seq === undefined

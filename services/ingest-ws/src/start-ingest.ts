@@ -7,10 +7,12 @@ import { createHttpApp } from '@fleetwire/service-kit/http';
 import { listen } from '@fleetwire/service-kit/listen';
 import type { Logger } from '@fleetwire/service-kit/logger';
 import { createRegistry } from '@fleetwire/service-kit/metrics';
+import { Accounts } from './accounts.ts';
 import { createAuthentication } from './authentication.ts';
 import { AutoSequence } from './auto-sequence.ts';
 import type { IngestConfiguration } from './configuration.ts';
 import { serveDeviceSockets } from './device-socket.ts';
+import { startEdgeReporter } from './edge-reporter.ts';
 import { Intake } from './intake.ts';
 import { createIngestMetrics } from './metrics.ts';
 import { Sessions } from './sessions.ts';
@@ -26,6 +28,9 @@ export type Ingest = {
 const rememberedStreamsMax = 100_000;
 const autoSequenceDevicesMax = 100_000;
 const closeSocketsTimeoutMs = 3_000;
+const accountMinutesMax = 60;
+/** Of the drain deadline, what the last report may take when the broker does not answer. */
+const lastReportShare = 0.2;
 
 /** Wires the edge: sockets and HTTP in, confirmed envelopes out. It listens before the broker is there, and says so in `/readyz`. */
 export async function startIngest({
@@ -59,6 +64,7 @@ export async function startIngest({
   health.addCheck('broker', () => connection.state === 'open' || `connection is ${connection.state}`);
 
   const sessions = new Sessions({ heartbeatIntervalMs: config.heartbeatIntervalMs, rememberedStreamsMax });
+  const accounts = new Accounts({ devicesMax: config.reportDevicesMax, minutesMax: accountMinutesMax });
   const intake = new Intake({
     connection,
     publisher,
@@ -68,6 +74,7 @@ export async function startIngest({
       lingerMs: config.envelopeLingerMs,
     },
     bufferBytesMax: config.bufferBytesMax,
+    accounts,
     metrics,
     logger,
     onCongestion: (isCongested) => {
@@ -79,6 +86,7 @@ export async function startIngest({
       sessions.setPaused(isCongested);
     },
   });
+  const reporter = startEdgeReporter({ accounts, publisher, intervalMs: config.reportIntervalMs, logger });
   const autoSequence = new AutoSequence({ devicesMax: autoSequenceDevicesMax });
 
   const app = createHttpApp({
@@ -94,6 +102,7 @@ export async function startIngest({
           authenticate,
           intake,
           autoSequence,
+          accounts,
           metrics,
           payloadBytesMax: config.payloadBytesMax,
           requestsPerMinuteMax: config.httpRequestsPerMinuteMax,
@@ -113,6 +122,7 @@ export async function startIngest({
     context: {
       intake,
       autoSequence,
+      accounts,
       metrics,
       limits: config,
       lastSeqOf: (deviceId, epoch) => sessions.lastSeqOf(deviceId, epoch),
@@ -126,13 +136,14 @@ export async function startIngest({
     webSocketUrl: `${listening.url.replace('http', 'ws')}/ws`,
     port: listening.port,
     // 1 readiness off · 2 new frames are nacked, what waits is published · 3 confirms come in, acks go out ·
-    // 4 sockets close with 1001 · 5 HTTP answers finish · 6 the broker connection closes
+    // 4 sockets close with 1001 · 5 HTTP answers finish · 6 the last report of the books · 7 the broker connection closes
     stop: async () => {
       health.setDraining();
       await delay(config.drainGraceMs);
       await intake.drain();
       await sessions.closeAll(closeSocketsTimeoutMs);
       await listening.stop();
+      await reporter.finish(config.drainTimeoutMs * lastReportShare);
       await publisher.close();
       await connection.close();
     },

@@ -8,6 +8,7 @@ import { Problem, badRequest, methodNotAllowed, tooManyRequests, unavailable } f
 import { type Request, type RequestHandler, Router, raw } from 'express';
 import { ipKeyGenerator, rateLimit } from 'express-rate-limit';
 import type { Authenticate } from './authentication.ts';
+import type { Accounts } from './accounts.ts';
 import type { AutoSequence } from './auto-sequence.ts';
 import type { Intake, Refusal } from './intake.ts';
 import type { IngestMetrics } from './metrics.ts';
@@ -16,6 +17,7 @@ export type TelemetryRouteOptions = {
   readonly authenticate: Authenticate;
   readonly intake: Intake;
   readonly autoSequence: AutoSequence;
+  readonly accounts: Accounts;
   readonly metrics: IngestMetrics;
   readonly payloadBytesMax: number;
   readonly requestsPerMinuteMax: number;
@@ -59,7 +61,7 @@ function claimsOf(locals: Record<string, unknown>): Claims {
 }
 
 async function accept(request: Request, claims: Claims, options: TelemetryRouteOptions): Promise<TelemetryAccepted> {
-  const { intake, autoSequence, metrics } = options;
+  const { intake, autoSequence, accounts, metrics } = options;
   const now = Date.now();
   const { body, bytes } = readBody(request, now);
   const problems = body.problems.map(({ problem }) => problem);
@@ -96,6 +98,7 @@ async function accept(request: Request, claims: Claims, options: TelemetryRouteO
   const count = runs.reduce((sum, run) => sum + run.readings.length, 0);
   metrics.readings.inc({ result: 'received' }, count + problems.length);
   metrics.readings.inc({ result: 'rejected' }, problems.length);
+  if (problems.length > 0) accounts.count('rejected', claims.sub, now, problems.length);
   for (const { code } of problems) metrics.refusedFrames.inc({ code });
   if (count > 0) await confirmed(intake, metrics, { runs, readings: count, bytes });
   if (problems.length > 0) throw refusedElements(problems, count);

@@ -1,0 +1,112 @@
+import { randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { PublishError } from '@fleetwire/broker/errors';
+import type { Publisher } from '@fleetwire/broker/publisher';
+import { exchanges, routingKeys } from '@fleetwire/broker/topology';
+import {
+  type EdgeReport,
+  edgeReportSchemaVersion,
+  edgeReportType,
+  encodeEdgeReport,
+} from '@fleetwire/contracts/edge-report';
+import type { Logger } from '@fleetwire/service-kit/logger';
+import type { Accounts } from './accounts.ts';
+
+export type EdgeReporterOptions = {
+  readonly accounts: Accounts;
+  readonly publisher: Publisher;
+  readonly intervalMs: number;
+  readonly logger: Logger;
+};
+
+export type EdgeReporter = {
+  readonly instanceId: string;
+  /** Reports what is left and says that nothing follows. Gives up after `timeoutMs`: the books then show that a report is missing. */
+  finish(timeoutMs: number): Promise<void>;
+};
+
+/**
+ * Sends what was counted down the way of the readings, every `intervalMs`, also when it is nothing: silence is how the death of an
+ * instance shows. One report is under way at a time, and goes again under its number until it is confirmed; counting goes on meanwhile.
+ */
+export function startEdgeReporter({ accounts, publisher, intervalMs, logger }: EdgeReporterOptions): EdgeReporter {
+  const instanceId = randomUUID();
+  const finishing = new AbortController();
+  let sequence = 0;
+  let unconfirmed: EdgeReport | undefined;
+
+  const next = (isLast: boolean): EdgeReport => ({
+    id: randomUUID(),
+    type: edgeReportType,
+    schemaVersion: edgeReportSchemaVersion,
+    occurredAt: Date.now(),
+    instanceId,
+    sequence: (sequence += 1),
+    isLast,
+    entries: accounts.take(),
+  });
+  const send = async (): Promise<void> => {
+    if (unconfirmed === undefined) return;
+    await publisher.publish({
+      exchange: exchanges.telemetry,
+      routingKey: routingKeys.persist,
+      messageId: unconfirmed.id,
+      type: edgeReportType,
+      contentType: 'application/json',
+      content: encodeEdgeReport(unconfirmed),
+    });
+    unconfirmed = undefined;
+  };
+  const attempt = (): Promise<boolean> =>
+    send().then(
+      () => true,
+      (error: unknown) => {
+        // Without the broker nothing is accepted either; the sockets hear of it, and so does the log.
+        if (!(error instanceof PublishError)) logger.error({ err: error }, 'a report of the books could not be sent');
+        return false;
+      },
+    );
+
+  const run = async (): Promise<void> => {
+    // The first goes out at once: an instance that dies young is known all the same.
+    for (;;) {
+      if (publisher.writable) {
+        unconfirmed ??= next(false);
+        await attempt();
+      }
+      await sleep(intervalMs, undefined, { signal: finishing.signal }).catch(() => {});
+      if (finishing.signal.aborted) return;
+    }
+  };
+  const running = run();
+
+  return {
+    instanceId,
+    finish: async (timeoutMs) => {
+      const deadline = AbortSignal.timeout(timeoutMs);
+      finishing.abort();
+      await running;
+      for (let isLast = false; !isLast;) {
+        unconfirmed ??= next(true);
+        isLast = unconfirmed.isLast;
+        while (!(await confirmedWithin(attempt, publisher, deadline))) {
+          if (deadline.aborted)
+            return logger.warn({ instanceId, sequence }, 'the last report of the books was not confirmed');
+        }
+      }
+    },
+  };
+}
+
+async function confirmedWithin(
+  attempt: () => Promise<boolean>,
+  publisher: Publisher,
+  deadline: AbortSignal,
+): Promise<boolean> {
+  try {
+    await publisher.whenWritable(deadline);
+    return await attempt();
+  } catch {
+    return false;
+  }
+}

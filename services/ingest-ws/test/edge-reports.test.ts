@@ -1,0 +1,64 @@
+import { openBrokerConnection } from '@fleetwire/broker/connection';
+import { createConsumer } from '@fleetwire/broker/consumer';
+import { declareTopology, fleetwireTopology, queues } from '@fleetwire/broker/topology';
+import { decodeEdgeReport, type EdgeReport, edgeReportType } from '@fleetwire/contracts/edge-report';
+import { eventually } from '@fleetwire/test-kit/eventually';
+import { freshVhost } from '@fleetwire/test-kit/fresh-vhost';
+import { afterAll, describe, expect, it } from 'vitest';
+import { connect, ingest, logger, telemetry, token } from './harness.ts';
+
+const amqpUrl = await freshVhost();
+const reports: EdgeReport[] = [];
+const connection = openBrokerConnection({
+  url: amqpUrl,
+  name: 'test',
+  logger,
+  onOpen: declareTopology(fleetwireTopology()),
+});
+const consumer = createConsumer(connection, {
+  logger,
+  queue: queues.persist,
+  prefetch: 100,
+  handle: async ({ content, type }) => {
+    const report = decodeEdgeReport(content);
+    if (type === edgeReportType && report.ok) reports.push(report.value);
+    return 'done';
+  },
+});
+afterAll(async () => {
+  await consumer.drain(1_000);
+  await connection.close();
+});
+await consumer.whenSubscribed();
+
+describe('an edge reports to the books', () => {
+  it('what it accepted, rejected and nacked, by device, in numbered reports through an outage, the last of which says so', async () => {
+    const edge = await ingest(amqpUrl, { REPORT_INTERVAL_MS: '100', CONFIRM_TIMEOUT_MS: '1000' });
+    const device = await connect(edge.webSocketUrl, { token: await token('pump-1') });
+    device.send(telemetry(1));
+    device.send({ type: 'telemetry', seq: 2, ts: Date.now(), metrics: { bad: null } });
+    device.send({ type: 'telemetry', deviceId: 'somebody-else', seq: 3, ts: Date.now(), metrics: { a: 1 } });
+    await device.next('ack');
+    edge.proxy.cut();
+    await eventually(async () => expect((await fetch(`${edge.url}/readyz`)).status).toBe(503));
+    device.send(telemetry(4));
+    await device.next('nack');
+    edge.proxy.resume();
+    await eventually(async () => expect((await fetch(`${edge.url}/readyz`)).status).toBe(200), { timeoutMs: 20_000 });
+    device.send(telemetry(5));
+    await eventually(() => expect(device.messages).toContainEqual(expect.objectContaining({ type: 'ack', upTo: 3 })));
+    await edge.stop();
+
+    await eventually(() => expect(reports.at(-1)?.isLast).toBe(true));
+    const unique = [...new Map(reports.map((report) => [report.sequence, report])).values()];
+    expect(unique.map(({ sequence }) => sequence)).toEqual(unique.map((_, index) => index + 1));
+    expect(new Set(unique.map(({ instanceId }) => instanceId)).size).toBe(1);
+    const totals = { accepted: 0, rejected: 0, nacked: 0, unconfirmed: 0 };
+    for (const entry of unique.flatMap(({ entries }) => entries)) {
+      expect(entry.deviceId).toBe('pump-1');
+      for (const name of Object.keys(totals) as (keyof typeof totals)[]) totals[name] += entry[name];
+    }
+    expect(totals).toMatchObject({ accepted: 2, rejected: 2 });
+    expect(totals.nacked).toBeGreaterThanOrEqual(1);
+  });
+});
