@@ -28,9 +28,12 @@ export interface FaultProxy {
   stop(): Promise<void>;
 }
 
+export type ProxyTarget = { readonly host: string; readonly port: number };
+
 const SLICES_PER_SECOND = 20;
 
-export async function startFaultProxy(target: { host: string; port: number }): Promise<FaultProxy> {
+/** @param target a function is asked for every new connection */
+export async function startFaultProxy(target: ProxyTarget | (() => ProxyTarget)): Promise<FaultProxy> {
   const sockets = new Set<Socket>();
   const clients = new Set<Socket>();
   const stalled = new Set<Direction>();
@@ -41,7 +44,8 @@ export async function startFaultProxy(target: { host: string; port: number }): P
 
   const server = createServer({ allowHalfOpen: true, noDelay: true }, (client) => {
     if (refusing) return void client.resetAndDestroy();
-    const upstream = connect({ ...target, allowHalfOpen: true, noDelay: true });
+    const { host, port } = typeof target === 'function' ? target() : target;
+    const upstream = connect({ host, port, allowHalfOpen: true, noDelay: true });
     clients.add(client);
     for (const socket of [client, upstream]) {
       sockets.add(socket);

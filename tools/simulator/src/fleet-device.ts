@@ -1,6 +1,7 @@
 import type { DeviceClient } from './device-client.ts';
 import { observationText, telemetryBody, telemetryFrame } from './frame.ts';
 import { badFrame, badReading } from './misbehaviour.ts';
+import type { Ledger } from './ledger.ts';
 import type { OutgoingRun } from './outbox.ts';
 import type { Random } from './random.ts';
 import { RangeSet } from './range-set.ts';
@@ -15,6 +16,9 @@ export type Misconduct = {
   /** Of frames that hold a bad reading or are followed by a bad frame. */
   readonly malformed: number;
 };
+
+/** @param texts readings as JSON, numbered from `seq` on */
+export type OnFrame = (ledger: Ledger, seq: number, texts: readonly string[]) => void;
 
 /** Frames to be sent twice that have not been sent once. */
 const toRepeatMax = 100;
@@ -32,17 +36,25 @@ export class FleetDevice {
   readonly #random: Random;
   readonly #misconduct: Misconduct;
   readonly #isHttp: boolean;
+  readonly #onFrame: OnFrame | undefined;
   readonly #toRepeat: OutgoingRun[] = [];
 
   constructor(
     client: DeviceClient,
-    options: { seed: number; random: Random; misconduct: Misconduct; isHttp: boolean },
+    options: {
+      seed: number;
+      random: Random;
+      misconduct: Misconduct;
+      isHttp: boolean;
+      onFrame?: OnFrame | undefined;
+    },
   ) {
     this.client = client;
     this.#signals = deviceSignals(options.seed);
     this.#random = options.random;
     this.#misconduct = options.misconduct;
     this.#isHttp = options.isHttp;
+    this.#onFrame = options.onFrame;
   }
 
   /** Measures `count` times, `intervalMs` apart, the last time now, and sends it as one frame. */
@@ -57,6 +69,7 @@ export class FleetDevice {
         : observationText({ ts: this.#observedAt(ts), metrics: this.#signals.next().value });
     });
     const seq = this.client.sendTexts(texts.map((text) => ({ text })));
+    this.#onFrame?.(this.client.ledger, seq, texts);
     this.readings += count;
     if (badIndex >= 0) this.plannedRefusals.add(seq + badIndex);
     else if (isMalformed && this.client.sendRaw(badFrame(this.#random))) this.badFrames += 1;

@@ -1,7 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { BackoffOptions } from './backoff.ts';
 import type { Credentials } from './credentials.ts';
 import { startDeviceClient } from './device-client.ts';
-import { FleetDevice, type Misconduct } from './fleet-device.ts';
+import { FleetDevice, type Misconduct, type OnFrame } from './fleet-device.ts';
 import type { OverflowPolicy } from './outbox.ts';
 import { seededRandom } from './random.ts';
 import type { LinkStatistics } from './uplink.ts';
@@ -30,6 +31,10 @@ export type FleetOptions = {
   readonly signal: AbortSignal;
   /** Every device, as it starts. */
   readonly onDevice?: (device: FleetDevice) => void;
+  /** Every frame, as it is measured. */
+  readonly onFrame?: OnFrame;
+  readonly backoff?: BackoffOptions;
+  readonly answerTimeoutMs?: number;
 };
 
 const tickMs = 10;
@@ -81,6 +86,9 @@ async function* recruits(options: FleetOptions, signal: AbortSignal): AsyncGener
     overflow,
     readingsPerFrame,
     ratePerDevice,
+    onFrame,
+    backoff,
+    answerTimeoutMs,
   } = options;
   const bufferReadingsMax = Number.isFinite(ratePerDevice)
     ? options.bufferReadingsMax
@@ -101,8 +109,10 @@ async function* recruits(options: FleetOptions, signal: AbortSignal): AsyncGener
       overflow,
       readingsPerFrameMax: readingsPerFrame,
       statistics,
+      ...(backoff === undefined ? {} : { backoff }),
+      ...(answerTimeoutMs === undefined ? {} : { answerTimeoutMs }),
     });
-    yield new FleetDevice(client, { seed: seed + index, random, misconduct, isHttp: url.startsWith('http') });
+    yield new FleetDevice(client, { seed: seed + index, random, misconduct, isHttp: url.startsWith('http'), onFrame });
   }
 }
 
