@@ -12,6 +12,7 @@ import { type BackingServices, startBackingServices } from '../src/backing-servi
 const kind = inject('backingKind');
 const dataDir = mkdtempSync(join(tmpdir(), 'fleetwire-restart-'));
 const volumes = new Set<string>();
+const queue = { durable: true, arguments: { 'x-queue-type': 'quorum' } };
 
 afterAll(async () => {
   rmSync(dataDir, { recursive: true, force: true });
@@ -21,20 +22,23 @@ afterAll(async () => {
 });
 
 describe.skipIf(kind === 'given')('backing services on the same data folder', { timeout: 120_000 }, () => {
-  it('come back with their data, after a kill and after an orderly stop', async () => {
+  it('come back with their data, after an orderly stop and after a kill', async () => {
+    {
+      // RabbitMQ may forget a queue that is declared less than about a second before it is killed, so this run ends in order.
+      await using first = await start();
+      for (const { data } of first.describe())
+        if (data.startsWith('volume ')) volumes.add(data.slice('volume '.length));
+      await query(first.databaseUrl, 'create table kept (value int)');
+      await manage(first.managementUrl, 'PUT', '/api/queues/%2F/kept', queue);
+    }
     const killed = await startInOwnProcess();
-    await query(killed.databaseUrl, 'create table kept (value int); insert into kept values (42)');
-    await declareQueueWithMessage(killed.managementUrl);
+    await query(killed.databaseUrl, 'insert into kept values (42)');
+    await publish(killed.managementUrl, 'still here');
     await killed.kill();
 
-    for (const _ of ['after the kill', 'after the stop']) {
-      const log: string[] = [];
-      await using services = await start((line) => log.push(line));
-      for (const { data } of services.describe())
-        if (data.startsWith('volume ')) volumes.add(data.slice('volume '.length));
-      expect(await query(services.databaseUrl, 'select value from kept')).toEqual([{ value: 42 }]);
-      await expect.poll(() => messageIn(services.managementUrl), { timeout: 30_000 }).toBe('still here');
-    }
+    await using services = await start();
+    expect(await query(services.databaseUrl, 'select value from kept')).toEqual([{ value: 42 }]);
+    await expect.poll(() => messageIn(services.managementUrl), { timeout: 30_000 }).toBe('still here');
   });
 
   it('are refused to a second run, which says who has the folder', async () => {
@@ -72,20 +76,11 @@ async function query(connectionString: string, sql: string): Promise<unknown[]> 
   }
 }
 
-async function declareQueueWithMessage(managementUrl: string) {
-  await manage(managementUrl, 'PUT', '/api/queues/%2F/kept', {
-    durable: true,
-    arguments: { 'x-queue-type': 'quorum' },
-  });
-  const message = {
-    properties: { delivery_mode: 2 },
-    routing_key: 'kept',
-    payload: 'still here',
-    payload_encoding: 'string',
-  };
-  expect(await manage(managementUrl, 'POST', '/api/exchanges/%2F/amq.default/publish', message)).toEqual({
-    routed: true,
-  });
+async function publish(managementUrl: string, payload: string) {
+  const message = { properties: { delivery_mode: 2 }, routing_key: 'kept', payload, payload_encoding: 'string' };
+  const published = () =>
+    manage(managementUrl, 'POST', '/api/exchanges/%2F/amq.default/publish', message).catch(String);
+  await expect.poll(published, { timeout: 30_000 }).toEqual({ routed: true });
 }
 
 /** Answers only once the queue has elected its leader; a request that comes before then may be left hanging. */
