@@ -9,5 +9,6 @@ export const commands = {
   },
   check: { program: 'tools/setup/check.ts', args: [], env: {} },
   bench: { program: 'tools/bench/src/main.ts', args: [], env: {} },
+  chaos: { program: 'tools/chaos/src/main.ts', args: [], env: {} },
   format: { program: 'node_modules/oxfmt/bin/oxfmt', args: ['.'], env: {} },
 };

@@ -1,0 +1,20 @@
+import type { Fault } from './fault.ts';
+import { linkFaults } from './link-faults.ts';
+import { postgresFaults } from './postgres-faults.ts';
+import { rabbitmqFaults } from './rabbitmq-faults.ts';
+import { serviceFaults } from './service-faults.ts';
+
+/** Every fault there is; docs/chaos.md describes them. */
+export const catalogue: readonly Fault[] = [...rabbitmqFaults, ...postgresFaults, ...serviceFaults, ...linkFaults];
+
+/**
+ * @param wanted names of faults or lanes, or `all`
+ * @throws RangeError for a word that is neither
+ */
+export function faultsNamed(wanted: readonly string[]): readonly Fault[] {
+  const words = wanted.map((word) => word.trim());
+  const matches = (word: string, { name, lane }: Fault) => word === 'all' || word === name || word === lane;
+  for (const word of words)
+    if (!catalogue.some((fault) => matches(word, fault))) throw new RangeError(`there is no fault or lane "${word}"`);
+  return catalogue.filter((fault) => words.some((word) => matches(word, fault)));
+}

@@ -1,0 +1,54 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { ServiceProcess } from './service-process.ts';
+
+const scrapeIntervalMs = 500;
+const scrapeTimeoutMs = 1_000;
+const sample = /^(fleetwire_(?:ingest|worker)_readings_total)\{(?:result|outcome)="([^"]+)"\} (\d+)/gm;
+
+export type Counters = Readonly<Record<string, number>>;
+
+/**
+ * What the services themselves counted, over all their incarnations. Between the last look at a process and its death it may have counted
+ * more: these numbers are a lower bound once something was killed.
+ */
+export class CounterWatch {
+  readonly #services: readonly ServiceProcess[];
+  readonly #last = new Map<string, Record<string, number>>();
+  readonly #stopping = new AbortController();
+  readonly #running: Promise<void>;
+
+  constructor(services: readonly ServiceProcess[]) {
+    this.#services = services;
+    this.#running = this.#watch();
+  }
+
+  /** Looks a last time. @returns e.g. `worker stored` → readings */
+  async stop(): Promise<Counters> {
+    this.#stopping.abort();
+    await this.#running;
+    await this.#look();
+    const sums: Record<string, number> = {};
+    for (const counts of this.#last.values())
+      for (const [name, count] of Object.entries(counts)) sums[name] = (sums[name] ?? 0) + count;
+    return sums;
+  }
+
+  async #watch(): Promise<void> {
+    while (!this.#stopping.signal.aborted) {
+      await this.#look();
+      await sleep(scrapeIntervalMs, undefined, { signal: this.#stopping.signal }).catch(() => {});
+    }
+  }
+
+  async #look(): Promise<void> {
+    await Promise.all(this.#services.map((service) => this.#scrape(service).catch(() => {})));
+  }
+
+  async #scrape({ name, url, incarnation }: ServiceProcess): Promise<void> {
+    const response = await fetch(`${url}/metrics`, { signal: AbortSignal.timeout(scrapeTimeoutMs) });
+    const counts: Record<string, number> = {};
+    for (const [, metric, label, count] of (await response.text()).matchAll(sample))
+      counts[`${metric === 'fleetwire_ingest_readings_total' ? 'edge' : 'worker'} ${label}`] = Number(count);
+    this.#last.set(`${name} ${incarnation}`, counts);
+  }
+}
