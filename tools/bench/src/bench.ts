@@ -66,5 +66,5 @@ export async function bench(settings: BenchSettings): Promise<boolean> {
     `\n${backing.join(', ')} (${services.kind.rabbitmq}), ${machine.cpus} CPUs; medians of ${settings.runs} runs of ${settings.seconds} s\n\n`,
   );
   process.stdout.write(`${table(summaries, validators)}\n\nwritten to ${out}\n`);
-  return summaries.every(({ pass }) => pass);
+  return summaries.every(({ verdict }) => verdict === 'pass');
 }

@@ -11,7 +11,7 @@ import { measureDatabaseFloor } from './database-floor.ts';
 import { freshPlace } from './fresh.ts';
 import { startLoad } from './load.ts';
 import { percentile } from './median.ts';
-import { serverBehind } from './process-usage.ts';
+import { listenerOn, serverBehind } from './process-usage.ts';
 import { type ServiceProcesses, metricOf, startServiceProcesses } from './service-processes.ts';
 import { measureStoredLatency } from './stored-latency.ts';
 import { type ProcessRow, startUsageMeter } from './usage-meter.ts';
@@ -63,7 +63,8 @@ const storedTimeoutMs = 120_000;
 export async function measure(options: MeasurementOptions): Promise<Measurement> {
   const { services, readingsPerFrame, devices, seconds, logger } = options;
   const floorSeconds = seconds / 2;
-  const floorMeter = await startUsageMeter({ postgres: await serverBehind(services.databaseUrl) });
+  const forwarders = await forwardersOf(services);
+  const floorMeter = await startUsageMeter({ postgres: await serverBehind(services.databaseUrl) }, forwarders);
   const databaseFloor = await inFreshPlace(services, ({ databaseUrl }) =>
     measureDatabaseFloor(databaseUrl, { devices, readingsPerFrame, seconds: floorSeconds }),
   );
@@ -106,6 +107,7 @@ async function measurePlatform(place: Place, options: MeasurementOptions): Promi
     logDir: join(logDir, `${readingsPerFrame}-a-frame`),
   });
   await using load = startLoad();
+  const forwarders = await forwardersOf(services);
   const pids = {
     'ingest-ws': running.ingest.pid,
     'persistence-worker': running.worker.pid,
@@ -124,7 +126,7 @@ async function measurePlatform(place: Place, options: MeasurementOptions): Promi
   await untilStored(running, warmUp.readings);
 
   const envelopesBefore = await envelopesOf(running);
-  const meter = await startUsageMeter(pids);
+  const meter = await startUsageMeter(pids, forwarders);
   const flood = await load.request({ type: 'flood', seconds, readingsInFlight });
   const ackedAt = epochNow();
   const storedAt = await untilStored(running, warmUp.readings + flood.readings);
@@ -137,7 +139,7 @@ async function measurePlatform(place: Place, options: MeasurementOptions): Promi
   const readingsPerSecond = flood.readings / ((storedAt - flood.startedAt) / 1_000);
 
   await load.request({ type: 'pace', seconds: 1, readingsPerSecond: readingsPerSecond / 3 });
-  const paceMeter = await startUsageMeter(pids);
+  const paceMeter = await startUsageMeter(pids, forwarders);
   const probing = new AbortController();
   const stored = measureStoredLatency({
     webSocketUrl: running.webSocketUrl,
@@ -170,6 +172,11 @@ async function measurePlatform(place: Place, options: MeasurementOptions): Promi
       processes: paceProcesses,
     },
   };
+}
+
+async function forwardersOf({ amqpUrl, databaseUrl }: BackingServices): Promise<number[]> {
+  const listeners = await Promise.all([amqpUrl, databaseUrl].map((url) => listenerOn(Number(new URL(url).port))));
+  return listeners.filter((pid) => pid !== undefined);
 }
 
 /** @returns epoch milliseconds of when the worker had committed as many rows */

@@ -67,7 +67,8 @@ async function containerPublishing(port: string): Promise<number | undefined> {
   }
 }
 
-async function listenerOn(port: number): Promise<number | undefined> {
+/** The process that listens on a local port itself: the server, or what a container engine forwards the port with. */
+export async function listenerOn(port: number): Promise<number | undefined> {
   const inodes = new Set<string>();
   for (const table of ['/proc/net/tcp', '/proc/net/tcp6']) {
     for (const line of (await readText(table)).split('\n').slice(1)) {

@@ -10,13 +10,19 @@ export type UsageReport = {
   readonly othersCpuShare: number;
 };
 
-/** Measures named processes from now until `stop`: CPU time used meanwhile, and the largest memory seen. */
-export async function startUsageMeter(pids: Readonly<Record<string, number | undefined>>) {
+/**
+ * Measures named processes from now until `stop`: CPU time used meanwhile, and the largest memory seen.
+ * @param forwarders of a container engine's ports: their CPU time is not others', but nobody's row
+ */
+export async function startUsageMeter(
+  pids: Readonly<Record<string, number | undefined>>,
+  forwarders: readonly number[],
+) {
   const known = Object.entries(pids).flatMap(([name, pid]): [string, number][] =>
     pid === undefined ? [] : [[name, pid]],
   );
   const readAll = () => Promise.all(known.map(async ([name, pid]) => [name, await usageOf(pid)] as const));
-  const ours = [process.pid, ...known.map(([, pid]) => pid)];
+  const ours = [process.pid, ...known.map(([, pid]) => pid), ...forwarders];
   const before = new Map(await readAll());
   const machineBefore = await machineCpuSeconds();
   const oursBefore = await cpuSecondsOf(ours);

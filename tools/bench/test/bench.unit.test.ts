@@ -3,9 +3,11 @@ import type { AddressInfo, Socket } from 'node:net';
 import { parseDeviceFrame } from '@fleetwire/contracts/device-protocol';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { WebSocket, WebSocketServer } from 'ws';
+import type { Measurement } from '../src/measurement.ts';
 import { median, percentile } from '../src/median.ts';
 import { cpuSecondsOf, peakResidentBytes, serverBehind, usageOf } from '../src/process-usage.ts';
 import { textFrame } from '../src/raw-frame.ts';
+import { summarise } from '../src/report.ts';
 import { deviceIdOf, fleetReadings, frameText, metricsPerReading, readingAt } from '../src/workload.ts';
 
 describe('workload', () => {
@@ -69,6 +71,49 @@ describe('figures', () => {
       ),
     ).toBe(99);
     expect(percentile([], 99)).toBe(0);
+  });
+});
+
+describe('summary', () => {
+  const run = (readingsPerSecond: number, othersCpuShare: number): Measurement => ({
+    readingsPerFrame: 20,
+    readings: 100_000,
+    readingsPerSecond,
+    ackedPerSecond: readingsPerSecond,
+    databaseFloor: 100_000,
+    brokerFloor: 200_000,
+    ofDatabaseFloor: readingsPerSecond / 100_000,
+    ofBrokerFloor: readingsPerSecond / 200_000,
+    readingsPerEnvelope: 400,
+    nackedReadings: 0,
+    othersCpuShare,
+    processes: { postgres: { cpuSeconds: 2, peakBytes: 1 } },
+    latency: {
+      readingsPerSecond,
+      ackP50Ms: 1,
+      ackP99Ms: 2,
+      storedP50Ms: 3,
+      storedP99Ms: 4,
+      storedSamples: 5,
+      processes: {},
+    },
+  });
+
+  it('takes the medians of the runs that nobody disturbed', () => {
+    const summary = summarise([run(50_000, 0.02), run(90_000, 0.5), run(40_000, 0), run(45_000, 0.05)]);
+    expect(summary).toMatchObject({
+      runs: 4,
+      calmRuns: 3,
+      readingsPerSecond: 45_000,
+      ofDatabaseFloor: 0.45,
+      verdict: 'pass',
+    });
+    expect(summary.processes['postgres']?.cpuSecondsPer100k).toBe(2);
+  });
+
+  it('fails below its bar, and says nothing of the bar where every run was disturbed', () => {
+    expect(summarise([run(30_000, 0)]).verdict).toBe('fail');
+    expect(summarise([run(90_000, 0.4), run(10_000, 0.6)]).verdict).toBe('disturbed');
   });
 });
 
