@@ -202,7 +202,7 @@ export class Session {
       return this.close(closeCodes.overloaded, `more than ${openStreamsMax} streams wait for acks (openStreamsMax)`);
     }
     const passage = stream.acks.begin(seq, seq + count - 1);
-    if (problems.length > 0) this.#refuseReadings(telemetry, { stream, seq }, problems, now);
+    if (problems.length > 0) this.#refuseReadings(telemetry, { stream, passage }, problems, now);
     if (problems.length === count) {
       stream.acks.settle(passage);
       this.#context.scheduleFlush(this);
@@ -266,7 +266,7 @@ export class Session {
   /** Single readings that can never be taken; their neighbours are on their way. */
   #refuseReadings(
     telemetry: Telemetry,
-    numbered: { stream: Stream; seq: number } | undefined,
+    numbered: { stream: Stream; passage: Passage } | undefined,
     problems: Telemetry['problems'],
     now: number,
   ): void {
@@ -276,16 +276,18 @@ export class Session {
     for (const { index, problem } of problems) {
       refusedFrames.inc({ code: problem.code });
       if (numbered === undefined || telemetry.seq === undefined) this.#send(toError(problem));
-      else
+      else {
+        numbered.stream.acks.noteRefused(numbered.passage, numbered.passage.first + index);
         this.#send({
           type: 'nack',
-          seq: numbered.seq + index,
+          seq: numbered.passage.first + index,
           count: 1,
           code: problem.code,
           message: problem.message,
           retryable: false,
           ...numbered.stream.reference,
         });
+      }
     }
     this.#countUnproductive(now);
   }

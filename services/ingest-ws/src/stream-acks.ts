@@ -1,5 +1,11 @@
 /** Consecutive readings of one frame, on their way. */
-export type Passage = { readonly first: number; readonly last: number; isSettled: boolean };
+export type Passage = {
+  readonly first: number;
+  readonly last: number;
+  /** Readings of it that can never be taken, in increasing order: nobody need send them again. */
+  readonly refused: number[];
+  isSettled: boolean;
+};
 
 /**
  * The cumulative acknowledgement of one stream on one socket: which `upTo` may be said.
@@ -15,6 +21,7 @@ export class StreamAcks {
   #highest = Number.NEGATIVE_INFINITY;
   #said = Number.NEGATIVE_INFINITY;
   #owesRepeat = false;
+  #firstRefused = Number.POSITIVE_INFINITY;
   #isGapless: boolean;
   #next: number | undefined;
 
@@ -34,7 +41,7 @@ export class StreamAcks {
 
   /** Readings `first` to `last` were received and are on their way. */
   begin(first: number, last: number): Passage {
-    const passage = { first, last, isSettled: false };
+    const passage: Passage = { first, last, refused: [], isSettled: false };
     const previous = this.#passages.at(-1);
     if (previous !== undefined && first <= previous.last) this.#isOrdered = false;
     if (this.#next !== undefined && first > this.#next) this.#isGapless = false;
@@ -53,10 +60,23 @@ export class StreamAcks {
     this.#drop();
   }
 
-  /** Nacked as retryable: they are missing until they come again. */
+  /**
+   * The nack of this reading is its only answer. On this socket it comes before any ack that covers it; a later session, which cannot know
+   * whether it arrived, must not pass over it.
+   */
+  noteRefused(passage: Passage, seq: number): void {
+    passage.refused.push(seq);
+    this.#firstRefused = Math.min(this.#firstRefused, seq);
+  }
+
+  /** Nacked as retryable: all but the refused ones are missing until they come again. */
   leaveHole(passage: Passage): void {
     passage.isSettled = true;
-    this.#holes.push({ first: passage.first, last: passage.last });
+    let { first } = passage;
+    for (const seq of [...passage.refused, passage.last + 1]) {
+      if (first < seq) this.#holes.push({ first, last: seq - 1 });
+      first = seq + 1;
+    }
     this.#drop();
   }
 
@@ -70,9 +90,12 @@ export class StreamAcks {
     return upTo >= this.#lowest ? upTo : undefined;
   }
 
-  /** {@link upTo} where all numbers from the first on were seen; then a later session may pass it on as `lastSeq`. */
+  /** {@link upTo} where all numbers from the first on were seen and none was refused; a later session may pass it on as `lastSeq`. */
   get gaplessUpTo(): number | undefined {
-    return this.#isGapless ? this.upTo : undefined;
+    const { upTo } = this;
+    if (!this.#isGapless || upTo === undefined) return undefined;
+    const accepted = Math.min(upTo, this.#firstRefused - 1);
+    return accepted >= this.#lowest ? accepted : undefined;
   }
 
   /** The next ack to send, once: undefined while there is nothing new to say. */

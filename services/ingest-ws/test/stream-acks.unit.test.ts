@@ -47,6 +47,37 @@ describe('cumulative acks', () => {
     expect(acks.gaplessUpTo).toBeUndefined();
   });
 
+  it('passes nothing on to a later session from a refused reading on: its nack may have been lost with the socket', () => {
+    const acks = new StreamAcks();
+    const first = acks.begin(1, 5);
+    acks.noteRefused(first, 4);
+    acks.settle(first);
+    expect(acks.takeAck()).toBe(5);
+    expect(acks.gaplessUpTo).toBe(3);
+    acks.settle(acks.begin(6, 9));
+    expect(acks.gaplessUpTo).toBe(3);
+  });
+
+  it('waits for no refused reading, though its neighbours are to be sent again', () => {
+    const acks = new StreamAcks();
+    const first = acks.begin(1, 5);
+    acks.noteRefused(first, 3);
+    acks.leaveHole(first);
+    expect(acks.upTo).toBeUndefined();
+    acks.settle(acks.begin(1, 2));
+    expect(acks.upTo).toBe(3);
+    acks.settle(acks.begin(4, 5));
+    expect(acks.upTo).toBe(5);
+  });
+
+  it('passes nothing on at all where the first reading was refused', () => {
+    const acks = new StreamAcks();
+    const first = acks.begin(1, 2);
+    acks.noteRefused(first, 1);
+    acks.settle(first);
+    expect(acks.gaplessUpTo).toBeUndefined();
+  });
+
   it('never claim an unsettled reading, over any history, and end by claiming everything', () => {
     const step = fc.record({
       kind: fc.constantFrom('send', 'send', 'settle', 'nack', 'resend', 'ack'),
