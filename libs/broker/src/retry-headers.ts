@@ -2,6 +2,14 @@
 export type Headers = Readonly<Record<string, unknown>>;
 
 const ATTEMPT_HEADER = 'x-fleetwire-attempt';
+
+/** Set on a message that may be killing its worker: it is handled alone from its first delivery. */
+export const isolatedHeader = 'x-fleetwire-isolated';
+
+/** The replay that published a message again. */
+export const replayHeader = 'x-fleetwire-replay';
+
+const OUR_OWN = /^x-fleetwire-/;
 const BROKERS_OWN = /^x-(death|first-death-|last-death-|delivery-count$|acquired-count$)/;
 
 /**
@@ -21,4 +29,9 @@ export function attemptOf(headers: Headers): number {
 /** The headers of a copy for the retry ladder: the broker's own stripped, our attempt raised by one. */
 export function headersOfNextAttempt(headers: Headers): Record<string, unknown> {
   return { ...stripDeathHeaders(headers), [ATTEMPT_HEADER]: attemptOf(headers) + 1 };
+}
+
+/** The headers of a message that begins anew: who sent it stays, what happened to it on its way does not. */
+export function headersOfFreshStart(headers: Headers): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(stripDeathHeaders(headers)).filter(([name]) => !OUR_OWN.test(name)));
 }

@@ -1,5 +1,11 @@
 import { describe, expect, it } from 'vitest';
-import { attemptOf, headersOfNextAttempt, stripDeathHeaders } from '../src/retry-headers.ts';
+import {
+  attemptOf,
+  headersOfFreshStart,
+  headersOfNextAttempt,
+  isolatedHeader,
+  stripDeathHeaders,
+} from '../src/retry-headers.ts';
 
 const fromTheBroker = {
   'x-death': [{ queue: 'telemetry.retry.10s', count: 1 }],
@@ -26,4 +32,9 @@ describe('headers of a message on the retry ladder', () => {
   it.each([undefined, 'two', -1, 1.5, Number.NaN])('take an attempt of %s for none', (attempt) => {
     expect(attemptOf({ 'x-fleetwire-attempt': attempt })).toBe(0);
   });
+});
+
+it('begin anew without what happened on the way', () => {
+  const worn = headersOfNextAttempt({ ...fromTheBroker, traceparent: '00-1', [isolatedHeader]: true });
+  expect(headersOfFreshStart(worn)).toEqual({ traceparent: '00-1' });
 });

@@ -40,6 +40,8 @@ export const DeadLetter = Type.Object({
   epoch: Type.Optional(Type.String()),
   seq: Type.Optional(Type.Integer()),
   receivedAt: Type.Optional(Type.Integer()),
+  /** AMQP headers of the message that carried it. */
+  headers: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
   /** The reading as JSON text, or any bytes in base64. */
   payload: Type.String(),
   payloadEncoding: Type.Union([Type.Literal('json'), Type.Literal('base64')]),

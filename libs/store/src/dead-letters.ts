@@ -1,9 +1,15 @@
 import type { DeadLetter } from '@fleetwire/contracts/dead-letter';
+import { replayHeader } from '@fleetwire/contracts/replay';
 import type pg from 'pg';
 import { int4Array, timestamptzArray } from './binary-arrays.ts';
 
+/** Beyond it headers are not kept: they explain a dead letter, they are not what died. */
+const headersCharactersMax = 16_384;
+
 /**
- * Keeps dead letters. One that is there already, which is a redelivery, only has its attempts and its last failure brought up to date.
+ * Keeps dead letters. One that is there already only has its attempts and its last failure brought up to date; where it failed at
+ * another time than we knew, and not merely came twice, it has arrived again (`last_arrived_at`).
+ * The books count each with the minute in which its reading arrived: again where that arrived again, but not where it was replayed.
  * @returns how many were new
  */
 export async function insertDeadLetters(pool: pg.Pool, deadLetters: readonly DeadLetter[]): Promise<number> {
@@ -11,15 +17,26 @@ export async function insertDeadLetters(pool: pg.Pool, deadLetters: readonly Dea
   const letters = [...mergedById(deadLetters).values()].sort((a, b) => (a.id < b.id ? -1 : 1));
   if (letters.length === 0) return 0;
   const { rows } = await pool.query<{ added: number }>(
-    `with kept as (
+    `with known_before as (
+       select id, received_at from dead_letters where id = any($1::text[])
+     ), kept as (
        insert into dead_letters as known (id, reason, error_code, error_message, fingerprint, attempts, first_failed_at,
-         last_failed_at, device_id, epoch, seq, received_at, payload, payload_encoding)
+         last_failed_at, device_id, epoch, seq, received_at, payload, payload_encoding, headers)
        select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::int4[], $7::timestamptz[],
-         $8::timestamptz[], $9::text[], $10::text[], $11::int8[], $12::timestamptz[], $13::bytea[], $14::text[])
+         $8::timestamptz[], $9::text[], $10::text[], $11::int8[], $12::timestamptz[], $13::bytea[], $14::text[], $15::text[])
        on conflict (id) do update set
          attempts = greatest(known.attempts, excluded.attempts),
-         last_failed_at = greatest(known.last_failed_at, excluded.last_failed_at)
+         last_failed_at = greatest(known.last_failed_at, excluded.last_failed_at),
+         last_arrived_at = case when excluded.last_failed_at = known.last_failed_at then known.last_arrived_at else now() end
        returning xmax = 0 as added
+     ), booked as (
+       insert into books_dead as known (minute, device_id, dead)
+       select floor(extract(epoch from n.received_at) / 60)::int4, coalesce(n.device_id, ''), count(*)
+       from unnest($1::text[], $9::text[], $12::timestamptz[], $16::bool[]) as n (id, device_id, received_at, is_replay)
+       left join known_before k on k.id = n.id
+       where not n.is_replay and n.received_at is not null and (k.id is null or k.received_at is distinct from n.received_at)
+       group by 1, 2 order by 1, 2
+       on conflict (minute, device_id) do update set dead = known.dead + excluded.dead
      )
      select count(*) filter (where added) as added from kept`,
     [
@@ -39,6 +56,8 @@ export async function insertDeadLetters(pool: pg.Pool, deadLetters: readonly Dea
         Buffer.from(payload, payloadEncoding === 'base64' ? 'base64' : 'utf8'),
       ),
       letters.map(({ payloadEncoding }) => payloadEncoding),
+      letters.map(({ headers }) => storableHeaders(headers)),
+      letters.map(({ headers }) => headers?.[replayHeader] !== undefined),
     ],
   );
   return rows[0]?.added ?? 0;
@@ -58,6 +77,12 @@ function mergedById(deadLetters: readonly DeadLetter[]): Map<string, DeadLetter>
 /** A dead letter must never fail on what made the reading fail: Postgres takes neither NUL nor half a surrogate pair in text. */
 function storableText(text: string): string {
   return text.replaceAll('\0', '\u{FFFD}').toWellFormed();
+}
+
+/** As text: `jsonb` would refuse what may stand in a header. */
+function storableHeaders(headers: DeadLetter['headers']): string | null {
+  const text = headers === undefined ? '{}' : JSON.stringify(headers);
+  return text === '{}' || text.length > headersCharactersMax ? null : text;
 }
 
 /** Of a message that nobody could read, the time may be any number. */

@@ -3,11 +3,13 @@ import { type Database, openDatabase } from './database.ts';
 import { SchemaNotCurrentError } from './failure.ts';
 import * as telemetry from './migrations/0001-telemetry.ts';
 import * as deadLetters from './migrations/0002-dead-letters.ts';
+import * as deadLetterWork from './migrations/0003-dead-letter-work.ts';
 
 /** In the order in which they are applied. */
 const migrations: Readonly<Record<string, Migration>> = {
   '0001-telemetry': telemetry,
   '0002-dead-letters': deadLetters,
+  '0003-dead-letter-work': deadLetterWork,
 };
 
 /** A table may wait this long for the statements of others to end. */

@@ -83,4 +83,16 @@ interface DeadLettersTable {
   payload: Buffer;
   payload_encoding: string;
   created_at: Generated<number>;
+  /** By arrival. */
+  number: Generated<number>;
+  status: Generated<string>;
+  /** When the status was last set. */
+  changed_at: Generated<number>;
+  /** When it last arrived with a failure that was not known yet. */
+  last_arrived_at: Generated<number>;
+  replays: Generated<number>;
+  automatic_replays: Generated<number>;
+  repeated: Generated<number>;
+  /** AMQP headers as JSON. */
+  headers: string | null;
 }

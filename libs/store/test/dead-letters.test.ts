@@ -9,7 +9,7 @@ const { database } = await freshStore();
 const { pool } = database;
 
 beforeEach(async () => {
-  await pool.query('truncate dead_letters');
+  await pool.query('truncate dead_letters cascade');
 });
 
 function deadLetter(of: Partial<DeadLetter> = {}): DeadLetter {

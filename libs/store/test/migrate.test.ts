@@ -12,6 +12,8 @@ const program = `
   console.log(JSON.stringify(await migrate(process.argv[1])));
 `;
 
+const names = ['0001-telemetry', '0002-dead-letters', '0003-dead-letter-work'];
+
 async function migrateInOwnProcess(databaseUrl: string): Promise<string[]> {
   const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '-e', program, databaseUrl]);
   return JSON.parse(stdout) as string[];
@@ -21,7 +23,7 @@ describe('migrations', () => {
   it('are applied once when three processes start at once', async () => {
     const databaseUrl = await freshDatabase();
     const applied = await Promise.all([1, 2, 3].map(() => migrateInOwnProcess(databaseUrl)));
-    expect(applied.flat()).toEqual(['0001-telemetry', '0002-dead-letters']);
+    expect(applied.flat()).toEqual(names);
     await assertSchemaCurrent(open(databaseUrl));
   });
 
@@ -34,7 +36,7 @@ describe('migrations', () => {
   it('are named when they are missing, and a service waits for them', async () => {
     const database = open(await freshDatabase());
     await expect(assertSchemaCurrent(database)).rejects.toThrow(
-      new SchemaNotCurrentError(['0001-telemetry', '0002-dead-letters']),
+      new SchemaNotCurrentError(names),
     );
     const failure = await storeStatus(database).catch((error: unknown) => error);
     expect(classifyFailure(failure)).toBe('hold');

@@ -91,6 +91,21 @@ export const workerVariables = {
       doc: 'Age at which readings are dropped; everything is kept without it',
     }),
   ),
+  deadLetterRetentionDays: integer('DEAD_LETTER_RETENTION_DAYS', {
+    min: 1,
+    max: 36_500,
+    default: 90,
+    unit: 'days',
+    doc: 'Days after which a dead letter that was stored or discarded is forgotten, and what was done with it',
+  }),
+  deadLetterOpenRetentionDays: optional(
+    integer('DEAD_LETTER_OPEN_RETENTION_DAYS', {
+      min: 1,
+      max: 36_500,
+      unit: 'days',
+      doc: 'Days without a new failure after which an open dead letter is given up; without it, only people give up readings',
+    }),
+  ),
 };
 
 export type WorkerConfiguration = ConfigurationOf<typeof workerVariables>;

@@ -46,7 +46,7 @@ function deadLettersOf(delivery: Delivery): DeadLetter[] {
     if (parsed.ok) return [parsed.value];
   }
   const failedAt = delivery.timestampMs ?? Date.now();
-  const history = { attempts: attemptOf(headers) + 1, firstFailedAt: failedAt, failedAt };
+  const history = { attempts: attemptOf(headers) + 1, firstFailedAt: failedAt, failedAt, headers };
   const firstDeath = headers['x-first-death-reason'];
   const error = {
     code: 'dead-lettered-by-broker',

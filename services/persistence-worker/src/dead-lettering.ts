@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import type { Headers } from '@fleetwire/broker/retry-headers';
 import {
   type DeadLetter,
   type DeadLetterReason,
@@ -15,6 +16,8 @@ export type Failure = {
   /** Epoch milliseconds. */
   readonly firstFailedAt: number;
   readonly failedAt: number;
+  /** AMQP headers of the message that held it. */
+  readonly headers?: Headers;
 };
 
 /** The dead letter of a reading we can read. */
@@ -49,7 +52,10 @@ type Remains = Pick<DeadLetter, 'payload' | 'payloadEncoding'> &
   Partial<Pick<DeadLetter, 'deviceId' | 'epoch' | 'seq' | 'receivedAt'>>;
 
 /** The id is made from what died and why: dying again, it is the same dead letter with more attempts. */
-function deadLetter(remains: Remains, { reason, error, attempts, firstFailedAt, failedAt }: Failure): DeadLetter {
+function deadLetter(
+  remains: Remains,
+  { reason, error, attempts, firstFailedAt, failedAt, headers }: Failure,
+): DeadLetter {
   const { deviceId, epoch, seq, payload } = remains;
   const described = describe(error);
   return {
@@ -63,6 +69,7 @@ function deadLetter(remains: Remains, { reason, error, attempts, firstFailedAt, 
     attempts,
     firstFailedAt,
     lastFailedAt: failedAt,
+    ...(headers === undefined ? {} : { headers: { ...headers } }),
     ...remains,
   };
 }

@@ -1,5 +1,6 @@
 import type { Delivery } from '@fleetwire/broker/delivery';
-import { attemptOf, headersOfNextAttempt, stripDeathHeaders } from '@fleetwire/broker/retry-headers';
+import type { PublishPatiently } from '@fleetwire/broker/patient-publisher';
+import { attemptOf, headersOfNextAttempt, isolatedHeader, stripDeathHeaders } from '@fleetwire/broker/retry-headers';
 import type { Verdict } from '@fleetwire/broker/settled-prefix';
 import { exchanges, queues, retryQueue, retrySteps, routingKeys } from '@fleetwire/broker/topology';
 import { type DeadLetter, deadLetterType } from '@fleetwire/contracts/dead-letter';
@@ -17,12 +18,10 @@ import type { BatchBounds } from '@fleetwire/service-kit/micro-batcher';
 import { BatchLanes, type Load } from './batch-lanes.ts';
 import { type Failure, deadMember, deadMessage, deadReading } from './dead-lettering.ts';
 import type { WorkerMetrics } from './metrics.ts';
-import type { PublishPatiently } from './patient-publisher.ts';
 import { handlingOf } from './quarantine.ts';
 import type { Condemned, Storer } from './storer.ts';
 
 const firstFailedAtHeader = 'x-fleetwire-first-failed-at';
-const isolatedHeader = 'x-fleetwire-isolated';
 
 export type EnvelopeHandlerOptions = {
   readonly storer: Storer;
@@ -67,6 +66,7 @@ export class EnvelopeHandler {
       attempts: attemptOf(delivery.headers) + 1,
       firstFailedAt: firstFailedAtOf(delivery, failedAt),
       failedAt,
+      headers: delivery.headers,
     };
     const decoded = decodeEnvelope(delivery.content);
     if (!decoded.ok)

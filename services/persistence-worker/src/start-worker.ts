@@ -1,5 +1,6 @@
 import { openBrokerConnection } from '@fleetwire/broker/connection';
 import { createConsumer } from '@fleetwire/broker/consumer';
+import { createPatientPublisher } from '@fleetwire/broker/patient-publisher';
 import { createPublisher } from '@fleetwire/broker/publisher';
 import { type Topology, declareTopology, fleetwireTopology, queues } from '@fleetwire/broker/topology';
 import { createHealth } from '@fleetwire/service-kit/health';
@@ -17,9 +18,8 @@ import type { WorkerConfiguration } from './configuration.ts';
 import { createDeadLetterDrain } from './dead-letter-drain.ts';
 import { EnvelopeHandler } from './envelope-handler.ts';
 import { createWorkerMetrics } from './metrics.ts';
-import { startPartitionUpkeep } from './partition-upkeep.ts';
-import { createPatientPublisher } from './patient-publisher.ts';
 import { Storer } from './storer.ts';
+import { startUpkeep } from './upkeep.ts';
 
 export type Worker = { readonly url: string; readonly port: number; stop(): Promise<void> };
 
@@ -97,7 +97,7 @@ export async function startWorker({
     signal,
   });
   // Before the first envelope: its partition should be there already.
-  const upkeep = startPartitionUpkeep({ pool: database.pool, retentionDays: config.retentionDays, logger, signal });
+  const upkeep = startUpkeep({ pool: database.pool, config, logger, signal });
   const work = createConsumer(consuming, {
     logger,
     queue: queues.persist,

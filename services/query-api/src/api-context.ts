@@ -1,5 +1,7 @@
 import type { TokenMinter } from '@fleetwire/service-kit/tokens';
 import type { LatestState } from '@fleetwire/store/readers';
+import type { DeadLetterDesk } from './dead-letters/desk.ts';
+import type { ReplayRunner } from './dead-letters/replay-runner.ts';
 import type { LastGood } from './last-good.ts';
 import type { Reads } from './reads.ts';
 import type { StatusSource } from './status.ts';
@@ -9,6 +11,9 @@ export interface ApiContext {
   readonly reads: Reads;
   readonly lastLatest: LastGood<LatestState[]>;
   readonly status: StatusSource;
+  readonly deadLetters: DeadLetterDesk;
+  /** Undefined where no broker is configured. */
+  readonly replayRunner: ReplayRunner | undefined;
   readonly minter: TokenMinter | undefined;
   /** Epoch milliseconds. */
   readonly now: () => number;

@@ -30,7 +30,15 @@ export const variables = {
     secret(
       url('AMQP_URL', {
         protocols: ['amqp', 'amqps'],
-        doc: 'Only its virtual host is used: the one whose queues /status shows',
+        doc: 'RabbitMQ, with its virtual host: for replays of dead letters; /status shows its queues',
+      }),
+    ),
+  ),
+  databaseWriteUrl: optional(
+    secret(
+      url('DATABASE_WRITE_URL', {
+        protocols: ['postgres', 'postgresql'],
+        doc: 'Postgres as a role that may write the dead letters; DATABASE_URL without it',
       }),
     ),
   ),
@@ -47,6 +55,34 @@ export const variables = {
     default: 4,
     unit: 'connections',
     doc: 'For history, apart, so that it cannot starve the rest',
+  }),
+  writePoolMax: integer('WRITE_POOL_MAX', {
+    min: 2,
+    max: 100,
+    default: 4,
+    unit: 'connections',
+    doc: 'For work on dead letters',
+  }),
+  replayLeaseMs: integer('REPLAY_LEASE_MS', {
+    min: 500,
+    max: 600_000,
+    default: 15_000,
+    unit: 'ms',
+    doc: 'A replay whose instance was silent for so long is taken over by another',
+  }),
+  automaticReplaysMax: integer('AUTOMATIC_REPLAYS_MAX', {
+    min: 0,
+    max: 100,
+    default: 1,
+    unit: 'replays',
+    doc: 'How often a dead letter that failed for a passing reason is replayed by itself; 0 turns it off',
+  }),
+  automaticReplayDelayMs: integer('AUTOMATIC_REPLAY_DELAY_MS', {
+    min: 0,
+    max: 86_400_000,
+    default: 60_000,
+    unit: 'ms',
+    doc: 'How long it must have lain before',
   }),
   statementTimeoutMs: integer('STATEMENT_TIMEOUT_MS', {
     min: 50,

@@ -60,6 +60,7 @@ const problemTitles: Readonly<Record<number, string>> = {
   401: 'No token, or one that is refused',
   403: 'The role may not do this, or a device asked for another device',
   404: 'Not found',
+  409: 'It does not fit with how things are now',
   413: 'The body is too large',
   429: 'Too many requests',
   500: 'A fault on our side',

@@ -1,4 +1,5 @@
 import { setTimeout as pause } from 'node:timers/promises';
+import { limits } from '@fleetwire/contracts/limits';
 import { openKeySource } from '@fleetwire/service-kit/authentication';
 import { createHealth } from '@fleetwire/service-kit/health';
 import { createHttpApp } from '@fleetwire/service-kit/http';
@@ -13,10 +14,12 @@ import { createBrokerView, vhostOf } from './broker-view.ts';
 import { authenticateByToken, everyoneIsAdmin, type Authenticate } from './caller.ts';
 import { circuitGauge, createCircuit, type Circuit } from './circuit.ts';
 import type { Configuration } from './configuration.ts';
+import { createDeadLetterDesk } from './dead-letters/desk.ts';
+import { startReplays } from './dead-letters/start-replays.ts';
 import { startDatabaseProbe } from './database-probe.ts';
 import { createLastGood } from './last-good.ts';
 import { limitCalls, limitRefusedTokens } from './rate-limits.ts';
-import { openReadPool } from './read-pool.ts';
+import { openReadPool, openWritePool } from './read-pool.ts';
 import { createReads, isOutage } from './reads.ts';
 import { createRouter, newestVersion } from './router.ts';
 import { routes } from './routes.ts';
@@ -28,7 +31,8 @@ export interface QueryApi {
   stop(): Promise<void>;
 }
 
-const bodyBytesMax = 16 * 1024;
+/** An edited reading may be as large as the frame it came in. */
+const bodyBytesMax = limits.payloadBytesMax;
 const circuitWindowMs = 10_000;
 const brokerTimeoutMs = 1_500;
 const staleAnswersMax = 16;
@@ -52,6 +56,10 @@ export async function startQueryApi({
     openReadPool(config, { poolMax: config.historyPoolMax, purpose: 'history', logger }),
     (database) => database.close(),
   );
+  const writing = started.adopt(
+    openWritePool(config, { poolMax: config.writePoolMax, purpose: 'writes', logger }),
+    (database) => database.close(),
+  );
 
   const gauge = circuitGauge(registry);
   const circuit = (name: string): Circuit =>
@@ -69,7 +77,12 @@ export async function startQueryApi({
       }),
       (one) => one.stop(),
     );
-  const circuits = { latest: circuit('latest'), registry: circuit('registry'), history: circuit('history') };
+  const circuits = {
+    latest: circuit('latest'),
+    registry: circuit('registry'),
+    history: circuit('history'),
+    deadLetters: circuit('dead-letters'),
+  };
   const reads = createReads(light, history, circuits);
 
   const probe = started.adopt(
@@ -96,8 +109,16 @@ export async function startQueryApi({
           vhost: vhostOf(config.amqpUrl),
           timeoutMs: brokerTimeoutMs,
         });
+  const replayRunner =
+    config.amqpUrl === undefined
+      ? undefined
+      : started.adopt(startReplays({ amqpUrl: config.amqpUrl, config, database: writing, logger }), (one) =>
+          one.stop(),
+        );
   const api = {
     reads,
+    deadLetters: createDeadLetterDesk({ light, history, writing }, circuits.deadLetters),
+    replayRunner,
     lastLatest: createLastGood<Awaited<ReturnType<typeof reads.latestOfAll>>>(staleAnswersMax),
     status: createStatusSource({ reads, probe, circuits: Object.values(circuits), broker }),
     minter: await openMinter(config, keys),
@@ -132,7 +153,8 @@ export async function startQueryApi({
   return {
     url: http.url,
     port: http.port,
-    // 1. readiness off, 2. load balancers notice, 3. no new requests and those in flight finish, 4. probe and circuits end, 5. pools close
+    // 1. readiness off, 2. load balancers notice, 3. no new requests and those in flight finish, 4. replays are handed back,
+    // 5. probe and circuits end, 6. pools close
     stop: async () => {
       health.setDraining();
       await pause(config.drainGraceMs);

@@ -2,7 +2,7 @@ import type { Logger } from '@fleetwire/service-kit/logger';
 import { openDatabase, type Database } from '@fleetwire/store/database';
 import type { Configuration } from './configuration.ts';
 
-export interface ReadPoolOptions {
+export interface PoolOptions {
   readonly poolMax: number;
   /** Shown in `pg_stat_activity` and in the log. */
   readonly purpose: string;
@@ -12,15 +12,28 @@ export interface ReadPoolOptions {
 /** Connections that cannot write, whatever they are made to run. */
 export function openReadPool(
   config: Pick<Configuration, 'databaseUrl' | 'statementTimeoutMs'>,
-  { poolMax, purpose, logger }: ReadPoolOptions,
+  options: PoolOptions,
+): Database {
+  return openPool(config, { ...options, databaseUrl: config.databaseUrl, readOnly: true });
+}
+
+/** A few connections that may write: what people decide about dead letters. */
+export function openWritePool(
+  config: Pick<Configuration, 'databaseUrl' | 'databaseWriteUrl' | 'statementTimeoutMs'>,
+  options: PoolOptions,
+): Database {
+  return openPool(config, { ...options, databaseUrl: config.databaseWriteUrl ?? config.databaseUrl, readOnly: false });
+}
+
+function openPool(
+  { statementTimeoutMs }: Pick<Configuration, 'statementTimeoutMs'>,
+  { purpose, logger, ...options }: PoolOptions & { readonly databaseUrl: string; readonly readOnly: boolean },
 ): Database {
   return openDatabase({
-    databaseUrl: config.databaseUrl,
-    poolMax,
-    statementTimeoutMs: config.statementTimeoutMs,
-    connectTimeoutMs: config.statementTimeoutMs,
+    ...options,
+    statementTimeoutMs,
+    connectTimeoutMs: statementTimeoutMs,
     applicationName: `query-api ${purpose}`,
-    readOnly: true,
     onConnectionLost: (error) => logger.warn({ err: error, pool: purpose }, 'database connection lost'),
   });
 }

@@ -15,7 +15,7 @@ export interface Call<P extends TProperties, Q extends TProperties, B extends TS
 
 /** What an operation looks like from outside; the router, the validation and the OpenAPI document come from it. */
 export interface Operation {
-  readonly method: 'get' | 'post';
+  readonly method: 'get' | 'post' | 'patch';
   /** Below `/api/v1`, with parameters in braces: `/devices/{id}`. */
   readonly path: string;
   readonly operationId: string;
@@ -46,7 +46,7 @@ interface RouteDefinition<
   readonly params?: P;
   readonly query?: Q;
   readonly body?: B;
-  readonly success: { readonly status: 200 | 201; readonly description: string; readonly schema: R };
+  readonly success: { readonly status: 200 | 201 | 202; readonly description: string; readonly schema: R };
   readonly problems?: readonly number[];
   readonly handler: (call: Call<P, Q, B>, api: ApiContext) => Promise<Static<R>>;
 }

@@ -1,3 +1,4 @@
+import { deadLetterRoutes } from './dead-letters/routes.ts';
 import { deviceRoutes } from './device-routes.ts';
 import { latestRoutes } from './latest-routes.ts';
 import { readingRoutes } from './reading-routes.ts';
@@ -11,5 +12,6 @@ export const routes: readonly Route[] = [
   ...latestRoutes,
   ...deviceRoutes,
   ...readingRoutes,
+  ...deadLetterRoutes,
   ...tokenRoutes,
 ];

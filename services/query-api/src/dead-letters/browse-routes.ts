@@ -1,0 +1,122 @@
+import { notFound } from '@fleetwire/service-kit/problem';
+import Type from 'typebox';
+import { Cursor, cursorCodec } from '../cursor.ts';
+import { route } from '../route.ts';
+import { PageOf, toPage } from '../schemas.ts';
+import {
+  DeadLetter,
+  DeadLetterDetails,
+  DeadLetterEvent,
+  DeadLetterGroup,
+  presentDeadLetter,
+  presentDetails,
+  presentEvent,
+  presentGroup,
+} from './schemas.ts';
+import { DeadLetterId, filterFields, selectionOf } from './selecting.ts';
+
+export const historyEventsMax = 200;
+
+const cursors = cursorCodec(
+  Type.Object({ number: Type.Integer(), from: Type.Optional(Type.Number()), to: Type.Optional(Type.Number()) }),
+);
+const actionCursors = cursorCodec(Type.Object({ number: Type.Integer() }));
+
+const common = { method: 'get', tag: 'Dead letters', roles: ['operator', 'admin'] } as const;
+
+export const browseRoutes = [
+  route({
+    ...common,
+    path: '/dead-letters',
+    operationId: 'listDeadLetters',
+    summary: 'Readings that could not be stored, the newest arrivals first',
+    query: {
+      ...filterFields,
+      limit: Type.Integer({ minimum: 1, maximum: 1_000, default: 100, description: 'Dead letters in one page' }),
+      cursor: Type.Optional(Cursor),
+    },
+    success: { status: 200, description: 'One page of dead letters', schema: PageOf(DeadLetter, {}, {}) },
+    handler: async ({ query: { limit, cursor, ...filter }, now }, { deadLetters }) => {
+      const scope = { list: 'dead-letters', ...filter };
+      const before = cursor === undefined ? undefined : cursors.decode(scope, cursor);
+      // A relative time means the same on every page.
+      const { from, to, ...rest } = selectionOf(filter, now, 'query');
+      const range = before ? { from: before.from, to: before.to } : { from, to };
+      const found = await deadLetters.list({
+        selection: { ...rest, ...range },
+        limit: limit + 1,
+        after: before?.number,
+      });
+      const { rows, covered, page } = toPage(found, limit, ({ number }) =>
+        cursors.encode(scope, {
+          number,
+          ...(range.from !== undefined && { from: range.from }),
+          ...(range.to !== undefined && { to: range.to }),
+        }),
+      );
+      return { data: rows.map(presentDeadLetter), covers: covered, page };
+    },
+  }),
+  route({
+    ...common,
+    path: '/dead-letters/groups',
+    operationId: 'groupDeadLetters',
+    summary: 'Dead letters by kind of failure, the most frequent first',
+    query: {
+      ...filterFields,
+      limit: Type.Integer({ minimum: 1, maximum: 1_000, default: 100, description: 'Groups at most' }),
+    },
+    success: {
+      status: 200,
+      description: 'The groups',
+      schema: Type.Object({
+        data: Type.Array(DeadLetterGroup),
+        covers: Type.Object({
+          count: Type.Integer({ minimum: 0 }),
+          complete: Type.Boolean({ description: 'There are no more groups' }),
+        }),
+      }),
+    },
+    handler: async ({ query: { limit, ...filter }, now }, { deadLetters }) => {
+      const found = await deadLetters.groups({ selection: selectionOf(filter, now, 'query'), limit: limit + 1 });
+      const data = found.slice(0, limit).map(presentGroup);
+      return { data, covers: { count: data.length, complete: found.length <= limit } };
+    },
+  }),
+  route({
+    ...common,
+    path: '/dead-letters/actions',
+    operationId: 'listDeadLetterActions',
+    summary: 'The audit: who decided what about dead letters, and when',
+    query: {
+      limit: Type.Integer({ minimum: 1, maximum: 1_000, default: 100, description: 'Actions in one page' }),
+      cursor: Type.Optional(Cursor),
+    },
+    success: { status: 200, description: 'One page, the newest first', schema: PageOf(DeadLetterEvent, {}, {}) },
+    handler: async ({ query: { limit, cursor } }, { deadLetters }) => {
+      const scope = { list: 'dead-letter-actions' };
+      const after = cursor === undefined ? undefined : actionCursors.decode(scope, cursor).number;
+      const found = await deadLetters.actions({ limit: limit + 1, after });
+      const { rows, covered, page } = toPage(found, limit, ({ number }) => actionCursors.encode(scope, { number }));
+      return { data: rows.map(presentEvent), covers: covered, page };
+    },
+  }),
+];
+
+export const detailRoutes = [
+  route({
+    ...common,
+    path: '/dead-letters/{id}',
+    operationId: 'getDeadLetter',
+    summary: 'One dead letter: what it holds, why it failed, what was done to it',
+    description: `Its history has the last ${historyEventsMax} events.`,
+    params: { id: DeadLetterId },
+    success: { status: 200, description: 'The dead letter', schema: DeadLetterDetails },
+    problems: [404],
+    handler: async ({ params: { id } }, { deadLetters }) => {
+      const letter = await deadLetters.get(id);
+      if (letter === undefined) throw notFound(`There is no dead letter ${id}`);
+      return presentDetails(letter, await deadLetters.history(id, historyEventsMax));
+    },
+  }),
+];

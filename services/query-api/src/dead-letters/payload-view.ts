@@ -1,0 +1,43 @@
+import type { StoredDeadLetter } from '@fleetwire/store/dead-letters/browse';
+import Type, { type Static } from 'typebox';
+import { parsedPayload } from './edited-copy.ts';
+
+const shownBytesMax = 256 * 1024;
+const previewCharactersMax = 2_000;
+
+export const PayloadView = Type.Object(
+  {
+    encoding: Type.Enum(['json', 'base64'], { description: 'json: a reading as text; base64: the bytes of a message' }),
+    bytes: Type.Integer({ minimum: 0 }),
+    json: Type.Optional(Type.Unknown({ description: 'The payload parsed; missing where it is not JSON' })),
+    base64: Type.String({ description: 'The bytes as they are' }),
+    preview: Type.String({
+      description: `As text, at most ${previewCharactersMax} characters; whatever does not print stands as U+FFFD`,
+    }),
+    truncated: Type.Boolean({ description: `It is longer than ${shownBytesMax} bytes: only its beginning is here` }),
+  },
+  { title: 'DeadLetterPayload' },
+);
+
+/** A payload that may hold anything, made safe for terminals and pages. */
+export function viewOfPayload({
+  payload,
+  payloadEncoding,
+}: Pick<StoredDeadLetter, 'payload' | 'payloadEncoding'>): Static<typeof PayloadView> {
+  const shown = payload.subarray(0, shownBytesMax);
+  const truncated = shown.length < payload.length;
+  const json = truncated ? undefined : parsedPayload(payload);
+  return {
+    encoding: payloadEncoding,
+    bytes: payload.length,
+    ...(json !== undefined && { json }),
+    base64: shown.toString('base64'),
+    preview: printable(shown.toString('utf8')),
+    truncated,
+  };
+}
+
+/** Without control characters, line separators, marks that turn the writing direction, and the like. */
+function printable(text: string): string {
+  return text.slice(0, previewCharactersMax).replaceAll(/[\p{C}\p{Zl}\p{Zp}]/gu, '\u{FFFD}');
+}

@@ -1,0 +1,72 @@
+import { randomUUID } from 'node:crypto';
+import type { Publication } from '@fleetwire/broker/publisher';
+import { headersOfFreshStart, isolatedHeader, replayHeader } from '@fleetwire/broker/retry-headers';
+import { exchanges, routingKeys } from '@fleetwire/broker/topology';
+import { envelopeSchemaVersion, envelopeType } from '@fleetwire/contracts/envelope';
+import type { Offered, PublishedItem } from '@fleetwire/store/dead-letters/replay-lease';
+import type { Replay } from '@fleetwire/store/dead-letters/replays';
+import { parsedPayload } from './edited-copy.ts';
+import { isObject } from './merge-patch.ts';
+
+/**
+ * The message that gives a dead letter another try: a reading in an envelope of its own, so that it fails alone; what is no reading, as
+ * it came.
+ */
+export function publicationOf(
+  letter: Offered,
+  { id, copy }: Pick<Replay, 'id' | 'copy'>,
+): { readonly message: Publication; readonly identity: PublishedItem['identity'] } {
+  const { content, identity } = copy === null ? asItDied(letter) : asEdited(letter, copy);
+  const headers = {
+    ...headersOfFreshStart(letter.headers),
+    [replayHeader]: id,
+    ...(letter.reason === 'kills-the-worker' && { [isolatedHeader]: true }),
+  };
+  const message = {
+    exchange: exchanges.telemetry,
+    routingKey: routingKeys.persist,
+    messageId: `${id}/${letter.number}`,
+    type: envelopeType,
+    contentType: 'application/json',
+    headers,
+    content,
+  };
+  return { message, identity };
+}
+
+interface Content {
+  readonly content: Buffer;
+  readonly identity: PublishedItem['identity'];
+}
+
+function asEdited(letter: Offered, { deviceId, epoch, seq, ts, metrics }: NonNullable<Replay['copy']>): Content {
+  return {
+    content: envelopeOf(letter, { deviceId, epoch, reading: { seq, ts, metrics } }),
+    identity: { deviceId, epoch, seq },
+  };
+}
+
+function asItDied(letter: Offered): Content {
+  const { deviceId, epoch, payload, payloadEncoding } = letter;
+  const reading = payloadEncoding === 'json' ? parsedPayload(payload) : undefined;
+  if (reading === undefined || deviceId === null || epoch === null) return { content: payload, identity: undefined };
+  const seq = letter.seq ?? (isObject(reading) ? reading['seq'] : undefined);
+  return {
+    content: envelopeOf(letter, { deviceId, epoch, reading }),
+    identity: isSeq(seq) ? { deviceId, epoch, seq } : undefined,
+  };
+}
+
+/** The reading need not be one by the contract of this release: whoever stores it judges it. */
+function envelopeOf(
+  { receivedAt, createdAt }: Offered,
+  { deviceId, epoch, reading }: { deviceId: string; epoch: string; reading: unknown },
+): Buffer {
+  const run = { deviceId, epoch, receivedAt: receivedAt ?? Math.floor(createdAt), readings: [reading] };
+  const event = { id: randomUUID(), type: envelopeType, schemaVersion: envelopeSchemaVersion, occurredAt: Date.now() };
+  return Buffer.from(JSON.stringify({ ...event, runs: [run] }));
+}
+
+function isSeq(value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= 0;
+}
