@@ -32,9 +32,10 @@ function ending(name: string, service: ServiceName, signal: 'SIGKILL' | 'SIGTERM
     holdMaxMs: 3_000,
     async inject({ services }, random) {
       const chosen = pick(services[service], random());
-      await chosen.end(signal);
+      const ended = chosen.end(signal);
+      ended.catch(() => {});
       return async () => {
-        chosen.launch();
+        await ended.finally(() => chosen.launch());
         await chosen.untilAlive();
       };
     },

@@ -28,6 +28,8 @@ export class ServiceProcess {
   readonly url: string;
   readonly #options: ServiceOptions;
   #child: ChildProcess | undefined;
+  /** Also while it is ending: one that was paused cannot end before it is resumed. */
+  #latest: ChildProcess | undefined;
   /** Counts launches, so that what one process counted is not taken for another's. */
   incarnation = 0;
 
@@ -59,6 +61,7 @@ export class ServiceProcess {
     });
     closeSync(log);
     this.#child = child;
+    this.#latest = child;
     this.incarnation += 1;
     child.once('exit', (code, signal) => {
       if (this.#child !== child) return;
@@ -87,7 +90,7 @@ export class ServiceProcess {
   }
 
   resume(): void {
-    this.#child?.kill('SIGCONT');
+    this.#latest?.kill('SIGCONT');
   }
 
   /** Resolves when the process answers, ready or not. */
