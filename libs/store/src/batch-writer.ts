@@ -1,6 +1,7 @@
 import type { IdentifiedReading } from '@fleetwire/contracts/reading';
 import type pg from 'pg';
 import { type Batch, type MarkedRow, insertReadings, markBlocks, updateLatest } from './batch-statements.ts';
+import { type Origin, countDuplicates, countStored } from './books-statements.ts';
 import { leavesConnectionUsable } from './cancellable.ts';
 import {
   OlderThanRetentionError,
@@ -32,9 +33,11 @@ export interface BatchWriter {
   /**
    * Stores readings in one transaction: all that are new, or none. Any identity `(deviceId, epoch, seq)` is stored once for ever,
    * whatever else the reading says, and however many writers there are.
+   * The books (books.ts) are brought up to date with it.
+   * @param origin whether the books have seen these readings before; of a mixed batch, `repeat`
    * @throws OlderThanRetentionError before anything is written; else whatever Postgres or the connection says (failure.ts)
    */
-  write(readings: readonly IdentifiedReading[]): Promise<Written>;
+  write(readings: readonly IdentifiedReading[], origin?: Origin): Promise<Written>;
 }
 
 const shapesMaxDefault = 10_000;
@@ -55,14 +58,14 @@ export function createBatchWriter(pool: pg.Pool, options: BatchWriterOptions = {
   }
 
   return {
-    async write(readings) {
+    async write(readings, origin = 'first') {
       if (readings.length === 0) return { stored: 0, duplicates: 0 };
       if (retentionDays !== undefined) refuseOlderThan(retentionCutoff(clock(), retentionDays), readings);
       await preparePartitions(readings);
       const streams = await keys.streams(readings);
       const shapes = await keys.shapes(readings.map(numericNames));
       try {
-        const stored = await store(pool, { readings, streams, shapes });
+        const stored = await store(pool, { readings, streams, shapes }, origin);
         return { stored, duplicates: readings.length - stored };
       } catch (error) {
         if (!isPartitionMissing(error)) throw error;
@@ -86,7 +89,7 @@ function numericNames({ metrics }: IdentifiedReading): string[] {
 }
 
 /** @returns how many readings were new */
-async function store(pool: pg.Pool, batch: Batch): Promise<number> {
+async function store(pool: pg.Pool, batch: Batch, origin: Origin): Promise<number> {
   const offered = offeredBlocks(
     batch.streams.map(({ streamKey }) => streamKey),
     batch.readings.map(({ seq }) => seq),
@@ -101,14 +104,21 @@ async function store(pool: pg.Pool, batch: Batch): Promise<number> {
     if (fresh.length === 0) {
       // The ledger is as it was, but for the note of the last writer.
       await client.query('rollback');
+      await client.query(countDuplicates(batch, fresh, origin));
       return 0;
     }
     const rows = insertReadings(batch, fresh);
     const latest = updateLatest(batch, fresh);
-    const statements = [client.query(rows), client.query(latest), client.query('commit')] as const;
+    const stored = countStored(batch, fresh, origin);
+    const duplicates = fresh.length < batch.readings.length ? [countDuplicates(batch, fresh, origin)] : [];
+    const counted = [...duplicates, stored];
+    const inserting = client.query(rows);
+    const statements = [inserting, ...[latest, ...counted].map((statement) => client.query(statement))];
+    const committing = client.query('commit');
     // All are answered before the first failure is thrown: the others fail only because of it.
-    await Promise.allSettled(statements);
-    const [inserted, , committed] = await Promise.all(statements);
+    await Promise.allSettled([...statements, committing]);
+    await Promise.all(statements);
+    const [inserted, committed] = await Promise.all([inserting, committing]);
     if (committed.command !== 'COMMIT') throw new TransactionAbortedError();
     return inserted.rowCount ?? 0;
   } catch (error) {

@@ -4,12 +4,14 @@ import { SchemaNotCurrentError } from './failure.ts';
 import * as telemetry from './migrations/0001-telemetry.ts';
 import * as deadLetters from './migrations/0002-dead-letters.ts';
 import * as deadLetterWork from './migrations/0003-dead-letter-work.ts';
+import * as books from './migrations/0004-books.ts';
 
 /** In the order in which they are applied. */
 const migrations: Readonly<Record<string, Migration>> = {
   '0001-telemetry': telemetry,
   '0002-dead-letters': deadLetters,
   '0003-dead-letter-work': deadLetterWork,
+  '0004-books': books,
 };
 
 /** A table may wait this long for the statements of others to end. */

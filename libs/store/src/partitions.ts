@@ -87,7 +87,7 @@ async function dropBefore(pool: pg.Pool, cutoff: number): Promise<string[]> {
       if (week.to > cutoff) continue;
       if (detaching) await client.query(`alter table readings detach partition ${table} finalize`);
       else if (attached) await client.query(`alter table readings detach partition ${table} concurrently`);
-      await client.query(`drop table ${table}`);
+      await forget(client, table);
       dropped.push(week.name);
     }
     await client.query('select pg_advisory_unlock($1)', [partitionLockId]);
@@ -99,6 +99,18 @@ async function dropBefore(pool: pg.Pool, cutoff: number): Promise<string[]> {
   } finally {
     client.release(failure);
   }
+}
+
+/** The books keep how many rows of each minute went with it. It takes as long as it takes: nobody waits for a detached table. */
+async function forget(client: pg.PoolClient, table: string): Promise<void> {
+  await client.query('begin');
+  await client.query('set local statement_timeout = 0');
+  await client.query(`
+    insert into books_forgotten as known (minute, readings)
+    select (extract(epoch from date_trunc('minute', received_at)) / 60)::int4, count(*) from ${table} group by 1 order by 1
+    on conflict (minute) do update set readings = known.readings + excluded.readings`);
+  await client.query(`drop table ${table}`);
+  await client.query('commit');
 }
 
 interface Partition {

@@ -12,7 +12,7 @@ const program = `
   console.log(JSON.stringify(await migrate(process.argv[1])));
 `;
 
-const names = ['0001-telemetry', '0002-dead-letters', '0003-dead-letter-work'];
+const names = ['0001-telemetry', '0002-dead-letters', '0003-dead-letter-work', '0004-books'];
 
 async function migrateInOwnProcess(databaseUrl: string): Promise<string[]> {
   const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '-e', program, databaseUrl]);

@@ -1,4 +1,5 @@
 import type { IdentifiedReading } from '@fleetwire/contracts/reading';
+import type { Origin } from '@fleetwire/store/books-statements';
 import { type BatchBounds, MicroBatcher, type Sized } from '@fleetwire/service-kit/micro-batcher';
 
 /** The readings of one message, waiting for their transaction. */
@@ -7,6 +8,7 @@ export type Load = Sized & {
   /** It shares its transaction with no other message. */
   readonly alone: boolean;
   readonly isLastChance: boolean;
+  readonly origin: Origin;
   readonly promise: PromiseWithResolvers<void>;
 };
 
@@ -29,6 +31,11 @@ export class BatchLanes {
   constructor(options: BatchLanesOptions) {
     this.#options = options;
     this.#batcher = new MicroBatcher(options.bounds);
+  }
+
+  /** Transactions in flight. */
+  get running(): number {
+    return this.#running;
   }
 
   /** Resolves when the readings are committed; rejects with what their transaction ran into. */

@@ -1,9 +1,16 @@
 import type { Delivery } from '@fleetwire/broker/delivery';
 import type { PublishPatiently } from '@fleetwire/broker/patient-publisher';
-import { attemptOf, headersOfNextAttempt, isolatedHeader, stripDeathHeaders } from '@fleetwire/broker/retry-headers';
+import {
+  attemptOf,
+  headersOfNextAttempt,
+  isolatedHeader,
+  replayHeader,
+  stripDeathHeaders,
+} from '@fleetwire/broker/retry-headers';
 import type { Verdict } from '@fleetwire/broker/settled-prefix';
 import { exchanges, queues, retryQueue, retrySteps, routingKeys } from '@fleetwire/broker/topology';
 import { type DeadLetter, deadLetterType } from '@fleetwire/contracts/dead-letter';
+import { type EdgeReport, decodeEdgeReport, edgeReportType } from '@fleetwire/contracts/edge-report';
 import {
   type DecodedEnvelope,
   decodeEnvelope,
@@ -15,6 +22,7 @@ import {
 import type { IdentifiedReading } from '@fleetwire/contracts/reading';
 import type { Logger } from '@fleetwire/service-kit/logger';
 import type { BatchBounds } from '@fleetwire/service-kit/micro-batcher';
+import type { Origin } from '@fleetwire/store/books-statements';
 import { BatchLanes, type Load } from './batch-lanes.ts';
 import { type Failure, deadMember, deadMessage, deadReading } from './dead-lettering.ts';
 import type { WorkerMetrics } from './metrics.ts';
@@ -25,6 +33,8 @@ const firstFailedAtHeader = 'x-fleetwire-first-failed-at';
 
 export type EnvelopeHandlerOptions = {
   readonly storer: Storer;
+  /** Enters a report of the edge in the books, once however often it is called. */
+  readonly enterReport: (report: EdgeReport) => Promise<unknown>;
   readonly publish: PublishPatiently;
   readonly bounds: BatchBounds;
   readonly lanesMax: number;
@@ -40,6 +50,7 @@ export type EnvelopeHandlerOptions = {
 export class EnvelopeHandler {
   readonly #options: EnvelopeHandlerOptions;
   readonly #lanes: BatchLanes;
+  readonly #held = new Set<{ readonly oldestArrivalAt: number }>();
 
   constructor(options: EnvelopeHandlerOptions) {
     this.#options = options;
@@ -48,6 +59,18 @@ export class EnvelopeHandler {
       lanesMax: options.lanesMax,
       run: (batch) => this.#runBatch(batch),
     });
+  }
+
+  /** Transactions in flight. */
+  get writersBusy(): number {
+    return this.#lanes.running;
+  }
+
+  /** When the oldest reading arrived that waits here for its end, epoch milliseconds; undefined while none does. */
+  get oldestArrivalAt(): number | undefined {
+    let oldest: number | undefined;
+    for (const { oldestArrivalAt } of this.#held) oldest = Math.min(oldest ?? oldestArrivalAt, oldestArrivalAt);
+    return oldest;
   }
 
   async handle(delivery: Delivery): Promise<Verdict> {
@@ -68,6 +91,7 @@ export class EnvelopeHandler {
       failedAt,
       headers: delivery.headers,
     };
+    if (delivery.type === edgeReportType) return this.#enter(delivery, history);
     const decoded = decodeEnvelope(delivery.content);
     if (!decoded.ok)
       return this.#bury([deadMessage(delivery.content, { ...history, reason: 'unreadable', error: decoded.problem })]);
@@ -107,8 +131,18 @@ export class EnvelopeHandler {
     history: Omit<Failure, 'reason' | 'error'>,
   ): Promise<void> {
     const isLastChance = history.attempts > retrySteps.length;
+    const origin = originOf(delivery);
+    const held = { oldestArrivalAt: oldestArrival(readings) };
+    this.#held.add(held);
     try {
-      await this.#lanes.submit({ items: readings, bytes: delivery.content.length, alone, isLastChance });
+      await this.#lanes.submit({
+        items: readings,
+        bytes: delivery.content.length,
+        // The books tell what a replay stores from what came from the edge.
+        alone: alone || origin === 'replay',
+        isLastChance,
+        origin,
+      });
     } catch (error) {
       if (error instanceof CondemnedReadings) {
         const reason = isLastChance ? 'retries-exhausted' : undefined;
@@ -124,6 +158,22 @@ export class EnvelopeHandler {
       }
       this.#options.signal.throwIfAborted();
       await this.#climb(delivery, readings.length, history, error);
+    } finally {
+      this.#held.delete(held);
+    }
+  }
+
+  /** A report of the edge, for the books. */
+  async #enter(delivery: Delivery, history: Omit<Failure, 'reason' | 'error'>): Promise<void> {
+    const report = decodeEdgeReport(delivery.content);
+    if (!report.ok)
+      return this.#bury([deadMessage(delivery.content, { ...history, reason: 'unreadable', error: report.problem })]);
+    try {
+      await this.#options.enterReport(report.value);
+    } catch (error) {
+      this.#options.signal.throwIfAborted();
+      if (history.attempts <= retrySteps.length) return this.#climb(delivery, 0, history, error);
+      await this.#bury([deadMessage(delivery.content, { ...history, reason: 'retries-exhausted', error })]);
     }
   }
 
@@ -132,11 +182,10 @@ export class EnvelopeHandler {
     const readings = batch.length === 1 ? batch[0]!.items : batch.flatMap(({ items }) => items);
     const stopTimer = metrics.batchSeconds.startTimer();
     try {
-      const { stored, duplicates, condemned } = await storer.store(
-        readings,
-        signal,
-        batch.every(({ isLastChance }) => isLastChance),
-      );
+      const { stored, duplicates, condemned } = await storer.store(readings, signal, {
+        origin: commonOrigin(batch),
+        isLastChance: batch.every(({ isLastChance }) => isLastChance),
+      });
       stopTimer();
       metrics.batchReadings.observe(readings.length);
       metrics.readings.inc({ outcome: 'stored' }, stored);
@@ -150,7 +199,7 @@ export class EnvelopeHandler {
 
   /** A copy rests on the next step of the ladder; the original is done once the copy is confirmed. */
   async #climb(
-    { content, headers, messageId }: Delivery,
+    { content, headers, messageId, type }: Delivery,
     readings: number,
     { attempts, firstFailedAt }: Omit<Failure, 'reason' | 'error'>,
     error: unknown,
@@ -164,7 +213,7 @@ export class EnvelopeHandler {
       exchange: exchanges.default,
       routingKey: retryQueue(step),
       messageId: messageId ?? '',
-      type: envelopeType,
+      type: type ?? envelopeType,
       contentType: 'application/json',
       headers: { ...headersOfNextAttempt(headers), [firstFailedAtHeader]: firstFailedAt },
       content,
@@ -224,6 +273,20 @@ function settle({ items, promise }: Load, condemned: readonly Condemned[]): void
   const own = condemned.length === 0 ? [] : condemned.filter(({ reading }) => items.includes(reading));
   if (own.length === 0) promise.resolve();
   else promise.reject(new CondemnedReadings(own));
+}
+
+/** What the books may take the duplicates of this delivery for. */
+function originOf({ headers, redelivered, deliveryCount }: Delivery): Origin {
+  if (headers[replayHeader] !== undefined) return 'replay';
+  return redelivered || deliveryCount > 0 || attemptOf(headers) > 0 || headers[isolatedHeader] === true
+    ? 'repeat'
+    : 'first';
+}
+
+function commonOrigin(batch: readonly Load[]): Origin {
+  const origins = new Set(batch.map(({ origin }) => origin));
+  const [only = 'first'] = origins;
+  return origins.size > 1 ? 'repeat' : only;
 }
 
 function oldestArrival(readings: readonly IdentifiedReading[]): number {

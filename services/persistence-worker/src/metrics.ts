@@ -1,9 +1,24 @@
+import { queues } from '@fleetwire/broker/topology';
 import { Counter, Gauge, Histogram, type Registry } from '@fleetwire/service-kit/metrics';
 
 export type WorkerMetrics = ReturnType<typeof createWorkerMetrics>;
 
-export function createWorkerMetrics(registry: Registry, { isHolding }: { isHolding: () => boolean }) {
+export function createWorkerMetrics(
+  registry: Registry,
+  { isHolding, oldestArrivalAt }: { isHolding: () => boolean; oldestArrivalAt: () => number | undefined },
+) {
   const registers = [registry];
+  new Gauge({
+    name: 'fleetwire_queue_oldest_age_seconds',
+    help: 'Since the oldest reading that is held here arrived at the edge; what waits in the queue behind it is younger',
+    labelNames: ['queue'] as const,
+    registers,
+    collect() {
+      const arrivedAt = oldestArrivalAt();
+      const ageMs = arrivedAt === undefined ? 0 : Math.max(0, Date.now() - arrivedAt);
+      this.set({ queue: queues.persist }, ageMs / 1_000);
+    },
+  });
   return {
     holding: new Gauge({
       name: 'fleetwire_worker_holding',

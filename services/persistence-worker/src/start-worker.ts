@@ -3,11 +3,13 @@ import { createConsumer } from '@fleetwire/broker/consumer';
 import { createPatientPublisher } from '@fleetwire/broker/patient-publisher';
 import { createPublisher } from '@fleetwire/broker/publisher';
 import { type Topology, declareTopology, fleetwireTopology, queues } from '@fleetwire/broker/topology';
+import type { WorkerState } from '@fleetwire/contracts/worker-state';
 import { createHealth } from '@fleetwire/service-kit/health';
 import { createHttpApp } from '@fleetwire/service-kit/http';
 import { listen } from '@fleetwire/service-kit/listen';
 import type { Logger } from '@fleetwire/service-kit/logger';
 import { createRegistry } from '@fleetwire/service-kit/metrics';
+import { recordEdgeReport } from '@fleetwire/store/books';
 import { createBatchWriter } from '@fleetwire/store/batch-writer';
 import { openDatabase } from '@fleetwire/store/database';
 import { insertDeadLetters } from '@fleetwire/store/dead-letters';
@@ -18,6 +20,7 @@ import type { WorkerConfiguration } from './configuration.ts';
 import { createDeadLetterDrain } from './dead-letter-drain.ts';
 import { EnvelopeHandler } from './envelope-handler.ts';
 import { createWorkerMetrics } from './metrics.ts';
+import { patiently } from './patiently.ts';
 import { Storer } from './storer.ts';
 import { startUpkeep } from './upkeep.ts';
 
@@ -60,7 +63,10 @@ export async function startWorker({
     capMs: config.holdCapMs,
     logger,
   });
-  const metrics = createWorkerMetrics(registry, { isHolding: () => !gate.isOpen });
+  const metrics = createWorkerMetrics(registry, {
+    isHolding: () => !gate.isOpen,
+    oldestArrivalAt: () => handler.oldestArrivalAt,
+  });
 
   // Separate connections: a blocked publisher must not hold up acknowledgements.
   const connect = (name: string) =>
@@ -87,7 +93,13 @@ export async function startWorker({
     config.retentionDays === undefined ? {} : { retentionDays: config.retentionDays },
   );
   const handler = new EnvelopeHandler({
-    storer: new Storer({ write: (readings) => writer.write(readings), classify: classifyFailure, gate }),
+    storer: new Storer({
+      write: (readings, origin) => writer.write(readings, origin),
+      classify: classifyFailure,
+      gate,
+    }),
+    enterReport: (report) =>
+      patiently({ classify: classifyFailure, gate }, signal, () => recordEdgeReport(database.pool, report)),
     publish: createPatientPublisher(publisher, signal, logger),
     bounds: { readingsMax: config.batchReadingsMax, bytesMax: config.batchBytesMax, lingerMs: config.batchLingerMs },
     lanesMax: config.writersMax,
@@ -116,6 +128,13 @@ export async function startWorker({
     }),
   });
 
+  const state = (): WorkerState => ({
+    subscribed: work.subscribed,
+    holding: !gate.isOpen,
+    writersBusy: handler.writersBusy,
+    writersMax: config.writersMax,
+    oldestArrivalAt: handler.oldestArrivalAt ?? null,
+  });
   health.addCheck(
     'broker',
     () => (work.subscribed && dead.subscribed) || `not subscribed; connection is ${consuming.state}`,
@@ -128,7 +147,9 @@ export async function startWorker({
     trustProxyHops: config.trustProxyHops,
     bodyBytesMax: healthBodyBytesMax,
     parseBody: false,
-    routes: () => {},
+    routes: (base) => {
+      base.get('/state', (_request, response) => void response.json(state()));
+    },
   });
   const listening = await listen(app, { host: config.host, port: config.port });
   logger.info({ url: listening.url }, 'listening');

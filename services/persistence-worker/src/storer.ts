@@ -1,11 +1,11 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { IdentifiedReading } from '@fleetwire/contracts/reading';
-import type { DatabaseGate } from './database-gate.ts';
+import type { Origin } from '@fleetwire/store/books-statements';
+import { type Patience, patiently } from './patiently.ts';
 
-/** What a failure asks for (architecture: failure policy). */
-export type FailureClass = 'hold' | 'retry-now' | 'bad-data' | 'unknown';
-
-export type Write = (readings: readonly IdentifiedReading[]) => Promise<{ stored: number; duplicates: number }>;
+export type Write = (
+  readings: readonly IdentifiedReading[],
+  origin: Origin,
+) => Promise<{ stored: number; duplicates: number }>;
 
 export type Condemned = { readonly reading: IdentifiedReading; readonly error: unknown };
 
@@ -15,13 +15,7 @@ export type StoreOutcome = {
   readonly condemned: readonly Condemned[];
 };
 
-export type StorerOptions = {
-  readonly write: Write;
-  readonly classify: (error: unknown) => FailureClass;
-  readonly gate: DatabaseGate;
-};
-
-const retryNowPauseMs = 50;
+export type StorerOptions = Patience & { readonly write: Write };
 
 /** Writes readings until each is stored or condemned. */
 export class Storer {
@@ -34,16 +28,19 @@ export class Storer {
   /**
    * Bad data is bisected down to the reading that Postgres refuses. While Postgres is away it holds.
    *
+   * @param origin for the books; what may have been stored by a try before is a `repeat`
    * @param isLastChance also an unknown error is bisected, instead of thrown
    * @throws an unknown error, with nothing of these readings lost; the signal's reason when it is time to stop
    */
   async store(
     readings: readonly IdentifiedReading[],
     signal: AbortSignal,
-    isLastChance = false,
+    { origin = 'first', isLastChance = false }: { origin?: Origin; isLastChance?: boolean } = {},
   ): Promise<StoreOutcome> {
     try {
-      const { stored, duplicates } = await this.#writePatiently(readings, signal);
+      const { stored, duplicates } = await patiently(this.#options, signal, (mayBeDone) =>
+        this.#options.write(readings, origin === 'first' && mayBeDone ? 'repeat' : origin),
+      );
       return { stored, duplicates, condemned: [] };
     } catch (error) {
       signal.throwIfAborted();
@@ -52,33 +49,13 @@ export class Storer {
       if (readings.length === 1 && only !== undefined)
         return { stored: 0, duplicates: 0, condemned: [{ reading: only, error }] };
       const middle = Math.ceil(readings.length / 2);
-      const first = await this.store(readings.slice(0, middle), signal, isLastChance);
-      const second = await this.store(readings.slice(middle), signal, isLastChance);
+      const first = await this.store(readings.slice(0, middle), signal, { origin, isLastChance });
+      const second = await this.store(readings.slice(middle), signal, { origin, isLastChance });
       return {
         stored: first.stored + second.stored,
         duplicates: first.duplicates + second.duplicates,
         condemned: [...first.condemned, ...second.condemned],
       };
-    }
-  }
-
-  async #writePatiently(
-    readings: readonly IdentifiedReading[],
-    signal: AbortSignal,
-  ): Promise<{ stored: number; duplicates: number }> {
-    const { write, classify, gate } = this.#options;
-    for (;;) {
-      await gate.pass(signal);
-      try {
-        const written = await write(readings);
-        gate.succeeded();
-        return written;
-      } catch (error) {
-        const failure = classify(error);
-        if (failure === 'hold') gate.close(error, signal);
-        else if (failure === 'retry-now') await sleep(Math.random() * retryNowPauseMs, undefined, { signal });
-        else throw error;
-      }
     }
   }
 }

@@ -4,7 +4,8 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { DatabaseGate } from '../src/database-gate.ts';
 import { handlingOf } from '../src/quarantine.ts';
-import { type FailureClass, Storer } from '../src/storer.ts';
+import type { FailureClass } from '../src/patiently.ts';
+import { Storer } from '../src/storer.ts';
 
 const logger = await createLogger({ name: 'test', level: 'silent' });
 const never = new AbortController().signal;
@@ -70,7 +71,7 @@ describe('storing', () => {
   it('throws an unknown error with nothing condemned, unless it is the last chance', async () => {
     const { storer } = storerOver({ bad: new Set([2]), kind: 'unknown' });
     await expect(storer.store([1, 2, 3].map(reading), never)).rejects.toThrow('unknown');
-    expect(await storer.store([1, 2, 3].map(reading), never, true)).toMatchObject({
+    expect(await storer.store([1, 2, 3].map(reading), never, { isLastChance: true })).toMatchObject({
       stored: 2,
       condemned: [{ reading: { seq: 2 } }],
     });

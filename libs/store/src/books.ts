@@ -1,0 +1,257 @@
+import { type EdgeCounts, type EdgeReport, minuteOf, startOfMinute } from '@fleetwire/contracts/edge-report';
+import { sql } from 'kysely';
+import type pg from 'pg';
+import { int8Array } from './binary-arrays.ts';
+import { fetchRows } from './cancellable.ts';
+import type { Database } from './database.ts';
+
+/** One minute of the books, as everybody has entered it; it need not balance. Minutes are those in which the edge received a reading. */
+export interface BooksMinute extends EdgeCounts {
+  readonly minute: number;
+  /** New readings that were stored as they came. */
+  readonly stored: number;
+  /** Dead letters that were stored after all. */
+  readonly replayed: number;
+  readonly duplicates: number;
+  /** Duplicates that may be those of an earlier try at the same message; they are not in `duplicates`. */
+  readonly repeats: number;
+  readonly dead: number;
+  /** Stored, and gone with their partition since. */
+  readonly forgotten: number;
+  /** Rows that are there now; null where they were not counted. */
+  readonly rows: number | null;
+}
+
+/** An ingest instance as its reports show it. Times are epoch milliseconds by its own clock. */
+export interface Edge {
+  readonly instanceId: string;
+  readonly firstReportedAt: number;
+  readonly lastReportedAt: number;
+  /** It has said that nothing follows. */
+  readonly isFinished: boolean;
+  /** Numbers of reports that never arrived, as ranges with both ends. */
+  readonly missingReports: readonly { readonly from: number; readonly to: number }[];
+}
+
+export interface Books {
+  /** Minutes in which something was entered. */
+  readonly minutes: readonly BooksMinute[];
+  /** Instances that may have received something in this time. */
+  readonly edges: readonly Edge[];
+  /** Dead letters of this time that nobody could read: how many readings they held, and of which minute, is not known. */
+  readonly unreadable: number;
+  /** Readings of devices that their reports did not tell apart. */
+  readonly acceptedOfOthers: number;
+  /** The rows themselves were counted. */
+  readonly isRecounted: boolean;
+}
+
+export interface BooksQuery {
+  /** Half-open. */
+  readonly fromMinute: number;
+  readonly toMinute: number;
+  readonly deviceId?: string | undefined;
+  /** Rows are counted only where no more than this are expected; for one device they always are. */
+  readonly recountedRowsMax: number;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** How long an instance that reports at all may be silent and yet receive: its last report and this go before a reading that counts. */
+const reportIntervalMaxMs = 60_000;
+
+/**
+ * Enters a report of an ingest instance, once, however often it comes.
+ * @returns whether it was new
+ */
+export async function recordEdgeReport(pool: pg.Pool, report: EdgeReport): Promise<boolean> {
+  const { instanceId, sequence, occurredAt, isLast, entries } = report;
+  // All writers lock the rows in one order.
+  const sorted = entries.map((entry) => ({ deviceId: '', ...entry }));
+  sorted.sort((a, b) => a.minute - b.minute || (a.deviceId < b.deviceId ? -1 : 1));
+  const counts = (name: keyof EdgeCounts) => int8Array(sorted.map((entry) => entry[name]));
+  const { rows } = await pool.query(
+    `with report as (
+       insert into books_edges as known (instance_id, reports, first_reported_at, last_reported_at, is_finished)
+       values ($1, int8multirange(int8range($2::int8, $2::int8, '[]')), $3, $3, $4)
+       on conflict (instance_id) do update set
+         reports = known.reports + excluded.reports,
+         first_reported_at = least(known.first_reported_at, excluded.first_reported_at),
+         last_reported_at = greatest(known.last_reported_at, excluded.last_reported_at),
+         is_finished = known.is_finished or excluded.is_finished
+       where not known.reports @> $2::int8
+       returning instance_id
+     ), entered as (
+       insert into books_accepted as known (minute, device_id, accepted, rejected, nacked, unconfirmed)
+       select e.* from report cross join unnest($5::int4[], $6::text[], $7::int8[], $8::int8[], $9::int8[], $10::int8[])
+         as e (minute, device_id, accepted, rejected, nacked, unconfirmed)
+       on conflict (minute, device_id) do update set
+         accepted = known.accepted + excluded.accepted,
+         rejected = known.rejected + excluded.rejected,
+         nacked = known.nacked + excluded.nacked,
+         unconfirmed = known.unconfirmed + excluded.unconfirmed
+     )
+     select from report`,
+    [
+      instanceId,
+      sequence,
+      new Date(occurredAt).toISOString(),
+      isLast,
+      sorted.map(({ minute }) => minute),
+      sorted.map(({ deviceId }) => deviceId),
+      counts('accepted'),
+      counts('rejected'),
+      counts('nacked'),
+      counts('unconfirmed'),
+    ],
+  );
+  return rows.length > 0;
+}
+
+/** The books of some minutes, of all devices or of one. */
+export async function readBooks(database: Database, query: BooksQuery): Promise<Books> {
+  const [entered, edges, unreadable] = await Promise.all([
+    query.deviceId === undefined ? enteredOfAll(database, query) : enteredOfDevice(database, query, query.deviceId),
+    edgesOf(database, query),
+    unreadableIn(database, query),
+  ]);
+  const expected = entered.reduce((sum, { stored, replayed }) => sum + stored + replayed, 0);
+  const acceptedOfOthers = query.deviceId === undefined ? 0 : await othersIn(database, query);
+  if (query.deviceId === undefined && expected > query.recountedRowsMax)
+    return {
+      minutes: entered.map((one) => ({ ...one, rows: null })),
+      edges,
+      unreadable,
+      acceptedOfOthers,
+      isRecounted: false,
+    };
+
+  const rows = await rowsByMinute(database, query);
+  const known = new Map(entered.map((one) => [one.minute, one]));
+  const minutes = [...new Set([...known.keys(), ...rows.keys()])].sort((a, b) => a - b);
+  const merged = minutes.map((minute): BooksMinute => {
+    const one = known.get(minute) ?? { ...nothing, minute };
+    const there = rows.get(minute) ?? 0;
+    // Of one device the rows themselves are all that is known to be stored.
+    const stored = query.deviceId === undefined ? one.stored : Math.max(0, there - one.replayed);
+    return { ...one, stored, rows: there };
+  });
+  return { minutes: merged, edges, unreadable, acceptedOfOthers, isRecounted: true };
+}
+
+type Entered = Omit<BooksMinute, 'rows'>;
+
+const nothing = {
+  accepted: 0,
+  rejected: 0,
+  nacked: 0,
+  unconfirmed: 0,
+  stored: 0,
+  replayed: 0,
+  duplicates: 0,
+  repeats: 0,
+  dead: 0,
+  forgotten: 0,
+};
+
+function enteredOfAll({ db, pool }: Database, { fromMinute, toMinute, signal }: BooksQuery): Promise<Entered[]> {
+  const within = sql`minute >= ${fromMinute}::int4 and minute < ${toMinute}::int4`;
+  const query = sql<Entered>`
+    select minute, ${sums}
+    from (
+      select minute, accepted, rejected, nacked, unconfirmed, 0 as stored, 0 as replayed, 0 as duplicates, 0 as repeats, 0 as dead, 0 as forgotten
+        from books_accepted where ${within}
+      union all select minute, 0, 0, 0, 0, stored, replayed, 0, 0, 0, 0 from books_stored where ${within}
+      union all select minute, 0, 0, 0, 0, 0, 0, duplicates, repeats, 0, 0 from books_duplicates where ${within}
+      union all select minute, 0, 0, 0, 0, 0, 0, 0, 0, dead, 0 from books_dead where ${within}
+      union all select minute, 0, 0, 0, 0, 0, 0, 0, 0, 0, readings from books_forgotten where ${within}
+    ) as entries
+    group by minute order by minute`;
+  return fetchRows(pool, query.compile(db), signal);
+}
+
+function enteredOfDevice(
+  { db, pool }: Database,
+  { fromMinute, toMinute, signal }: BooksQuery,
+  deviceId: string,
+): Promise<Entered[]> {
+  const within = sql`minute >= ${fromMinute}::int4 and minute < ${toMinute}::int4`;
+  const query = sql<Entered>`
+    select minute, ${sums}
+    from (
+      select minute, accepted, rejected, nacked, unconfirmed, 0 as stored, 0 as replayed, 0 as duplicates, 0 as repeats, 0 as dead, 0 as forgotten
+        from books_accepted where ${within} and device_id = ${deviceId}
+      union all select minute, 0, 0, 0, 0, 0, 0, duplicates, repeats, 0, 0 from books_duplicates
+        where ${within} and device_key = (select device_key from devices where device_id = ${deviceId})
+      union all select minute, 0, 0, 0, 0, 0, 0, 0, 0, dead, 0 from books_dead where ${within} and device_id = ${deviceId}
+      union all select (extract(epoch from received_at) / 60)::int4, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0 from dead_letters
+        where device_id = ${deviceId} and status = 'stored' and received_at >= ${instant(fromMinute)} and received_at < ${instant(toMinute)}
+    ) as entries
+    group by minute order by minute`;
+  return fetchRows(pool, query.compile(db), signal);
+}
+
+const sums = sql.join(Object.keys(nothing).map((name) => sql`sum(${sql.ref(name)})::int8 as ${sql.ref(name)}`));
+
+/** Counts the rows themselves: what is gone from them shows here. */
+async function rowsByMinute(
+  { db, pool }: Database,
+  { fromMinute, toMinute, deviceId, signal }: BooksQuery,
+): Promise<Map<number, number>> {
+  const ofDevice =
+    deviceId === undefined
+      ? sql`true`
+      : sql`device_key = (select device_key from devices where device_id = ${deviceId})`;
+  const query = sql<{ arrivedAt: number; count: number }>`
+    select date_trunc('minute', received_at) as "arrivedAt", count(*) as count from readings
+    where received_at >= ${instant(fromMinute)} and received_at < ${instant(toMinute)} and ${ofDevice}
+    group by 1`;
+  const rows = await fetchRows(pool, query.compile(db), signal);
+  return new Map(rows.map(({ arrivedAt, count }) => [minuteOf(arrivedAt), count]));
+}
+
+async function edgesOf({ db, pool }: Database, { fromMinute, toMinute, signal }: BooksQuery): Promise<Edge[]> {
+  const query = sql<Omit<Edge, 'missingReports'> & { missing: string }>`
+    select instance_id as "instanceId", first_reported_at as "firstReportedAt", last_reported_at as "lastReportedAt",
+      is_finished as "isFinished", (int8multirange(int8range(1, upper(reports))) - reports)::text as missing
+    from books_edges
+    where first_reported_at < ${instant(toMinute)}
+      and last_reported_at >= ${instant(fromMinute)} - ${reportIntervalMaxMs}::int4 * interval '1 millisecond'
+    order by first_reported_at, instance_id limit ${edgesMax}`;
+  const rows = await fetchRows(pool, query.compile(db), signal);
+  return rows.map(({ missing, ...edge }) => ({
+    ...edge,
+    missingReports: [...missing.matchAll(/\[(\d+),(\d+)\)/g)].map(([, from, to]) => ({
+      from: Number(from),
+      to: Number(to) - 1,
+    })),
+  }));
+}
+
+const edgesMax = 1_000;
+
+async function unreadableIn({ db, pool }: Database, { fromMinute, toMinute, signal }: BooksQuery): Promise<number> {
+  const query = sql<{ count: number }>`
+    select count(*) as count from dead_letters
+    where received_at is null and last_failed_at >= ${instant(fromMinute)} and last_failed_at < ${instant(toMinute)}`;
+  return (await fetchRows(pool, query.compile(db), signal))[0]?.count ?? 0;
+}
+
+async function othersIn({ db, pool }: Database, { fromMinute, toMinute, signal }: BooksQuery): Promise<number> {
+  const query = sql<{ count: number }>`
+    select coalesce(sum(accepted), 0)::int8 as count from books_accepted
+    where device_id = '' and minute >= ${fromMinute}::int4 and minute < ${toMinute}::int4`;
+  return (await fetchRows(pool, query.compile(db), signal))[0]?.count ?? 0;
+}
+
+/** Forgets the books of minutes before `minute`, and instances that reported only then. */
+export async function forgetBooks(pool: pg.Pool, minute: number): Promise<void> {
+  for (const table of ['accepted', 'stored', 'duplicates', 'dead', 'forgotten'])
+    await pool.query(`delete from books_${table} where minute < $1`, [minute]);
+  await pool.query('delete from books_edges where last_reported_at < $1', [
+    new Date(startOfMinute(minute)).toISOString(),
+  ]);
+}
+
+function instant(minute: number) {
+  return sql<number>`${new Date(startOfMinute(minute)).toISOString()}::timestamptz`;
+}
