@@ -35,6 +35,19 @@ export function url(
   });
 }
 
+/** Several of them, separated by commas. */
+export function urls(
+  name: string,
+  options: Common<readonly string[]> & { readonly protocols: readonly string[] },
+): Variable<readonly string[]> {
+  const { protocols, doc } = options;
+  const one = url(name, { protocols, doc });
+  return variable(name, options, `${one.allowed}, separated by commas`, (text) => {
+    const parsed = text.split(',').map((part) => one.parse(part.trim()));
+    return parsed.every((part) => part !== undefined) ? parsed : undefined;
+  });
+}
+
 export function integer(
   name: string,
   options: Common<number> & { readonly min: number; readonly max: number; readonly unit?: string },

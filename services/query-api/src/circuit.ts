@@ -18,6 +18,8 @@ export interface Circuit {
 
 export interface CircuitOptions {
   readonly name: string;
+  /** What is behind it, for people. */
+  readonly dependency?: string;
   /** Work is aborted after this long, which counts as a failure. */
   readonly timeoutMs: number;
   /** How long an open circuit waits before it lets one call try. */
@@ -38,6 +40,7 @@ type Work = (signal: AbortSignal) => Promise<unknown>;
 
 export function createCircuit(options: CircuitOptions): Circuit {
   const { name, timeoutMs, resetMs, volumeThreshold, windowMs, inFlightMax, isOutage, logger, gauge } = options;
+  const { dependency = 'the database' } = options;
   let inFlight = 0;
   let openedAt = 0;
 
@@ -77,7 +80,7 @@ export function createCircuit(options: CircuitOptions): Circuit {
       if (!isOpen) logger.warn({ circuit: name, err: error }, 'call failed');
       const retryAfterMs = isOpen ? openedAt + resetMs - Date.now() : resetMs;
       throw unavailable(
-        isOpen ? `${name}: the database is away` : `${name}: the database did not answer`,
+        isOpen ? `${name}: ${dependency} is away` : `${name}: ${dependency} did not answer`,
         retryAfterMs,
       );
     }

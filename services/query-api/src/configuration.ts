@@ -6,7 +6,7 @@ import {
   type Environment,
 } from '@fleetwire/service-kit/configuration';
 import { listenVariables, serviceVariables } from '@fleetwire/service-kit/service-variables';
-import { integer, optional, secret, url } from '@fleetwire/service-kit/variables';
+import { integer, optional, secret, url, urls } from '@fleetwire/service-kit/variables';
 
 export const variables = {
   ...serviceVariables,
@@ -41,6 +41,12 @@ export const variables = {
         doc: 'Postgres as a role that may write the dead letters; DATABASE_URL without it',
       }),
     ),
+  ),
+  workerUrls: optional(
+    urls('WORKER_URLS', {
+      protocols: ['http', 'https'],
+      doc: 'Addresses of all persistence-workers; /queues then knows how old the oldest reading is',
+    }),
   ),
   poolMax: integer('POOL_MAX', {
     min: 1,

@@ -12,11 +12,16 @@ import { listDevices } from '@fleetwire/store/readers';
 import { apiPages, pagePolicy } from './api-pages.ts';
 import { createBrokerView, vhostOf } from './broker-view.ts';
 import { authenticateByToken, everyoneIsAdmin, type Authenticate } from './caller.ts';
-import { circuitGauge, createCircuit, type Circuit } from './circuit.ts';
+import { circuitGauge, createCircuit, type Circuit, type CircuitOptions } from './circuit.ts';
 import type { Configuration } from './configuration.ts';
 import { createDeadLetterDesk } from './dead-letters/desk.ts';
 import { startReplays } from './dead-letters/start-replays.ts';
 import { startDatabaseProbe } from './database-probe.ts';
+import { exposeOperations } from './operations-metrics.ts';
+import { amqpSource } from './queues/amqp-source.ts';
+import { managementSource } from './queues/management-source.ts';
+import { createQueueMonitor } from './queues/queue-monitor.ts';
+import { createWorkerView } from './queues/worker-view.ts';
 import { createLastGood } from './last-good.ts';
 import { limitCalls, limitRefusedTokens } from './rate-limits.ts';
 import { openReadPool, openWritePool } from './read-pool.ts';
@@ -62,7 +67,7 @@ export async function startQueryApi({
   );
 
   const gauge = circuitGauge(registry);
-  const circuit = (name: string): Circuit =>
+  const circuit = (name: string, of: Partial<CircuitOptions> = {}): Circuit =>
     started.adopt(
       createCircuit({
         name,
@@ -74,6 +79,7 @@ export async function startQueryApi({
         isOutage,
         logger,
         gauge,
+        ...of,
       }),
       (one) => one.stop(),
     );
@@ -83,6 +89,11 @@ export async function startQueryApi({
     history: circuit('history'),
     deadLetters: circuit('dead-letters'),
   };
+  const managementCircuit = circuit('management', {
+    dependency: "the broker's management API",
+    timeoutMs: brokerTimeoutMs,
+    isOutage: () => true,
+  });
   const reads = createReads(light, history, circuits);
 
   const probe = started.adopt(
@@ -115,12 +126,27 @@ export async function startQueryApi({
       : started.adopt(startReplays({ amqpUrl: config.amqpUrl, config, database: writing, logger }), (one) =>
           one.stop(),
         );
+  const queues = createQueueMonitor({
+    management:
+      config.managementUrl === undefined
+        ? undefined
+        : managementSource({ managementUrl: config.managementUrl, vhost: vhostOf(config.amqpUrl) }),
+    amqp:
+      config.amqpUrl === undefined
+        ? undefined
+        : started.adopt(amqpSource({ amqpUrl: config.amqpUrl, logger }), (one) => one.stop()),
+    circuit: managementCircuit,
+    workers: createWorkerView(config.workerUrls ?? []),
+    database: () => probe.state(),
+  });
+  exposeOperations({ registry, queues, reads });
   const api = {
+    queues,
     reads,
     deadLetters: createDeadLetterDesk({ light, history, writing }, circuits.deadLetters),
     replayRunner,
     lastLatest: createLastGood<Awaited<ReturnType<typeof reads.latestOfAll>>>(staleAnswersMax),
-    status: createStatusSource({ reads, probe, circuits: Object.values(circuits), broker }),
+    status: createStatusSource({ reads, probe, circuits: [...Object.values(circuits), managementCircuit], broker }),
     minter: await openMinter(config, keys),
     now: Date.now,
   };

@@ -1,6 +1,9 @@
+import { gapRoutes } from './books/gap-routes.ts';
+import { ledgerRoutes } from './books/ledger-routes.ts';
 import { deadLetterRoutes } from './dead-letters/routes.ts';
 import { deviceRoutes } from './device-routes.ts';
 import { latestRoutes } from './latest-routes.ts';
+import { queueRoutes } from './queues/queue-routes.ts';
 import { readingRoutes } from './reading-routes.ts';
 import type { Route } from './route.ts';
 import { statusRoutes } from './status-routes.ts';
@@ -13,5 +16,8 @@ export const routes: readonly Route[] = [
   ...deviceRoutes,
   ...readingRoutes,
   ...deadLetterRoutes,
+  ...queueRoutes,
+  ...ledgerRoutes,
+  ...gapRoutes,
   ...tokenRoutes,
 ];

@@ -1,0 +1,95 @@
+import { DeviceId, Epoch } from '@fleetwire/contracts/identifiers';
+import { notFound } from '@fleetwire/service-kit/problem';
+import { serverEpochPrefix } from '@fleetwire/store/gaps';
+import Type from 'typebox';
+import { Cursor, cursorCodec } from '../cursor.ts';
+import { route } from '../route.ts';
+import { PageOf, toPage } from '../schemas.ts';
+
+const cursors = cursorCodec(Type.Object({ streamKey: Type.Integer(), to: Type.Integer() }));
+
+const Seq = Type.Integer({ minimum: 0 });
+const Count = Type.Integer({ minimum: 0 });
+
+const Gap = Type.Object(
+  {
+    epoch: Epoch,
+    from: Seq,
+    to: Type.Integer({ minimum: 0, description: 'Missing too' }),
+    count: Count,
+    deadLettered: Type.Integer({
+      minimum: 0,
+      description: 'How many of them are dead letters; the others never arrived',
+    }),
+  },
+  { title: 'Gap' },
+);
+
+const Sequence = Type.Object(
+  {
+    epoch: Epoch,
+    first: Seq,
+    last: Seq,
+    stored: Count,
+    missing: Type.Integer({ minimum: 0, description: 'Between first and last' }),
+    numberedBy: Type.Enum(['device', 'server'], {
+      description:
+        '`server`: the device sends no numbers, and what is missing was taken by another instance or not at all',
+    }),
+  },
+  { title: 'Sequence' },
+);
+
+export const gapRoutes = [
+  route({
+    method: 'get',
+    path: '/devices/{id}/gaps',
+    operationId: 'listGaps',
+    tag: 'Operations',
+    summary: 'Sequence numbers of a device that are missing',
+    description:
+      'Between the first and the last that are stored, by boot: what the device sent and never arrived, never sent, or was refused for good. Epochs that the server numbered are left out, unless one is asked for.',
+    roles: ['device', 'analyst', 'operator', 'admin'],
+    params: { id: DeviceId },
+    query: {
+      epoch: Type.Optional(Epoch),
+      limit: Type.Integer({ minimum: 1, maximum: 1_000, default: 100, description: 'Gaps in one page' }),
+      cursor: Type.Optional(Cursor),
+    },
+    success: {
+      status: 200,
+      description: 'One page of gaps, by boot and number',
+      schema: PageOf(Gap, {}, { epochs: Type.Array(Sequence, { description: 'The newest boots, in their order' }) }),
+    },
+    problems: [404],
+    handler: async ({ params: { id }, query: { epoch, limit, cursor } }, { reads }) => {
+      const scope = { list: 'gaps', id, epoch };
+      const after = cursor === undefined ? undefined : cursors.decode(scope, cursor);
+      const found = await reads.gaps({ deviceId: id, epoch, limit: limit + 1, after });
+      if (!found)
+        throw notFound(epoch === undefined ? `There is no device ${id}` : `There is no epoch ${epoch} of ${id}`);
+      const { rows, covered, page } = toPage(found.gaps, limit, ({ streamKey, to }) =>
+        cursors.encode(scope, { streamKey, to }),
+      );
+      return {
+        epochs: found.sequences.map((sequence) => ({
+          epoch: sequence.epoch,
+          first: sequence.first,
+          last: sequence.last,
+          stored: sequence.stored,
+          missing: sequence.last - sequence.first + 1 - sequence.stored,
+          numberedBy: sequence.epoch.startsWith(serverEpochPrefix) ? ('server' as const) : ('device' as const),
+        })),
+        data: rows.map(({ epoch: boot, from, to, deadLettered }) => ({
+          epoch: boot,
+          from,
+          to,
+          count: to - from + 1,
+          deadLettered,
+        })),
+        covers: covered,
+        page,
+      };
+    },
+  }),
+];

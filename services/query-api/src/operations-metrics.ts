@@ -1,0 +1,115 @@
+import { minuteOf } from '@fleetwire/contracts/edge-report';
+import { Gauge, type Registry } from '@fleetwire/service-kit/metrics';
+import { type Audit, audit } from './books/balance.ts';
+import type { QueueMonitor, QueueReport } from './queues/queue-monitor.ts';
+import { messagesIn } from './queues/queue-sample.ts';
+import type { Reads } from './reads.ts';
+
+export interface OperationsMetricsOptions {
+  readonly registry: Registry;
+  readonly queues: QueueMonitor;
+  readonly reads: Reads;
+}
+
+const auditedMinutes = 60;
+const auditSharedMs = 15_000;
+
+/** What the broker and the books say, looked up when somebody scrapes; what cannot be known then has no value. */
+export function exposeOperations({ registry, queues, reads }: OperationsMetricsOptions): void {
+  exposeQueues(registry, queues);
+  exposeBooks(registry, sharedAudit(queues, reads));
+}
+
+function exposeQueues(registry: Registry, queues: QueueMonitor): void {
+  const perQueue = (name: string, help: string, valueOf: (queue: QueueReport) => number | null): void => {
+    new Gauge({
+      name,
+      help,
+      labelNames: ['queue'],
+      registers: [registry],
+      async collect() {
+        const report = await queues.read().catch(() => undefined);
+        this.reset();
+        for (const queue of report?.queues ?? []) {
+          const value = valueOf(queue);
+          if (value !== null) this.set({ queue: queue.name }, value);
+        }
+      },
+    });
+  };
+  perQueue('fleetwire_queue_depth', 'Messages, ready and unacknowledged', messagesIn);
+  perQueue('fleetwire_queue_consumers', 'Consumers', ({ consumers }) => consumers);
+  perQueue(
+    'fleetwire_queue_fullness_ratio',
+    'How full it is, of the bound that is nearest: at 1 the broker refuses',
+    ({ fullness }) => fullness,
+  );
+  perQueue(
+    'fleetwire_queue_oldest_age_seconds',
+    'Age of the oldest message, or how long it is at least known to have stood still',
+    ({ oldest }) => oldest.seconds,
+  );
+  new Gauge({
+    name: 'fleetwire_broker_alarms',
+    help: 'Alarms of the broker that stop publishers',
+    registers: [registry],
+    async collect() {
+      const report = await queues.read().catch(() => undefined);
+      if (report === undefined) this.remove();
+      else this.set(report.alarms.length);
+    },
+  });
+}
+
+function exposeBooks(registry: Registry, read: () => Promise<Audit | undefined>): void {
+  const ofBooks = (name: string, help: string, valueOf: (audited: Audit) => number): void => {
+    new Gauge({
+      name,
+      help,
+      registers: [registry],
+      async collect() {
+        const audited = await read();
+        if (audited === undefined) this.remove();
+        else this.set(valueOf(audited));
+      },
+    });
+  };
+  ofBooks(
+    'fleetwire_books_imbalance_readings',
+    'Readings of the last hour that are missing from the books, or in them without having been received',
+    ({ minutes }) =>
+      minutes
+        .filter(({ state }) => state === 'unbalanced' || state === 'incomplete')
+        .reduce((sum, { difference }) => sum + Math.abs(difference), 0),
+  );
+  ofBooks(
+    'fleetwire_books_in_flight_readings',
+    'Readings of the last hour that are under way',
+    ({ total }) => total.inFlight,
+  );
+  ofBooks(
+    'fleetwire_books_edges_unaccounted',
+    'Ingest instances of the last hour that fell silent without a last report, or of which a report is missing',
+    ({ edges }) => edges.filter(({ state, missingReports }) => state === 'silent' || missingReports.length > 0).length,
+  );
+}
+
+/** Scrapes within a few seconds share one audit; undefined while the database is away. */
+function sharedAudit(queues: QueueMonitor, reads: Reads): () => Promise<Audit | undefined> {
+  let shared: { readonly until: number; readonly audited: Promise<Audit | undefined> } | undefined;
+  const look = async (now: number): Promise<Audit> => {
+    const settledBefore = await queues.read().then(
+      (report) => report.settledBefore,
+      () => 0,
+    );
+    const toMinute = minuteOf(now) + 1;
+    const books = await reads.books({ fromMinute: toMinute - auditedMinutes, toMinute, recountedRowsMax: 0 });
+    return audit(books, { now, settledBefore });
+  };
+  return () => {
+    const now = Date.now();
+    if (shared === undefined || shared.until <= now)
+      shared = { until: now + auditSharedMs, audited: look(now).catch(() => undefined) };
+    return shared.audited;
+  };
+}

@@ -1,0 +1,138 @@
+import { queues, retrySteps, retryQueue } from '@fleetwire/broker/topology';
+import type { WorkerState } from '@fleetwire/contracts/worker-state';
+import { unavailable } from '@fleetwire/service-kit/problem';
+import type { Circuit } from '../circuit.ts';
+import type { DatabaseState } from '../database-probe.ts';
+import { bottleneckOf, timeToDrain, type Diagnosis, type Drain } from './bottleneck.ts';
+import { type BrokerSample, messagesIn, type QueueSample, type QueueSource } from './queue-sample.ts';
+import type { WorkerView } from './worker-view.ts';
+
+/** How old the oldest message of a queue is. */
+export interface OldestAge {
+  readonly seconds: number | null;
+  /** It may be older than that. */
+  readonly atLeast: boolean;
+  /** Who knows: a worker that holds the head of the queue, or we, who have seen it stand still for so long. */
+  readonly source: 'worker' | 'observed' | null;
+}
+
+export interface QueueReport extends QueueSample {
+  readonly oldest: OldestAge;
+  readonly drain: Drain;
+  /** 0 to 1, of the bound that is nearest; null where there is none. */
+  readonly fullness: number | null;
+  readonly bottleneck: Diagnosis;
+}
+
+export interface QueuesReport extends Omit<BrokerSample, 'queues'> {
+  readonly queues: readonly QueueReport[];
+  readonly workers: readonly WorkerState[];
+  /**
+   * Readings that arrived before this (epoch milliseconds) are no longer under way. The queue is first in, first out, and the retry
+   * ladder has an end.
+   */
+  readonly settledBefore: number;
+}
+
+export interface QueueMonitor {
+  /** @throws {Problem} 503 when the broker cannot be seen in any way */
+  read(): Promise<QueuesReport>;
+}
+
+export interface QueueMonitorOptions {
+  readonly management: QueueSource | undefined;
+  readonly amqp: QueueSource | undefined;
+  readonly circuit: Circuit;
+  readonly workers: WorkerView;
+  readonly database: () => DatabaseState;
+}
+
+/** Readers within this time share one look at the broker. */
+const sharedMs = 500;
+const amqpTimeoutMs = 2_000;
+/** All rests of the retry ladder together, and some patience. */
+const ladderMaxMs = 15 * 60_000;
+/** What the broker's counts may miss because they are old. */
+const countsLagMs = 15_000;
+
+/** Looks at the queues, by the management API where it answers, by AMQP where it does not. */
+export function createQueueMonitor(options: QueueMonitorOptions): QueueMonitor {
+  const { management, amqp, circuit, workers, database } = options;
+  /** Since when a queue was seen to hold something that nobody takes. */
+  const standing = new Map<string, number>();
+  let shared: { readonly until: number; readonly report: Promise<QueuesReport> } | undefined;
+
+  const sample = async (): Promise<BrokerSample> => {
+    if (management !== undefined) {
+      try {
+        return await circuit.run((signal) => management.sample(signal));
+      } catch (error) {
+        if (amqp === undefined) throw error;
+      }
+    }
+    if (amqp === undefined) throw unavailable('No broker is configured here (MANAGEMENT_URL or AMQP_URL)', 60_000);
+    return amqp.sample(AbortSignal.timeout(amqpTimeoutMs)).catch((error: Error) => {
+      throw unavailable(`The broker cannot be reached: ${error.message}`, 2_000);
+    });
+  };
+  const oldestOf = (queue: QueueSample, at: number, states: readonly WorkerState[]): OldestAge => {
+    const subscribed = states.filter(({ subscribed: isSubscribed }) => isSubscribed);
+    if (messagesIn(queue) > 0 && queue.consumers === 0) standing.set(queue.name, standing.get(queue.name) ?? at);
+    else standing.delete(queue.name);
+    if (queue.name === queues.persist && subscribed.length > 0) {
+      const arrivals = subscribed.flatMap(({ oldestArrivalAt }) => oldestArrivalAt ?? []);
+      const oldest = arrivals.length > 0 ? Math.min(...arrivals) : at;
+      return { seconds: Math.max(0, at - oldest) / 1_000, atLeast: false, source: 'worker' };
+    }
+    const since = standing.get(queue.name);
+    if (since !== undefined) return { seconds: (at - since) / 1_000, atLeast: true, source: 'observed' };
+    const isEmpty = queue.unacked !== null && messagesIn(queue) === 0;
+    return { seconds: isEmpty ? 0 : null, atLeast: false, source: isEmpty ? 'observed' : null };
+  };
+  const look = async (): Promise<QueuesReport> => {
+    const [seen, states] = await Promise.all([sample(), workers(AbortSignal.timeout(amqpTimeoutMs))]);
+    const surroundings = { alarms: seen.alarms, database: database().state, workers: states };
+    return {
+      ...seen,
+      workers: states,
+      settledBefore: settledBefore(seen, states),
+      queues: seen.queues.map((queue) => ({
+        ...queue,
+        oldest: oldestOf(queue, seen.at, states),
+        drain: timeToDrain(queue),
+        fullness: fullnessOf(queue),
+        bottleneck: bottleneckOf(queue, surroundings),
+      })),
+    };
+  };
+
+  return {
+    read: () => {
+      const now = Date.now();
+      if (shared === undefined || shared.until <= now) shared = { until: now + sharedMs, report: look() };
+      return shared.report;
+    },
+  };
+}
+
+function fullnessOf(queue: QueueSample): number | null {
+  const shares = [
+    queue.messagesMax === null ? 0 : messagesIn(queue) / queue.messagesMax,
+    queue.bytesMax === null || queue.bytes === null ? 0 : queue.bytes / queue.bytesMax,
+  ];
+  return queue.messagesMax === null && queue.bytesMax === null ? null : Math.max(...shares);
+}
+
+/** @returns epoch milliseconds; 0 where nothing is known */
+function settledBefore({ queues: list, at, source }: BrokerSample, states: readonly WorkerState[]): number {
+  const waiting = (name: string): number => {
+    const queue = list.find((one) => one.name === name);
+    return queue === undefined ? 0 : messagesIn(queue);
+  };
+  const arrivals = states.flatMap(({ oldestArrivalAt }) => oldestArrivalAt ?? []);
+  // Passive declares do not see what consumers hold: then only a worker knows.
+  const isUnknown = arrivals.length === 0 && (source === 'amqp' || waiting(queues.persist) > 0) && states.length === 0;
+  if (isUnknown) return 0;
+  const resting = [queues.dead, ...retrySteps.map(retryQueue)].some((name) => waiting(name) > 0);
+  return Math.min(at - countsLagMs, ...arrivals, ...(resting ? [at - ladderMaxMs] : []));
+}

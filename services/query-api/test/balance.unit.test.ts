@@ -1,0 +1,133 @@
+import { minuteOf, startOfMinute } from '@fleetwire/contracts/edge-report';
+import type { BooksMinute, Edge } from '@fleetwire/store/books';
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { audit } from '../src/books/balance.ts';
+
+const minute = minuteOf(Date.UTC(2026, 10, 21, 12, 0));
+const later = startOfMinute(minute + 10);
+const empty: BooksMinute = {
+  minute,
+  accepted: 0,
+  rejected: 0,
+  nacked: 0,
+  unconfirmed: 0,
+  stored: 0,
+  replayed: 0,
+  duplicates: 0,
+  repeats: 0,
+  dead: 0,
+  forgotten: 0,
+  rows: null,
+};
+const edge: Edge = {
+  instanceId: 'edge-1',
+  firstReportedAt: startOfMinute(minute - 5),
+  lastReportedAt: later,
+  isFinished: false,
+  missingReports: [],
+};
+
+function audited(
+  entry: Partial<BooksMinute>,
+  { edges = [edge], settledBefore = later, now = later, acceptedOfOthers = 0 } = {},
+) {
+  const minutes = [{ ...empty, ...entry }];
+  const result = audit({ minutes, edges, unreadable: 0, acceptedOfOthers, isRecounted: true }, { now, settledBefore });
+  return { ...result.total, explanation: result.explanation };
+}
+
+describe('the books', () => {
+  it('balance when everything received is stored, a duplicate, rejected or dead', () => {
+    const entry = { accepted: 10, rejected: 3, nacked: 5, stored: 6, duplicates: 3, dead: 1, rows: 6 };
+    expect(audited(entry)).toMatchObject({ state: 'balanced', received: 13, difference: 0, inFlight: 0 });
+  });
+
+  it('miss a reading that was accepted and is nowhere', () => {
+    expect(audited({ accepted: 10, stored: 9 })).toMatchObject({ state: 'unbalanced', difference: 1 });
+  });
+
+  it('miss a row that is not there any more, also while others are under way', () => {
+    const entry = { accepted: 10, stored: 9, rows: 7, forgotten: 1 };
+    expect(audited(entry, { settledBefore: 0 })).toMatchObject({ state: 'unbalanced', difference: 1, inFlight: 1 });
+  });
+
+  it('settle while readings may be under way', () => {
+    expect(audited({ accepted: 10, stored: 4 }, { settledBefore: startOfMinute(minute) })).toMatchObject({
+      state: 'settling',
+      inFlight: 6,
+      difference: 0,
+    });
+  });
+
+  it('settle while the report of what was stored is under way', () => {
+    const reporting = { ...edge, lastReportedAt: startOfMinute(minute) };
+    const shortlyAfter = startOfMinute(minute + 1);
+    expect(audited({ stored: 4 }, { edges: [reporting], now: shortlyAfter })).toMatchObject({ state: 'settling' });
+  });
+
+  it('name an edge that fell silent when more came out than is known to have come in', () => {
+    const silent = { ...edge, lastReportedAt: startOfMinute(minute) };
+    const result = audited({ accepted: 2, stored: 5 }, { edges: [silent], now: later });
+    expect(result).toMatchObject({ state: 'incomplete', difference: -3 });
+    expect(result.explanation).toContain('edge-1 has not reported since');
+  });
+
+  it('name a report that never came', () => {
+    const result = audited({ stored: 5 }, { edges: [{ ...edge, missingReports: [{ from: 4, to: 6 }] }] });
+    expect(result).toMatchObject({ state: 'incomplete' });
+    expect(result.explanation).toContain('report 4 to 6 of ingest-ws edge-1 is missing');
+  });
+
+  it('are unbalanced when readings are there that nobody received', () => {
+    expect(audited({ stored: 5 })).toMatchObject({ state: 'unbalanced', difference: -5 });
+  });
+
+  it('take what was published without an answer for received, where it has arrived', () => {
+    expect(audited({ accepted: 2, nacked: 3, unconfirmed: 3, stored: 4 })).toMatchObject({
+      state: 'balanced',
+      received: 4,
+      nacked: 1,
+    });
+  });
+
+  it('take what a second try found for duplicates only where nothing else became of it', () => {
+    expect(audited({ accepted: 5, stored: 5, repeats: 5 })).toMatchObject({ state: 'balanced', duplicate: 0 });
+    expect(audited({ accepted: 7, stored: 5, repeats: 5 })).toMatchObject({ state: 'balanced', duplicate: 2 });
+  });
+
+  it('count a dead letter that was stored after all as both', () => {
+    expect(audited({ accepted: 5, stored: 4, dead: 1, replayed: 1, rows: 5 })).toMatchObject({
+      state: 'balanced',
+      replayed: 1,
+      stored: 5,
+    });
+  });
+
+  it('obey their equation whatever was entered', () => {
+    const n = fc.nat(50);
+    const entry = fc.record({
+      accepted: n,
+      rejected: n,
+      nacked: n,
+      unconfirmed: n,
+      stored: n,
+      replayed: n,
+      duplicates: n,
+      repeats: n,
+      dead: n,
+      forgotten: n,
+      rows: fc.option(n),
+    });
+    fc.assert(
+      fc.property(entry, fc.boolean(), (any, isSettling) => {
+        const total = audited(any, { settledBefore: isSettling ? 0 : later });
+        const { stored, duplicate, rejected, deadLettered, inFlight, difference } = total;
+        expect(total.received + total.replayed).toBe(
+          stored + duplicate + rejected + deadLettered + inFlight + difference,
+        );
+        expect(inFlight).toBeGreaterThanOrEqual(0);
+      }),
+    );
+  });
+});
