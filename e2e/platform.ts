@@ -13,7 +13,8 @@ import { migrate } from '@fleetwire/store/migrate';
 import { eventually } from '@fleetwire/test-kit/eventually';
 import { freshDatabase } from '@fleetwire/test-kit/fresh-database';
 import { freshVhost } from '@fleetwire/test-kit/fresh-vhost';
-import { afterAll, expect } from 'vitest';
+import { cleanUp } from '@fleetwire/test-kit/clean-up';
+import { expect } from 'vitest';
 
 /** As far as tests look into it. */
 export type LatestState = { deviceId: string; ts: string; metrics: Record<string, unknown> };
@@ -39,7 +40,7 @@ export async function startPlatform() {
   const worker = await startWorker({ config: readWorkerConfiguration(common), logger });
   const api = await startQueryApi({ config: readConfiguration(common), logger });
   const database = openDatabase({ databaseUrl, poolMax: 1, statementTimeoutMs: 30_000, applicationName: 'e2e' });
-  afterAll(async () => {
+  cleanUp(async () => {
     await ingest.stop();
     await worker.stop();
     await api.stop();

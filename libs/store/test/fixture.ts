@@ -1,5 +1,5 @@
 import { freshDatabase } from '@fleetwire/test-kit/fresh-database';
-import { afterAll } from 'vitest';
+import { cleanUp } from '@fleetwire/test-kit/clean-up';
 import { type Database, type DatabaseOptions, openDatabase } from '../src/database.ts';
 import { migrate } from '../src/migrate.ts';
 
@@ -20,7 +20,7 @@ export function open(databaseUrl: string, options: Partial<DatabaseOptions> = {}
     pipelined: true,
     ...options,
   });
-  afterAll(() => database.close());
+  cleanUp(() => database.close());
   return database;
 }
 

@@ -1,16 +1,17 @@
 import { randomUUID } from 'node:crypto';
 import pg from 'pg';
-import { afterAll, inject } from 'vitest';
+import { inject } from 'vitest';
+import { cleanUp } from './clean-up.ts';
 
 /**
- * A new, empty database on the run's Postgres, dropped after the suite together with whoever is still connected.
- * Call it at the top of a file or of a `describe`: `const databaseUrl = await freshDatabase();`
+ * A new, empty database on the run's Postgres, dropped after the suite, or after the test it is made in, whoever is still connected.
+ * `const databaseUrl = await freshDatabase();`
  *
  * @returns its URL
  */
 export async function freshDatabase(): Promise<string> {
   const name = `test_${randomUUID().replaceAll('-', '')}`;
-  afterAll(() => administer(`drop database if exists ${name} with (force)`));
+  cleanUp(() => administer(`drop database if exists ${name} with (force)`));
   await administer(`create database ${name}`);
   const url = new URL(inject('databaseUrl'));
   url.pathname = `/${name}`;

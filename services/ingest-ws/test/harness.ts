@@ -10,7 +10,8 @@ import { createLogger } from '@fleetwire/service-kit/logger';
 import { createTokenMinter } from '@fleetwire/service-kit/tokens';
 import { eventually } from '@fleetwire/test-kit/eventually';
 import { type FaultProxy, startFaultProxy } from '@fleetwire/test-kit/fault-proxy';
-import { afterAll, expect } from 'vitest';
+import { cleanUp } from '@fleetwire/test-kit/clean-up';
+import { expect } from 'vitest';
 import WebSocket from 'ws';
 import { readIngestConfiguration } from '../src/configuration.ts';
 import { type Ingest, startIngest } from '../src/start-ingest.ts';
@@ -42,7 +43,7 @@ export async function ingest(
     ...env,
   });
   const running = await startIngest({ config, logger, topology: fleetwireTopology(limits) });
-  afterAll(async () => {
+  cleanUp(async () => {
     await running.stop();
     await proxy.stop();
   });
@@ -73,7 +74,7 @@ export async function queued(amqpUrl: string, limits: Partial<TopologyLimits> = 
       return 'done';
     },
   });
-  afterAll(async () => {
+  cleanUp(async () => {
     await consumer.drain(1_000);
     await connection.close();
   });
@@ -112,7 +113,7 @@ export async function connect(
     );
   });
   socket.on('error', () => {});
-  afterAll(() => socket.terminate());
+  cleanUp(() => socket.terminate());
   return {
     socket,
     messages,

@@ -20,7 +20,8 @@ import { eventually } from '@fleetwire/test-kit/eventually';
 import { startFaultProxy } from '@fleetwire/test-kit/fault-proxy';
 import { freshDatabase } from '@fleetwire/test-kit/fresh-database';
 import { freshVhost } from '@fleetwire/test-kit/fresh-vhost';
-import { afterAll, expect } from 'vitest';
+import { cleanUp } from '@fleetwire/test-kit/clean-up';
+import { expect } from 'vitest';
 import { readWorkerConfiguration } from '../src/configuration.ts';
 import { startWorker } from '../src/start-worker.ts';
 
@@ -52,7 +53,7 @@ export async function workerHarness({
   });
   const database = openDatabase({ databaseUrl, poolMax: 2, statementTimeoutMs: 10_000, applicationName: 'test' });
   await publisher.whenWritable();
-  afterAll(async () => {
+  cleanUp(async () => {
     await publisher.close();
     await connection.close();
     await database.close();
@@ -79,8 +80,10 @@ export async function workerHarness({
         ...env,
       });
       const worker = await startWorker({ config, logger, topology });
-      afterAll(() => worker.stop());
-      return worker;
+      let stopped: Promise<void> | undefined;
+      const stop = () => (stopped ??= worker.stop());
+      cleanUp(stop);
+      return { ...worker, stop };
     },
     publish: (content: Buffer, { type = envelopeType, queue }: { type?: string; queue?: string } = {}) =>
       publisher.publish({

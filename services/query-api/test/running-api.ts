@@ -2,7 +2,8 @@ import { generateKeySet } from '@fleetwire/service-kit/key-set';
 import { createLogger } from '@fleetwire/service-kit/logger';
 import { createTokenMinter } from '@fleetwire/service-kit/tokens';
 import { Compile } from 'typebox/compile';
-import { afterAll, expect } from 'vitest';
+import { cleanUp } from '@fleetwire/test-kit/clean-up';
+import { expect } from 'vitest';
 import { readConfiguration } from '../src/configuration.ts';
 import { startQueryApi } from '../src/query-api.ts';
 import type { Operation } from '../src/route.ts';
@@ -43,7 +44,7 @@ export async function startApi(environment: Record<string, string>): Promise<Run
     config,
     logger: await createLogger({ name: 'query-api', level: config.logLevel }),
   });
-  afterAll(() => api.stop());
+  cleanUp(() => api.stop());
   const analyst = await tokenFor('analyst');
 
   return {

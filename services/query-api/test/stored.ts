@@ -3,7 +3,7 @@ import { createBatchWriter } from '@fleetwire/store/batch-writer';
 import { openDatabase, type Database } from '@fleetwire/store/database';
 import { migrate } from '@fleetwire/store/migrate';
 import { freshDatabase } from '@fleetwire/test-kit/fresh-database';
-import { afterAll } from 'vitest';
+import { cleanUp } from '@fleetwire/test-kit/clean-up';
 
 export interface TestStore {
   readonly databaseUrl: string;
@@ -18,7 +18,7 @@ export async function freshStore(): Promise<TestStore> {
   const options = { databaseUrl, poolMax: 2, statementTimeoutMs: 20_000, applicationName: 'test' };
   const writing = openDatabase({ ...options, pipelined: true });
   const database = openDatabase(options);
-  afterAll(() => Promise.all([writing.close(), database.close()]));
+  cleanUp(() => Promise.all([writing.close(), database.close()]));
   const writer = createBatchWriter(writing.pool);
   return { databaseUrl, database, write: (readings) => writer.write(readings) };
 }
