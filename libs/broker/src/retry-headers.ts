@@ -6,9 +6,6 @@ const ATTEMPT_HEADER = 'x-fleetwire-attempt';
 /** Set on a message that may be killing its worker: it is handled alone from its first delivery. */
 export const isolatedHeader = 'x-fleetwire-isolated';
 
-/** The replay that published a message again. */
-export const replayHeader = 'x-fleetwire-replay';
-
 const OUR_OWN = /^x-fleetwire-/;
 const BROKERS_OWN = /^x-(death|first-death-|last-death-|delivery-count$|acquired-count$)/;
 

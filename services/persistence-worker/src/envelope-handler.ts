@@ -1,12 +1,6 @@
 import type { Delivery } from '@fleetwire/broker/delivery';
 import type { PublishPatiently } from '@fleetwire/broker/patient-publisher';
-import {
-  attemptOf,
-  headersOfNextAttempt,
-  isolatedHeader,
-  replayHeader,
-  stripDeathHeaders,
-} from '@fleetwire/broker/retry-headers';
+import { attemptOf, headersOfNextAttempt, isolatedHeader, stripDeathHeaders } from '@fleetwire/broker/retry-headers';
 import type { Verdict } from '@fleetwire/broker/settled-prefix';
 import { exchanges, queues, retryQueue, retrySteps, routingKeys } from '@fleetwire/broker/topology';
 import { type DeadLetter, deadLetterType } from '@fleetwire/contracts/dead-letter';
@@ -20,6 +14,7 @@ import {
   runsOf,
 } from '@fleetwire/contracts/envelope';
 import type { IdentifiedReading } from '@fleetwire/contracts/reading';
+import { replayHeader } from '@fleetwire/contracts/replay';
 import type { Logger } from '@fleetwire/service-kit/logger';
 import type { BatchBounds } from '@fleetwire/service-kit/micro-batcher';
 import type { Origin } from '@fleetwire/store/books-statements';

@@ -1,8 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import type { Publication } from '@fleetwire/broker/publisher';
-import { headersOfFreshStart, isolatedHeader, replayHeader } from '@fleetwire/broker/retry-headers';
+import { headersOfFreshStart, isolatedHeader } from '@fleetwire/broker/retry-headers';
 import { exchanges, routingKeys } from '@fleetwire/broker/topology';
 import { envelopeSchemaVersion, envelopeType } from '@fleetwire/contracts/envelope';
+import { replayHeader } from '@fleetwire/contracts/replay';
 import type { Offered, PublishedItem } from '@fleetwire/store/dead-letters/replay-lease';
 import type { Replay } from '@fleetwire/store/dead-letters/replays';
 import { parsedPayload } from './edited-copy.ts';
