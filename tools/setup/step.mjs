@@ -1,12 +1,12 @@
 import { spawn } from 'node:child_process';
 import { SetupProblem } from './problem.mjs';
 
-/** Runs a program quietly under a line that tells what it does and, at the end, how long it took. */
+/** Runs a program quietly under a line that tells what it does and, at the end, how long it took; standard output stays the command's own. */
 export async function runStep(title, command, args, options, explainFailure) {
   const startedAt = Date.now();
-  process.stdout.write(`setup: ${title} ... `);
+  process.stderr.write(`setup: ${title} ... `);
   const { code, output } = await collect(command, args, options);
-  process.stdout.write(`${seconds(Date.now() - startedAt)}\n`);
+  process.stderr.write(`${seconds(Date.now() - startedAt)}\n`);
   if (code !== 0) throw new SetupProblem(explainFailure(title, output));
 }
 

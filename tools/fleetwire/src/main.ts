@@ -2,4 +2,6 @@
 import { runCommandLine } from '@fleetwire/simulator/command-line';
 import { fleetwireCommand } from './fleetwire-command.ts';
 
-await runCommandLine(fleetwireCommand(), process.argv);
+const stopping = new AbortController();
+process.once('SIGINT', () => stopping.abort(new Error('interrupted')));
+await runCommandLine(fleetwireCommand(stopping.signal), process.argv);
