@@ -10,6 +10,7 @@ import { untilDrained } from './drain.ts';
 import { eventually } from './eventually.ts';
 import { gatherEvidence } from './evidence.ts';
 import type { Fault } from './fault.ts';
+import { type OwnBooks, readOwnBooks } from './own-books.ts';
 import { type Platform, startPlatform } from './platform.ts';
 import { Samples } from './samples.ts';
 import { type Appointment, schedule } from './schedule.ts';
@@ -37,6 +38,8 @@ export type ChaosReport = {
   readonly fleet: Totals;
   readonly books: Books;
   readonly counters: Counters;
+  /** What the platform itself says of the same readings; undefined where it did not say. */
+  readonly ownBooks: OwnBooks | undefined;
   readonly deadLetters: readonly { readonly reason: string; readonly error: string; readonly count: number }[];
   readonly samplesCompared: number;
   /** From the last fault healed to the last queue empty. */
@@ -61,8 +64,11 @@ const answerTimeoutMs = 5_000;
 export async function runChaos(settings: ChaosSettings): Promise<ChaosReport> {
   const { minutes, seed, backing, env, say, devices, rate } = settings;
   const failures: Breach[] = [];
-  const fail = (rule: string) => void failures.push({ rule, readings: 0, identities: [] });
-  const attempt = (what: Promise<unknown>) => what.catch((error: Error) => fail(error.message));
+  const fail = (rule: string): undefined => {
+    failures.push({ rule, readings: 0, identities: [] });
+    return undefined;
+  };
+  const attempt = <T>(what: Promise<T>) => what.catch((error: Error) => fail(error.message));
   const wantsSmallDisk = backing === 'native' && settings.faults.some(({ name }) => name === 'postgres-disk-full');
   await using platform = await startPlatform({ backing, wantsSmallDisk, env, say, onCrash: fail });
   const faults = settings.faults.filter((fault) => canRun(fault, platform, backing));
@@ -73,6 +79,7 @@ export async function runChaos(settings: ChaosSettings): Promise<ChaosReport> {
   const samples = new Samples(samplesMax, seededRandom(seed));
   const sending = new AbortController();
   const startedAt = performance.now();
+  const startedOn = new Date();
   const running = runFleet({
     url: platform.webSocketUrl,
     credentials: async (deviceId) => ({ token: await platform.token(deviceId, 'device'), isGateway: false }),
@@ -114,6 +121,7 @@ export async function runChaos(settings: ChaosSettings): Promise<ChaosReport> {
   await attempt(untilDrained(platform, drainTimeoutMs));
   const drainSeconds = (performance.now() - healedAt) / 1_000;
   const counted = await counters.stop();
+  const ownBooks = await attempt(readOwnBooks(platform, startedOn));
 
   const evidence = await gatherEvidence(platform.backing.databaseUrl, samples);
   const { books, breaches } = audit(
@@ -124,6 +132,10 @@ export async function runChaos(settings: ChaosSettings): Promise<ChaosReport> {
     if (client.failure !== undefined) fail(`${client.ledger.deviceId} was turned away: ${client.failure.message}`);
   if ((counted['worker stored'] ?? 0) > books.stored)
     fail(`the workers counted ${counted['worker stored']} as stored, there are ${books.stored}`);
+
+  if (ownBooks?.state === 'unbalanced') fail(`the platform's own ledger is out of balance by ${ownBooks.difference}`);
+  if (ownBooks !== undefined && ownBooks.stored !== books.stored)
+    fail(`the platform's own ledger says ${ownBooks.stored} are stored, there are ${books.stored}`);
 
   const found = [...failures, ...breaches];
   if (found.length === 0) await rm(platform.logDir, { recursive: true });
@@ -141,6 +153,7 @@ export async function runChaos(settings: ChaosSettings): Promise<ChaosReport> {
     ),
     books,
     counters: counted,
+    ownBooks,
     deadLetters: evidence.deadLetters,
     samplesCompared: evidence.samplesCompared,
     drainSeconds,

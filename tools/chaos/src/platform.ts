@@ -25,7 +25,7 @@ export type Platform = AsyncDisposable & {
   /** Where devices connect: one of the ingest instances answers, as behind a load balancer. */
   readonly webSocketUrl: string;
   readonly logDir: string;
-  token(subject: string, role: Role): Promise<string>;
+  readonly token: (subject: string, role: Role) => Promise<string>;
   readonly manage: Manage;
   /** Every service answers that it is ready. */
   untilReady(timeoutMs: number): Promise<void>;
@@ -110,7 +110,7 @@ export async function startPlatform({
   const environments: Record<ServiceName, NodeJS.ProcessEnv> = {
     'ingest-ws': { AMQP_URL: through('ingest-rabbitmq') },
     'persistence-worker': { AMQP_URL: through('worker-rabbitmq'), DATABASE_URL: through('worker-postgres') },
-    'query-api': { DATABASE_URL: through('query-postgres') },
+    'query-api': { AMQP_URL: through('worker-rabbitmq'), DATABASE_URL: through('query-postgres') },
   };
   for (const service of Object.keys(instances) as ServiceName[]) {
     for (let number = 1; number <= instances[service]; number += 1) {

@@ -3,7 +3,7 @@ import type { ChaosReport } from './chaos.ts';
 
 /** The ledger and the verdict, for people. The timeline was printed as it happened. */
 export function reportText(report: ChaosReport): string {
-  const { books, breaches, timeline, fleet, counters, deadLetters, notRun } = report;
+  const { books, breaches, timeline, fleet, counters, ownBooks, deadLetters, notRun } = report;
   const injected = Map.groupBy(timeline, ({ fault }) => fault);
   const lines = [
     `Seed ${report.seed} on ${report.backing}: ${timeline.length} injections of ${injected.size} faults${
@@ -18,6 +18,11 @@ export function reportText(report: ChaosReport): string {
         .map(([name, count]) => `${name} ${n(count)}`)
         .join(', ') || 'nothing'
     }`,
+    ...(ownBooks === undefined
+      ? []
+      : [
+          `The platform's own ledger (${ownBooks.state}): ${n(ownBooks.received)} received = ${n(ownBooks.stored)} stored + ${n(ownBooks.duplicate)} duplicate + ${n(ownBooks.rejected)} rejected + ${n(ownBooks.deadLettered)} dead-lettered + ${n(ownBooks.inFlight)} in flight; difference ${n(ownBooks.difference)}`,
+        ]),
     `Content compared: ${n(report.samplesCompared)} readings. At rest ${report.drainSeconds.toFixed(1)} s after the last fault was healed.`,
     ...deadLetters.map(({ reason, error, count }) => `Dead letters: ${n(count)} ${reason} (${error})`),
     '',

@@ -21,6 +21,7 @@ export type ServiceOptions = {
 const aliveTimeoutMs = 30_000;
 /** Above the drain deadline that the platform gives its services. */
 const endTimeoutMs = 20_000;
+const relaunchDelayMs = 1_000;
 const probeTimeoutMs = 1_000;
 
 /** A service as a process of its own, started as in production. It comes back at the same address. */
@@ -30,6 +31,7 @@ export class ServiceProcess {
   #child: ChildProcess | undefined;
   /** Also while it is ending: one that was paused cannot end before it is resumed. */
   #latest: ChildProcess | undefined;
+  #relaunch: NodeJS.Timeout | undefined;
   /** Counts launches, so that what one process counted is not taken for another's. */
   incarnation = 0;
 
@@ -67,12 +69,13 @@ export class ServiceProcess {
       if (this.#child !== child) return;
       this.#child = undefined;
       onCrash(`${this.name} ended by itself (${signal ?? `exit code ${code}`}); its log is ${logFile}`);
-      this.launch();
+      this.#relaunch = setTimeout(() => this.launch(), relaunchDelayMs);
     });
   }
 
   /** Resolves when the process is gone. One that does not go in time is killed. @throws if that was needed */
   async end(signal: 'SIGTERM' | 'SIGKILL'): Promise<void> {
+    clearTimeout(this.#relaunch);
     const child = this.#child;
     if (child === undefined) return;
     this.#child = undefined;
