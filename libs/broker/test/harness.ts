@@ -52,7 +52,7 @@ export function brokerHarness(amqpUrl: string, topology: Topology = fleetwireTop
       connectTimeoutMs: 5_000,
       channelOpenTimeoutMs: 500,
       closeTimeoutMs: 500,
-      reassertPauseMs: 50,
+      reassertDelayMs: 50,
       ...overrides,
     });
     cleanUp.defer(() => connection.close());
