@@ -246,12 +246,15 @@ describe('replaying', async () => {
     await desk.deadLettersOf('handed-over', 60);
     await fault.repair();
     const first = await desk.startApi();
-    const { body } = await desk.call('POST', '/dead-letters/replays', {
-      filter: { deviceId: 'handed-over' },
-      ratePerSecond: 20,
-    });
+    const replay = { filter: { deviceId: 'handed-over' }, ratePerSecond: 20 };
+    const { body } = await desk.call('POST', '/dead-letters/replays', replay, { url: first.url });
+    const holder = async () =>
+      (await desk.rows<{ by: string }>('select leased_by as by from dead_letter_replays where id = $1', [body.id]))[0]!
+        .by;
     await eventually(async () => expect((await desk.stored('handed-over')).length).toBeGreaterThan(0));
+    const before = await holder();
     await first.stop();
+    await eventually(async () => expect([null, before]).not.toContain(await holder()));
     expect((await desk.replayIn(body.id, 'done')).counts).toMatchObject({ matched: 60, published: 60, stored: 60 });
     expect(await desk.stored('handed-over')).toHaveLength(60);
   });
