@@ -8,7 +8,7 @@ import type { RunningBroker, RunningService } from './running-service.ts';
 import type { ServerControl } from './server-control.ts';
 import { asRabbitmqConf, postgresSettings, rabbitmqSettings } from './settings.ts';
 
-const images = { rabbitmq: 'rabbitmq:4-management', postgres: 'postgres:17' };
+export const images = { rabbitmq: 'rabbitmq:4-management', postgres: 'postgres:17' };
 const reaperImage = 'testcontainers/ryuk:0.14.0';
 const pullDeadlineMs = 300_000;
 const startDeadlineMs = 120_000;
@@ -148,7 +148,7 @@ function signalPostgres(signal: 'INT' | 'QUIT'): string[] {
 }
 
 /** @param orderly asks the server itself to end, as does `immediate` where it can do that */
-async function containerControl(
+export async function containerControl(
   container: StartedTestContainer,
   orderly: string[],
   immediate: string[] | 'killed',

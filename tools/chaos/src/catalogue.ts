@@ -1,3 +1,4 @@
+import { clusterFaults } from './cluster-faults.ts';
 import type { Fault } from './fault.ts';
 import { linkFaults } from './link-faults.ts';
 import { postgresFaults } from './postgres-faults.ts';
@@ -5,7 +6,13 @@ import { rabbitmqFaults } from './rabbitmq-faults.ts';
 import { serviceFaults } from './service-faults.ts';
 
 /** Every fault there is; docs/chaos.md describes them. */
-export const catalogue: readonly Fault[] = [...rabbitmqFaults, ...postgresFaults, ...serviceFaults, ...linkFaults];
+export const catalogue: readonly Fault[] = [
+  ...rabbitmqFaults,
+  ...clusterFaults,
+  ...postgresFaults,
+  ...serviceFaults,
+  ...linkFaults,
+];
 
 /**
  * @param wanted names of faults or lanes, or `all`

@@ -9,7 +9,7 @@ import { type Counters, CounterWatch } from './counters.ts';
 import { untilDrained } from './drain.ts';
 import { eventually } from './eventually.ts';
 import { gatherEvidence } from './evidence.ts';
-import type { Fault } from './fault.ts';
+import type { Backing, Fault } from './fault.ts';
 import { type OwnBooks, readOwnBooks } from './own-books.ts';
 import { type Platform, startPlatform } from './platform.ts';
 import { Samples } from './samples.ts';
@@ -23,7 +23,7 @@ export type ChaosSettings = {
   /** Readings per second of the whole fleet. */
   readonly rate: number;
   readonly devices: number;
-  readonly backing: 'native' | 'containers';
+  readonly backing: Backing;
   readonly env: NodeJS.ProcessEnv;
   /** Ends the faults early. */
   readonly signal: AbortSignal;
@@ -162,10 +162,12 @@ export async function runChaos(settings: ChaosSettings): Promise<ChaosReport> {
   };
 }
 
-function canRun({ only, name }: Fault, platform: Platform, backing: 'native' | 'containers'): boolean {
-  if (only !== undefined && only !== backing) return false;
+function canRun({ on, name }: Fault, platform: Platform, backing: Backing): boolean {
+  if (!(on ?? allBackings).includes(backing)) return false;
   return name !== 'postgres-disk-full' || platform.postgresDisk !== undefined;
 }
+
+const allBackings: readonly Backing[] = ['native', 'containers', 'cluster'];
 
 async function breakEverything(
   plan: ReadonlyMap<string, readonly Appointment<Fault>[]>,

@@ -19,7 +19,7 @@ export function chaosCommand(env: NodeJS.ProcessEnv, signal: AbortSignal): Comma
     .option('--devices <n>', 'devices of the fleet', whole, 50)
     .addOption(
       new Option('--backing <where>', 'where RabbitMQ and Postgres come from')
-        .choices(['native', 'containers'])
+        .choices(['native', 'containers', 'cluster'])
         .default('native'),
     )
     .option('--json <file>', 'writes the whole report there')

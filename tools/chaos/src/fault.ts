@@ -1,6 +1,9 @@
 import type { Random } from '@fleetwire/simulator/random';
 import type { Platform } from './platform.ts';
 
+/** `cluster`: three RabbitMQ nodes, and Postgres, in containers. */
+export type Backing = 'native' | 'containers' | 'cluster';
+
 /** What a fault breaks. Faults of one lane never overlap; those of different lanes do. */
 export type Lane = 'rabbitmq' | 'postgres' | 'ingest-ws' | 'persistence-worker' | 'query-api' | `link ${LinkName}`;
 
@@ -27,6 +30,6 @@ export type Fault = {
   readonly holdMinMs: number;
   readonly holdMaxMs: number;
   /** Where it can be had; everywhere unless given. */
-  readonly only?: 'native';
+  readonly on?: readonly Backing[];
   inject(platform: Platform, random: Random): Promise<Heal>;
 };

@@ -3,20 +3,23 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type BackingServices, startBackingServices } from '@fleetwire/backing-services/backing-services';
 import { freePorts } from '@fleetwire/backing-services/free-ports';
+import { type RabbitmqCluster, startRabbitmqCluster } from '@fleetwire/backing-services/rabbitmq-cluster';
 import type { BrokerControl, ServerControl } from '@fleetwire/backing-services/server-control';
 import { type Role, tokenAudience, tokenIssuer } from '@fleetwire/contracts/access';
 import { generateKeySet } from '@fleetwire/service-kit/key-set';
 import { createTokenMinter } from '@fleetwire/service-kit/tokens';
 import { migrate } from '@fleetwire/store/migrate';
 import { type FaultProxy, type ProxyTarget, startFaultProxy } from '@fleetwire/test-kit/fault-proxy';
-import { type LinkName, linkNames } from './fault.ts';
+import { type Backing, type LinkName, linkNames } from './fault.ts';
 import { type Manage, createManage } from './manage.ts';
 import { type ServiceName, ServiceProcess } from './service-process.ts';
 import { type SmallDisk, mountSmallDisk } from './small-disk.ts';
 
 export type Platform = AsyncDisposable & {
   readonly backing: BackingServices;
+  /** Of the only node, or of the first one. */
   readonly rabbitmq: BrokerControl;
+  readonly cluster: RabbitmqCluster | undefined;
   readonly postgres: ServerControl;
   /** Where Postgres keeps its data, if that could be made a small disk. */
   readonly postgresDisk: SmallDisk | undefined;
@@ -32,7 +35,7 @@ export type Platform = AsyncDisposable & {
 };
 
 export type PlatformOptions = {
-  readonly backing: 'native' | 'containers';
+  readonly backing: Backing;
   readonly wantsSmallDisk: boolean;
   readonly env: NodeJS.ProcessEnv;
   readonly say: (line: string) => void;
@@ -69,8 +72,20 @@ export async function startPlatform({
   await mkdir(logDir);
   const postgresDisk = wantsSmallDisk ? await mountSmallDisk(join(dataDir, 'postgres'), `${dataDir}-disk`) : undefined;
   if (postgresDisk !== undefined) acquired.use(postgresDisk);
-  const backing = acquired.use(await startBackingServices({ mode, dataDir, temporary: true, log: say, env }));
-  const { rabbitmq, postgres } = backing.control;
+  const cluster = mode === 'cluster' ? acquired.use(await startRabbitmqCluster()) : undefined;
+  const backing = acquired.use(
+    await startBackingServices({
+      dataDir,
+      temporary: true,
+      log: say,
+      ...(cluster === undefined
+        ? { mode: mode === 'cluster' ? 'containers' : mode, env }
+        : { mode: 'auto', env: { ...env, AMQP_URL: cluster.amqpUrl, MANAGEMENT_URL: cluster.managementUrl } }),
+    }),
+  );
+  const amqpUrl = () => new URL((cluster ?? backing).amqpUrl);
+  const rabbitmq = cluster?.nodes[0]?.control ?? backing.control.rabbitmq;
+  const { postgres } = backing.control;
   if (rabbitmq === undefined || postgres === undefined) throw new Error('chaos needs servers of its own');
   await migrate(backing.databaseUrl);
 
@@ -91,8 +106,8 @@ export async function startPlatform({
 
   const targets: Record<LinkName, () => URL> = {
     'device-ingest': balanced(services['ingest-ws']),
-    'ingest-rabbitmq': () => new URL(backing.amqpUrl),
-    'worker-rabbitmq': () => new URL(backing.amqpUrl),
+    'ingest-rabbitmq': amqpUrl,
+    'worker-rabbitmq': amqpUrl,
     'worker-postgres': () => new URL(backing.databaseUrl),
     'query-postgres': () => new URL(backing.databaseUrl),
   };
@@ -145,6 +160,7 @@ export async function startPlatform({
   return {
     backing,
     rabbitmq,
+    cluster,
     postgres,
     postgresDisk,
     services,
@@ -153,7 +169,7 @@ export async function startPlatform({
     logDir,
     token: async (subject, role) =>
       (await minter.mint({ subject, role, expiresInSeconds: tokenExpiresInSeconds })).token,
-    manage: createManage(() => backing.managementUrl),
+    manage: createManage(() => (cluster ?? backing).managementUrl),
     untilReady,
     [Symbol.asyncDispose]: () => stack.disposeAsync(),
   };

@@ -33,7 +33,7 @@ export const postgresFaults: readonly Fault[] = [
     name: 'postgres-disk-full',
     what: 'its disk, a small one of its own, is filled to the last byte',
     lane,
-    only: 'native',
+    on: ['native'],
     holdMinMs: 2_000,
     holdMaxMs: 5_000,
     async inject({ postgres, postgresDisk }) {

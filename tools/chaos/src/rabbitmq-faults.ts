@@ -8,13 +8,16 @@ const bindingPath = `/bindings/%2F/e/${exchanges.telemetry}/q/${queues.persist}/
 const limitPath = '/policies/%2F/chaos-limit';
 const restoredTimeoutMs = 30_000;
 
+/** They need the one node that there is. */
+const singleNode = { lane, on: ['native', 'containers'] } as const;
+
 export const rabbitmqFaults: readonly Fault[] = [
   { name: 'rabbitmq-stopped', what: 'stops in order, starts on the same data', ...ended('orderly') },
   { name: 'rabbitmq-killed', what: 'SIGKILL, starts on the same data', ...ended('killed') },
   {
     name: 'rabbitmq-paused',
     what: 'SIGSTOP: connections stay open and silent',
-    lane,
+    ...singleNode,
     holdMinMs: 1_500,
     holdMaxMs: 8_000,
     async inject({ rabbitmq }) {
@@ -71,7 +74,7 @@ export const rabbitmqFaults: readonly Fault[] = [
 
 function ended(how: 'orderly' | 'killed') {
   return {
-    lane,
+    ...singleNode,
     holdMinMs: 500,
     holdMaxMs: 5_000,
     async inject({ rabbitmq }: { rabbitmq: BrokerControl }) {
@@ -83,7 +86,7 @@ function ended(how: 'orderly' | 'killed') {
 
 function alarm(raise: readonly string[], clear: readonly string[]) {
   return {
-    lane,
+    ...singleNode,
     holdMinMs: 2_000,
     holdMaxMs: 8_000,
     async inject({ rabbitmq }: { rabbitmq: BrokerControl }) {
