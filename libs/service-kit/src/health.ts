@@ -1,5 +1,5 @@
 import { Router } from 'express';
-import type { Registry } from 'prom-client';
+import { Gauge, type Registry } from 'prom-client';
 
 /** Looks at state that is held already: no I/O. `true` means ready; a text says what is wrong. */
 export type ReadinessCheck = () => true | string;
@@ -28,6 +28,17 @@ export function createHealth({ registry }: { readonly registry: Registry }): Hea
     const ready = !draining && results.every(([, result]) => result === 'ok');
     return { ready, draining, checks: Object.fromEntries(results) };
   };
+
+  registry.registerMetric(
+    new Gauge({
+      name: 'fleetwire_ready',
+      help: '1 while /readyz answers 200',
+      registers: [],
+      collect() {
+        this.set(readiness().ready ? 1 : 0);
+      },
+    }),
+  );
 
   const router = Router();
   router.get('/healthz', (_request, response) => {

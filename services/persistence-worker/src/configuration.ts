@@ -91,6 +91,13 @@ export const workerVariables = {
       doc: 'Age at which readings are dropped; everything is kept without it',
     }),
   ),
+  booksRetentionDays: integer('BOOKS_RETENTION_DAYS', {
+    min: 1,
+    max: 36_500,
+    default: 90,
+    unit: 'days',
+    doc: 'Days for which /ledger can be asked',
+  }),
   deadLetterRetentionDays: integer('DEAD_LETTER_RETENTION_DAYS', {
     min: 1,
     max: 36_500,

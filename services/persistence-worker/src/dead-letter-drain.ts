@@ -38,10 +38,13 @@ export function createDeadLetterDrain({
   };
 }
 
+/** Deliveries without a verdict after which a dead letter is kept as it came, unread: reading it may be what kills. */
+const unreadDeliveries = 10;
+
 /** One dead letter as we published it; or what the broker dead-lettered by itself, reading by reading; or any bytes as they are. */
 function deadLettersOf(delivery: Delivery): DeadLetter[] {
-  const { content, type, headers } = delivery;
-  if (type === deadLetterType) {
+  const { content, type, headers, deliveryCount } = delivery;
+  if (type === deadLetterType && deliveryCount < unreadDeliveries) {
     const parsed = parseDeadLetter(jsonOf(content));
     if (parsed.ok) return [parsed.value];
   }
@@ -53,7 +56,7 @@ function deadLettersOf(delivery: Delivery): DeadLetter[] {
     message: `the broker gave up: ${typeof firstDeath === 'string' ? firstDeath : 'no reason given'}`,
   };
   const failure = { ...history, reason: 'delivery-limit', error } as const;
-  const envelope = type === envelopeType ? decodeEnvelope(content) : undefined;
+  const envelope = type === envelopeType && deliveryCount < unreadDeliveries ? decodeEnvelope(content) : undefined;
   if (envelope?.ok !== true) return [deadMessage(content, failure)];
   const { readings, refused } = envelope.value;
   return [

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import type { Delivery } from '@fleetwire/broker/delivery';
 import type { PublishPatiently } from '@fleetwire/broker/patient-publisher';
 import { attemptOf, headersOfNextAttempt, isolatedHeader, stripDeathHeaders } from '@fleetwire/broker/retry-headers';
@@ -18,11 +19,13 @@ import { replayHeader } from '@fleetwire/contracts/replay';
 import type { Logger } from '@fleetwire/service-kit/logger';
 import type { BatchBounds } from '@fleetwire/service-kit/micro-batcher';
 import type { Origin } from '@fleetwire/store/books-statements';
+import type { Trial as SuspectTrial } from '@fleetwire/store/suspects';
 import { BatchLanes, type Load } from './batch-lanes.ts';
 import { type Failure, deadMember, deadMessage, deadReading } from './dead-lettering.ts';
 import type { WorkerMetrics } from './metrics.ts';
-import { handlingOf } from './quarantine.ts';
+import { isSuspect, suspectId, trialOf } from './quarantine.ts';
 import type { Condemned, Storer } from './storer.ts';
+import { Turns } from './turns.ts';
 
 const firstFailedAtHeader = 'x-fleetwire-first-failed-at';
 
@@ -30,6 +33,8 @@ export type EnvelopeHandlerOptions = {
   readonly storer: Storer;
   /** Enters a report of the edge in the books, once however often it is called. */
   readonly enterReport: (report: EdgeReport) => Promise<unknown>;
+  /** Remembers, whatever happens to this process, which suspects were tried. */
+  readonly trials: { begin(trial: SuspectTrial): Promise<number>; end(trial: SuspectTrial): Promise<unknown> };
   readonly publish: PublishPatiently;
   readonly bounds: BatchBounds;
   readonly lanesMax: number;
@@ -45,6 +50,7 @@ export type EnvelopeHandlerOptions = {
 export class EnvelopeHandler {
   readonly #options: EnvelopeHandlerOptions;
   readonly #lanes: BatchLanes;
+  readonly #turns = new Turns();
   readonly #held = new Set<{ readonly oldestArrivalAt: number }>();
 
   constructor(options: EnvelopeHandlerOptions) {
@@ -70,7 +76,9 @@ export class EnvelopeHandler {
 
   async handle(delivery: Delivery): Promise<Verdict> {
     try {
-      await this.#see(delivery);
+      await (isSuspect(delivery)
+        ? this.#turns.alone(() => this.#try(delivery))
+        : this.#turns.share(() => this.#see(delivery)));
       return 'done';
     } catch (error) {
       if (this.#options.signal.aborted) return 'requeue';
@@ -78,45 +86,52 @@ export class EnvelopeHandler {
     }
   }
 
-  async #see(delivery: Delivery): Promise<void> {
-    const failedAt = Date.now();
-    const history = {
-      attempts: attemptOf(delivery.headers) + 1,
-      firstFailedAt: firstFailedAtOf(delivery, failedAt),
-      failedAt,
-      headers: delivery.headers,
-    };
+  /** Nothing else is handled meanwhile: if the process dies now, it is this message that killed it. */
+  async #try(delivery: Delivery): Promise<void> {
+    const { trials, logger } = this.#options;
+    const trial = { messageId: suspectId(delivery), trialId: randomUUID() };
+    const unfinished = await trials.begin(trial);
+    try {
+      await this.#handleSuspect(delivery, unfinished);
+    } finally {
+      // Whatever came of it, the process has survived. A note that stays is prejudice, no harm.
+      await trials.end(trial).catch((error: unknown) => logger.warn({ err: error }, 'a trial stays noted'));
+    }
+  }
+
+  async #handleSuspect(delivery: Delivery, unfinished: number): Promise<void> {
+    switch (trialOf({ unfinished, isIsolated: delivery.headers[isolatedHeader] === true })) {
+      case 'alone':
+        return this.#see(delivery, { alone: true });
+      case 'apart':
+        return this.#takeApart(delivery, unfinished);
+      case 'unread':
+        return this.#bury([deadMessage(delivery.content, { ...historyOf(delivery), ...killer(unfinished) })]);
+    }
+  }
+
+  async #see(delivery: Delivery, { alone = false } = {}): Promise<void> {
+    const history = historyOf(delivery);
     if (delivery.type === edgeReportType) return this.#enter(delivery, history);
     const decoded = decodeEnvelope(delivery.content);
     if (!decoded.ok)
       return this.#bury([deadMessage(delivery.content, { ...history, reason: 'unreadable', error: decoded.problem })]);
     await this.#bury(decoded.value.refused.map((member) => deadMember(member, history)));
-
     const { readings } = decoded.value;
-    if (readings.length === 0) return;
-    switch (
-      handlingOf({
-        deliveryCount: delivery.deliveryCount,
-        readings: readings.length,
-        isIsolated: delivery.headers[isolatedHeader] === true,
-      })
-    ) {
-      case 'in-company':
-        return this.#store(delivery, readings, { alone: history.attempts > 1 }, history);
-      case 'alone':
-        return this.#store(delivery, readings, { alone: true }, history);
-      case 'in-halves':
-        return this.#halve(delivery, decoded.value);
-      case 'dead-letter': {
-        const error = {
-          code: 'no-verdict',
-          message: `delivered ${delivery.deliveryCount + 1} times without a verdict`,
-        };
-        return this.#bury(
-          readings.map((reading) => deadReading(reading, { ...history, reason: 'kills-the-worker', error })),
-        );
-      }
-    }
+    if (readings.length > 0) await this.#store(delivery, readings, { alone: alone || history.attempts > 1 }, history);
+  }
+
+  /** A suspect goes on in halves, until the single reading that does the harm stands by itself; that one is dead-lettered. */
+  async #takeApart(delivery: Delivery, unfinished: number): Promise<void> {
+    const decoded = decodeEnvelope(delivery.content);
+    if (!decoded.ok || delivery.type === edgeReportType)
+      return this.#bury([deadMessage(delivery.content, { ...historyOf(delivery), ...killer(unfinished) })]);
+    await this.#bury(decoded.value.refused.map((member) => deadMember(member, historyOf(delivery))));
+    const { readings } = decoded.value;
+    if (readings.length > 1) return this.#halve(delivery, decoded.value);
+    await this.#bury(
+      readings.map((reading) => deadReading(reading, { ...historyOf(delivery), ...killer(unfinished) })),
+    );
   }
 
   async #store(
@@ -286,6 +301,19 @@ function commonOrigin(batch: readonly Load[]): Origin {
 
 function oldestArrival(readings: readonly IdentifiedReading[]): number {
   return readings.reduce((oldest, { receivedAt }) => Math.min(oldest, receivedAt), Number.POSITIVE_INFINITY);
+}
+
+function historyOf(delivery: Delivery): Omit<Failure, 'reason' | 'error'> {
+  const failedAt = Date.now();
+  const { headers } = delivery;
+  return { attempts: attemptOf(headers) + 1, firstFailedAt: firstFailedAtOf(delivery, failedAt), failedAt, headers };
+}
+
+function killer(trials: number): Pick<Failure, 'reason' | 'error'> {
+  return {
+    reason: 'kills-the-worker',
+    error: { code: 'no-verdict', message: `${trials} trials of it alone came to no end` },
+  };
 }
 
 function firstFailedAtOf({ headers }: Delivery, now: number): number {

@@ -1,5 +1,6 @@
 import { queues } from '@fleetwire/broker/topology';
-import { Counter, Gauge, Histogram, type Registry } from '@fleetwire/service-kit/metrics';
+import { deadLetterReasons } from '@fleetwire/contracts/dead-letter';
+import { Counter, Gauge, Histogram, type Registry, fromZero } from '@fleetwire/service-kit/metrics';
 
 export type WorkerMetrics = ReturnType<typeof createWorkerMetrics>;
 
@@ -8,18 +9,18 @@ export function createWorkerMetrics(
   { isHolding, oldestArrivalAt }: { isHolding: () => boolean; oldestArrivalAt: () => number | undefined },
 ) {
   const registers = [registry];
-  new Gauge({
-    name: 'fleetwire_queue_oldest_age_seconds',
-    help: 'Since the oldest reading that is held here arrived at the edge; what waits in the queue behind it is younger',
-    labelNames: ['queue'] as const,
-    registers,
-    collect() {
-      const arrivedAt = oldestArrivalAt();
-      const ageMs = arrivedAt === undefined ? 0 : Math.max(0, Date.now() - arrivedAt);
-      this.set({ queue: queues.persist }, ageMs / 1_000);
-    },
-  });
   return {
+    oldestAge: new Gauge({
+      name: 'fleetwire_queue_oldest_age_seconds',
+      help: 'Since the oldest reading that is held here arrived at the edge; what waits in the queue behind it is younger',
+      labelNames: ['queue'] as const,
+      registers,
+      collect() {
+        const arrivedAt = oldestArrivalAt();
+        const ageMs = arrivedAt === undefined ? 0 : Math.max(0, Date.now() - arrivedAt);
+        this.set({ queue: queues.persist }, ageMs / 1_000);
+      },
+    }),
     holding: new Gauge({
       name: 'fleetwire_worker_holding',
       help: '1 while consumption is held because Postgres cannot write',
@@ -28,12 +29,16 @@ export function createWorkerMetrics(
         this.set(isHolding() ? 1 : 0);
       },
     }),
-    readings: new Counter({
-      name: 'fleetwire_worker_readings_total',
-      help: 'Readings by what became of them: stored, duplicate, dead-lettered, or sent up the retry ladder',
-      labelNames: ['outcome'] as const,
-      registers,
-    }),
+    readings: fromZero(
+      new Counter({
+        name: 'fleetwire_worker_readings_total',
+        help: 'Readings by what became of them: stored, duplicate, dead-lettered, or sent up the retry ladder',
+        labelNames: ['outcome'] as const,
+        registers,
+      }),
+      'outcome',
+      ['stored', 'duplicate', 'dead-lettered', 'retried-later'],
+    ),
     batchSeconds: new Histogram({
       name: 'fleetwire_worker_batch_seconds',
       help: 'From the start of a transaction to its commit, holding included',
@@ -52,11 +57,15 @@ export function createWorkerMetrics(
       buckets: [0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60, 600, 3_600],
       registers,
     }),
-    deadLetters: new Counter({
-      name: 'fleetwire_worker_dead_letters_total',
-      help: 'Dead letters published, by reason',
-      labelNames: ['reason'] as const,
-      registers,
-    }),
+    deadLetters: fromZero(
+      new Counter({
+        name: 'fleetwire_worker_dead_letters_total',
+        help: 'Dead letters published, by reason',
+        labelNames: ['reason'] as const,
+        registers,
+      }),
+      'reason',
+      deadLetterReasons,
+    ),
   };
 }

@@ -15,6 +15,7 @@ import { openDatabase } from '@fleetwire/store/database';
 import { insertDeadLetters } from '@fleetwire/store/dead-letters';
 import { OlderThanRetentionError, classifyFailure } from '@fleetwire/store/failure';
 import { assertSchemaCurrent } from '@fleetwire/store/migrate';
+import { beginTrial, endTrial } from '@fleetwire/store/suspects';
 import { DatabaseGate } from './database-gate.ts';
 import type { WorkerConfiguration } from './configuration.ts';
 import { createDeadLetterDrain } from './dead-letter-drain.ts';
@@ -100,6 +101,10 @@ export async function startWorker({
     }),
     enterReport: (report) =>
       patiently({ classify: classifyFailure, gate }, signal, () => recordEdgeReport(database.pool, report)),
+    trials: {
+      begin: (trial) => patiently({ classify: classifyFailure, gate }, signal, () => beginTrial(database.pool, trial)),
+      end: (trial) => endTrial(database.pool, trial),
+    },
     publish: createPatientPublisher(publisher, signal, logger),
     bounds: { readingsMax: config.batchReadingsMax, bytesMax: config.batchBytesMax, lingerMs: config.batchLingerMs },
     lanesMax: config.writersMax,

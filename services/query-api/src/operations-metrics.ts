@@ -22,20 +22,22 @@ export function exposeOperations({ registry, queues, reads }: OperationsMetricsO
 
 function exposeQueues(registry: Registry, queues: QueueMonitor): void {
   const perQueue = (name: string, help: string, valueOf: (queue: QueueReport) => number | null): void => {
-    new Gauge({
-      name,
-      help,
-      labelNames: ['queue'],
-      registers: [registry],
-      async collect() {
-        const report = await queues.read().catch(() => undefined);
-        this.reset();
-        for (const queue of report?.queues ?? []) {
-          const value = valueOf(queue);
-          if (value !== null) this.set({ queue: queue.name }, value);
-        }
-      },
-    });
+    registry.registerMetric(
+      new Gauge({
+        name,
+        help,
+        labelNames: ['queue'],
+        registers: [],
+        async collect() {
+          const report = await queues.read().catch(() => undefined);
+          this.reset();
+          for (const queue of report?.queues ?? []) {
+            const value = valueOf(queue);
+            if (value !== null) this.set({ queue: queue.name }, value);
+          }
+        },
+      }),
+    );
   };
   perQueue('fleetwire_queue_depth', 'Messages, ready and unacknowledged', messagesIn);
   perQueue('fleetwire_queue_consumers', 'Consumers', ({ consumers }) => consumers);
@@ -49,30 +51,34 @@ function exposeQueues(registry: Registry, queues: QueueMonitor): void {
     'Age of the oldest message, or how long it is at least known to have stood still',
     ({ oldest }) => oldest.seconds,
   );
-  new Gauge({
-    name: 'fleetwire_broker_alarms',
-    help: 'Alarms of the broker that stop publishers',
-    registers: [registry],
-    async collect() {
-      const report = await queues.read().catch(() => undefined);
-      if (report === undefined) this.remove();
-      else this.set(report.alarms.length);
-    },
-  });
+  registry.registerMetric(
+    new Gauge({
+      name: 'fleetwire_broker_alarms',
+      help: 'Alarms of the broker that stop publishers',
+      registers: [],
+      async collect() {
+        const report = await queues.read().catch(() => undefined);
+        if (report === undefined) this.remove();
+        else this.set(report.alarms.length);
+      },
+    }),
+  );
 }
 
 function exposeBooks(registry: Registry, read: () => Promise<Audit | undefined>): void {
   const ofBooks = (name: string, help: string, valueOf: (audited: Audit) => number): void => {
-    new Gauge({
-      name,
-      help,
-      registers: [registry],
-      async collect() {
-        const audited = await read();
-        if (audited === undefined) this.remove();
-        else this.set(valueOf(audited));
-      },
-    });
+    registry.registerMetric(
+      new Gauge({
+        name,
+        help,
+        registers: [],
+        async collect() {
+          const audited = await read();
+          if (audited === undefined) this.remove();
+          else this.set(valueOf(audited));
+        },
+      }),
+    );
   };
   ofBooks(
     'fleetwire_books_imbalance_readings',
