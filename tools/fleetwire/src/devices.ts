@@ -25,7 +25,7 @@ export function devicesCommand(signal: AbortSignal): Command {
     .option('--seen-since <time>', 'only those of which something arrived since: RFC 3339 or now-6h')
     .option('--limit <n>', 'at most so many', positiveInteger, 100);
 
-  return action<Settings>(command, async (settings) => {
+  return action(command, async (settings: Settings) => {
     const { search: q, seenSince, json } = settings;
     const api = createApi(settings, signal);
     const devices: Device[] = [];

@@ -10,7 +10,7 @@ export function dlqCancelCommand(signal: AbortSignal): Command {
       .argument('<id>', 'the replay'),
   );
 
-  return action<Connection>(command, async (settings) => {
+  return action(command, async (settings: Connection) => {
     const [id = ''] = command.args;
     const path = `/dead-letters/replays/${encodeURIComponent(id)}/cancel`;
     const replay: Replay = await createApi(settings, signal).post(path, {});

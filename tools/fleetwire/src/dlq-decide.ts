@@ -15,7 +15,7 @@ export function dlqDecideCommand(
     'kept in the history',
   );
 
-  return action<Settings>(command, async (settings) => {
+  return action(command, async (settings: Settings) => {
     const api = createApi(settings, signal);
     const body = { ...choiceOf(command.args, settings), reason: settings.why };
     let count = 0;

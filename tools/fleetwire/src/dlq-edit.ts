@@ -23,7 +23,7 @@ export function dlqEditCommand(signal: AbortSignal): Command {
     .option('--note <text>', 'why; kept in the history')
     .option('--wait', 'until it is known what became of it; exit code 1 where it failed again', false);
 
-  return action<Settings>(command, async (settings) => {
+  return action(command, async (settings: Settings) => {
     const [id = ''] = command.args;
     const { patch, replacement, note, wait, json } = settings;
     if ((patch === undefined) === (replacement === undefined))

@@ -25,7 +25,7 @@ export function dlqGroupsCommand(signal: AbortSignal): Command {
     withConnection(new Command('groups').description('dead letters by kind of failure, the most frequent first')),
   ).option('--limit <n>', 'at most so many groups', positiveInteger, 50);
 
-  return action<Settings>(command, async (settings) => {
+  return action(command, async (settings: Settings) => {
     const groups: Groups = await createApi(settings, signal).get('/dead-letters/groups', {
       ...filterOf(settings),
       limit: settings.limit,

@@ -18,7 +18,7 @@ export function dlqLsCommand(signal: AbortSignal): Command {
     withConnection(new Command('ls').description('list dead letters, the newest first')),
   ).option('--limit <n>', 'at most so many', positiveInteger, 50);
 
-  return action<Settings>(command, async (settings) => {
+  return action(command, async (settings: Settings) => {
     const api = createApi(settings, signal);
     const letters: DeadLetter[] = [];
     let next: string | null | undefined;

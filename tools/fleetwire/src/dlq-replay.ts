@@ -19,7 +19,7 @@ export function dlqReplayCommand(signal: AbortSignal): Command {
     .option('--max <n>', 'dead letters at most', positiveInteger)
     .option('--wait', 'until it is known what became of all; exit code 1 where any failed again', false);
 
-  return action<Settings>(command, async (settings) => {
+  return action(command, async (settings: Settings) => {
     const { dryRun, rate: ratePerSecond, max, wait, json } = settings;
     const api = createApi(settings, signal);
     const choice = choiceOf(command.args, settings);

@@ -11,7 +11,7 @@ export function dlqReplaysCommand(signal: AbortSignal): Command {
     new Command('replays').description('list replays, the newest first, or show one').argument('[id]', 'this one'),
   ).option('--limit <n>', 'at most so many', positiveInteger, 20);
 
-  return action<Settings>(command, async (settings) => {
+  return action(command, async (settings: Settings) => {
     const [id] = command.args;
     const api = createApi(settings, signal);
     if (id === undefined) {

@@ -23,7 +23,7 @@ export function dlqShowCommand(signal: AbortSignal): Command {
       .argument('<id>', 'the dead letter'),
   );
 
-  return action<Connection>(command, async (settings) => {
+  return action(command, async (settings: Connection) => {
     const [id = ''] = command.args;
     const letter: Details = await createApi(settings, signal).get(`/dead-letters/${encodeURIComponent(id)}`);
     print(letter, detailsText(letter), settings.json);

@@ -14,7 +14,7 @@ export function keysGenerateCommand(): Command {
     .option('--force', 'replace a file that is there: its tokens become worthless', false)
     .option('--json', 'print JSON', false);
 
-  return action<Settings>(command, async ({ out, kid, force, json }) => {
+  return action(command, async ({ out, kid, force, json }: Settings) => {
     if (!force && (await exists(out)))
       throw new Error(`${out} is there already; add a key with "fleetwire keys rotate", or replace it with --force`);
     const { privateJwks } = await generateKeySet(kid === undefined ? {} : { kid });

@@ -15,7 +15,7 @@ export function keysRotateCommand(): Command {
     .option('--keep <n>', 'how many keys the set may hold; the oldest go first', atLeastOne, 2)
     .option('--json', 'print JSON', false);
 
-  return action<Settings>(command, async ({ keys: path, kid, keep, json }) => {
+  return action(command, async ({ keys: path, kid, keep, json }: Settings) => {
     const { keys } = await readKeys(path);
     if (kid !== undefined && keys.some((key) => key.kid === kid))
       throw new Error(`${path} holds a key "${kid}" already`);

@@ -6,12 +6,12 @@ export function print(result: object, text: string, isJson: boolean): void {
   process.stdout.write(`${isJson ? JSON.stringify(result) : text}\n`);
 }
 
-/** Makes an action of a function: what it throws becomes one line and exit code 1, but for wrong usage. */
-export function action<Settings>(command: Command, run: (settings: Settings) => Promise<void>): Command {
+/** Makes an action of a function of the command's options: what it throws becomes one line and exit code 1, but for wrong usage. */
+export function action(command: Command, run: (settings: never) => Promise<void>): Command {
   return command.action(async () => {
     const settings = command.opts();
     try {
-      await run(settings as Settings);
+      await run(settings as never);
     } catch (error) {
       if (error instanceof CommanderError) throw error;
       const message = error instanceof Error ? error.message : String(error);

@@ -32,7 +32,7 @@ export function queuesCommand(signal: AbortSignal): Command {
     new Command('queues').description('how deep the queues are, how fast they move, and where they are stuck'),
   ).option('--watch [time]', 'again and again, such as every 5s (default: 2s), until Ctrl-C', interval);
 
-  return action<Settings>(command, async (settings) => {
+  return action(command, async (settings: Settings) => {
     const { watch, json } = settings;
     const api = createApi(settings, signal);
     const pauseMs = watch === true ? watchDefaultMs : watch;

@@ -31,7 +31,7 @@ export function sendCommand(signal: AbortSignal): Command {
     .option('--seq <n>', 'number within the boot; without, the server numbers', sequenceNumber)
     .option('--ts <time>', 'device time: RFC 3339 (default: now)');
 
-  return action<Settings>(command, async (settings) => {
+  return action(command, async (settings: Settings) => {
     const { device: deviceId, epoch, seq, ts = new Date().toISOString(), token, json } = settings;
     const isFromInput = command.args.length === 1 && command.args[0] === '-';
     const body = isFromInput

@@ -29,7 +29,7 @@ export function tailCommand(signal: AbortSignal): Command {
       .argument('[devices...]', 'of these devices; without, the latest state of every device that says something'),
   ).option('--interval <time>', 'how often to look, such as 500ms or 5s', interval, 1_000);
 
-  return action<Settings>(command, async (settings) => {
+  return action(command, async (settings: Settings) => {
     const api = createApi(settings, signal);
     const looks = command.args.length === 0 ? [lookAtAll(api)] : command.args.map((device) => lookAt(api, device));
     // What is there already is not news; and who may not look at all is told at once.

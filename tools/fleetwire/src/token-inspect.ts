@@ -17,7 +17,7 @@ export function tokenInspectCommand(): Command {
     .option('--audience <text>', 'AUTH_AUDIENCE of the services', tokenAudience)
     .option('--json', 'print JSON', false);
 
-  return action<Settings>(command, async ({ keys, issuer, audience, json }) => {
+  return action(command, async ({ keys, issuer, audience, json }: Settings) => {
     const [given = '-'] = command.args;
     const token = (given === '-' ? await readAll(process.stdin) : given).trim();
     const { kid, alg, payload } = decode(token);

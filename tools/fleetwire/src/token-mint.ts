@@ -28,7 +28,7 @@ export function tokenMintCommand(): Command {
     .option('--audience <text>', 'AUTH_AUDIENCE of the services', tokenAudience)
     .option('--json', 'print JSON', false);
 
-  return action<Settings>(command, async ({ keys, role, subject, expires, kid, issuer, audience, json }) => {
+  return action(command, async ({ keys, role, subject, expires, kid, issuer, audience, json }: Settings) => {
     const privateJwks = await readKeys(keys);
     const minter = createTokenMinter({ privateJwks, issuer, audience, ...(kid === undefined ? {} : { kid }) });
     const minted = await minter.mint({ subject, role, expiresInSeconds: expires });
