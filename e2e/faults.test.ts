@@ -185,24 +185,49 @@ describe('killing', () => {
     await eventually(async () => expect(await stack.waiting()).toBe(0));
   });
 
-  it('whoever handles it: a lethal reading ends up as a dead letter, and the innocents around it are stored', async () => {
-    const stack = await platform();
+  /** A worker that dies of lethal readings, and is started again each time, as a supervisor would. */
+  async function mortalWorker(stack: Awaited<ReturnType<typeof platform>>, env: Record<string, string> = {}) {
     const preload = ['--import', fileURLToPath(new URL('lethal-reading.mjs', import.meta.url))];
-    const worker = await stack.start('persistence-worker', { BATCH_LINGER_MS: '0' }, preload);
-    await stack.publish(readings('mixed', 16, (index) => (index === 5 ? { metrics: { lethal: 1 } } : {})));
-    await stack.publish(readings('bystander', 3));
-    await eventually(
-      async () => {
-        // What a supervisor does.
-        if (!worker.isRunning) worker.launch();
-        expect(await stack.count()).toBe(18);
-        expect(await stack.rows('select device_id, seq::int, reason from dead_letters')).toEqual([
-          { device_id: 'mixed', seq: 6, reason: 'kills-the-worker' },
-        ]);
-        expect(await stack.waiting()).toBe(0);
-      },
-      { timeoutMs: 60_000, intervalMs: 100 },
-    );
+    const worker = await stack.start('persistence-worker', { BATCH_LINGER_MS: '0', ...env }, preload);
+    return {
+      until: (assertion: () => Promise<void>) =>
+        eventually(
+          async () => {
+            if (!worker.isRunning) worker.launch();
+            await assertion();
+          },
+          { timeoutMs: 60_000, intervalMs: 50 },
+        ),
+    };
+  }
+
+  it('whoever writes it: a lethal reading ends up as a dead letter, and the innocents in and beside its message are stored', async () => {
+    const stack = await platform();
+    const worker = await mortalWorker(stack);
+    await stack.publish(readings('mixed', 8, (index) => (index === 5 ? { metrics: { lethal: 1 } } : {})));
+    for (const bystander of ['b1', 'b2', 'b3']) await stack.publish(readings(bystander, 1));
+    await worker.until(async () => {
+      expect(await stack.rows('select device_id, seq::int, reason from dead_letters')).toEqual([
+        { device_id: 'mixed', seq: 6, reason: 'kills-the-worker' },
+      ]);
+      expect(await stack.count()).toBe(10);
+      expect(await stack.waiting()).toBe(0);
+    });
+    expect(await stack.rows('select * from suspects')).toEqual([]);
+  }, 90_000);
+
+  it('whoever reads it: a lethal message is kept unread, and the innocents beside it are stored', async () => {
+    const stack = await platform();
+    const worker = await mortalWorker(stack, { LETHAL_AT: 'parse' });
+    await stack.publish(readings('unreadable', 2, () => ({ metrics: { lethal: 1 } })));
+    for (const bystander of ['b1', 'b2', 'b3']) await stack.publish(readings(bystander, 1));
+    await worker.until(async () => {
+      expect(await stack.rows('select device_id, reason, payload_encoding from dead_letters')).toEqual([
+        { device_id: null, reason: 'kills-the-worker', payload_encoding: 'base64' },
+      ]);
+      expect(await stack.count()).toBe(3);
+      expect(await stack.waiting()).toBe(0);
+    });
   }, 90_000);
 
   it('one of two edges and one of two workers under load: every acked reading is stored once', async () => {

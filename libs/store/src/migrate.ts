@@ -5,6 +5,7 @@ import * as telemetry from './migrations/0001-telemetry.ts';
 import * as deadLetters from './migrations/0002-dead-letters.ts';
 import * as deadLetterWork from './migrations/0003-dead-letter-work.ts';
 import * as books from './migrations/0004-books.ts';
+import * as suspects from './migrations/0005-suspects.ts';
 
 /** In the order in which they are applied. */
 const migrations: Readonly<Record<string, Migration>> = {
@@ -12,6 +13,7 @@ const migrations: Readonly<Record<string, Migration>> = {
   '0002-dead-letters': deadLetters,
   '0003-dead-letter-work': deadLetterWork,
   '0004-books': books,
+  '0005-suspects': suspects,
 };
 
 /** A table may wait this long for the statements of others to end. */

@@ -3,9 +3,10 @@ import { createLogger } from '@fleetwire/service-kit/logger';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { DatabaseGate } from '../src/database-gate.ts';
-import { handlingOf } from '../src/quarantine.ts';
+import { trialOf } from '../src/quarantine.ts';
 import type { FailureClass } from '../src/patiently.ts';
 import { Storer } from '../src/storer.ts';
+import { Turns } from '../src/turns.ts';
 
 const logger = await createLogger({ name: 'test', level: 'silent' });
 const never = new AbortController().signal;
@@ -89,17 +90,39 @@ describe('storing', () => {
 
 describe('a suspect', () => {
   it.each([
-    { deliveryCount: 2, readings: 9, isIsolated: false, handling: 'in-company' },
-    { deliveryCount: 3, readings: 9, isIsolated: false, handling: 'alone' },
-    { deliveryCount: 4, readings: 9, isIsolated: false, handling: 'in-halves' },
-    { deliveryCount: 4, readings: 1, isIsolated: false, handling: 'dead-letter' },
-    { deliveryCount: 0, readings: 4, isIsolated: true, handling: 'alone' },
-    { deliveryCount: 1, readings: 4, isIsolated: true, handling: 'in-halves' },
-    { deliveryCount: 1, readings: 1, isIsolated: true, handling: 'dead-letter' },
-  ])(
-    'delivered $deliveryCount times before, with $readings readings, isolated: $isIsolated, is handled $handling',
-    ({ handling, ...message }) => {
-      expect(handlingOf(message)).toBe(handling);
-    },
-  );
+    { unfinished: 0, isIsolated: false, trial: 'alone' },
+    { unfinished: 1, isIsolated: false, trial: 'alone' },
+    { unfinished: 2, isIsolated: false, trial: 'apart' },
+    { unfinished: 3, isIsolated: false, trial: 'unread' },
+    { unfinished: 0, isIsolated: true, trial: 'alone' },
+    { unfinished: 1, isIsolated: true, trial: 'apart' },
+    { unfinished: 2, isIsolated: true, trial: 'unread' },
+  ])('after $unfinished unfinished trials, isolated: $isIsolated, is tried $trial', ({ trial, ...history }) => {
+    expect(trialOf(history)).toBe(trial);
+  });
+});
+
+describe('a turn alone', () => {
+  it('waits for the others to end, and lets none begin meanwhile', async () => {
+    const turns = new Turns();
+    const events: string[] = [];
+    const gate = Promise.withResolvers<void>();
+    const work =
+      (name: string, until: Promise<unknown> = Promise.resolve()) =>
+      async () => {
+        events.push(`${name} begins`);
+        await until;
+        events.push(`${name} ends`);
+      };
+    const first = turns.share(work('first', gate.promise));
+    const alone = Promise.all([turns.alone(work('alone')), turns.alone(work('alone too'))]);
+    const second = turns.share(work('second'));
+    gate.resolve();
+    await Promise.all([first, alone, second]);
+    expect(events.join(', ')).toMatch(
+      /^first begins, first ends, (alone begins, alone ends, .*|second begins, second ends, alone too begins.*)/,
+    );
+    const at = (event: string) => events.indexOf(event);
+    for (const name of ['alone', 'alone too']) expect(at(`${name} ends`)).toBe(at(`${name} begins`) + 1);
+  });
 });

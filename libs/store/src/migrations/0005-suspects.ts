@@ -1,0 +1,12 @@
+import { type Kysely, sql } from 'kysely';
+
+/** Messages that may be killing the worker, with the trials of them that came to no end (yet). */
+export async function up(db: Kysely<unknown>): Promise<void> {
+  await sql`
+    create table suspects (
+      message_id text collate "C" primary key,
+      unfinished_trials int4 not null,
+      last_trial uuid not null,
+      last_tried_at timestamptz not null default now()
+    )`.execute(db);
+}
