@@ -12,7 +12,7 @@ const program = `
   console.log(JSON.stringify(await migrate(process.argv[1])));
 `;
 
-const names = ['0001-telemetry', '0002-dead-letters', '0003-dead-letter-work', '0004-books'];
+const names = ['0001-telemetry', '0002-dead-letters', '0003-dead-letter-work', '0004-books', '0005-suspects'];
 
 async function migrateInOwnProcess(databaseUrl: string): Promise<string[]> {
   const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '-e', program, databaseUrl]);
@@ -35,9 +35,7 @@ describe('migrations', () => {
 
   it('are named when they are missing, and a service waits for them', async () => {
     const database = open(await freshDatabase());
-    await expect(assertSchemaCurrent(database)).rejects.toThrow(
-      new SchemaNotCurrentError(names),
-    );
+    await expect(assertSchemaCurrent(database)).rejects.toThrow(new SchemaNotCurrentError(names));
     const failure = await storeStatus(database).catch((error: unknown) => error);
     expect(classifyFailure(failure)).toBe('hold');
   });
