@@ -127,6 +127,9 @@ export async function startPlatform({
     'persistence-worker': { AMQP_URL: through('worker-rabbitmq'), DATABASE_URL: through('worker-postgres') },
     'query-api': { AMQP_URL: through('worker-rabbitmq'), DATABASE_URL: through('query-postgres') },
   };
+  const crashed = Promise.withResolvers<never>();
+  // Looked at only until everything has started.
+  crashed.promise.catch(() => {});
   for (const service of Object.keys(instances) as ServiceName[]) {
     for (let number = 1; number <= instances[service]; number += 1) {
       const name = `${service}-${number}`;
@@ -141,7 +144,10 @@ export async function startPlatform({
           ...environments[service],
         },
         logFile: join(logDir, `${name}.log`),
-        onCrash,
+        onCrash: (sentence) => {
+          onCrash(sentence);
+          crashed.reject(new Error(sentence));
+        },
       });
       services[service].push(instance);
       acquired.defer(async () => {
@@ -154,7 +160,7 @@ export async function startPlatform({
   const untilReady = async (timeoutMs: number) => {
     await Promise.all(Object.values(services).flatMap((all) => all.map((one) => one.untilReady(timeoutMs))));
   };
-  await untilReady(startTimeoutMs);
+  await Promise.race([untilReady(startTimeoutMs), crashed.promise]);
 
   const stack = acquired.move();
   return {
