@@ -56,7 +56,7 @@ interface Session {
   model: ChannelModel;
   ended: Promise<string>;
   /** Destroys the socket at once. amqplib only ever half-closes it, which a dead peer never answers. */
-  destroy(reason: string): void;
+  readonly destroy: (reason: string) => void;
 }
 
 /** Starts connecting and returns at once. */

@@ -19,7 +19,7 @@ export interface ConsumerOptions {
    * removes the message from the queue, `requeue` hands it back for immediate redelivery. Throwing is a programming
    * error; it is logged and the message handed back, so that the queue's delivery limit ends it.
    */
-  handle(delivery: Delivery): Promise<Verdict>;
+  readonly handle: (delivery: Delivery) => Promise<Verdict>;
   resubscribeBaseMs?: number;
   resubscribeCapMs?: number;
   /** How long `drain` waits for the broker's answer, on top of its own time. */

@@ -81,7 +81,7 @@ export function describeVariables(variables: Variables): VariableRow[] {
     name: variable.fromFile ? `${variable.name}, ${variable.name}_FILE` : variable.name,
     allowed: variable.allowed,
     unit: variable.unit ?? '',
-    default: variable.required ? 'required' : variable.fallback === undefined ? '' : String(variable.fallback),
+    default: variable.required ? 'required' : shown(variable.fallback),
     doc: variable.doc,
   }));
 }
@@ -129,5 +129,10 @@ function readText(
 }
 
 function given(variable: Variable<unknown> | undefined, value: unknown): string {
-  return `${variable?.name} is ${variable?.secret ? '(hidden)' : (value ?? 'not given')}`;
+  return `${variable?.name} is ${variable?.secret ? '(hidden)' : shown(value) || 'not given'}`;
+}
+
+/** Values are texts, numbers and booleans. */
+function shown(value: unknown): string {
+  return typeof value === 'string' ? value : value === undefined ? '' : JSON.stringify(value);
 }

@@ -153,5 +153,5 @@ function algorithmOf({ kty, crv, kid }: JWK): string {
 }
 
 function toSource(jwks: JSONWebKeySet | KeySource): KeySource {
-  return 'current' in jwks ? (jwks as KeySource) : { current: async () => jwks as JSONWebKeySet };
+  return 'current' in jwks ? jwks : { current: async () => jwks };
 }

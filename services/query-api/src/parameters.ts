@@ -93,7 +93,7 @@ function read({ type }: ParameterSchema, text: unknown): unknown {
 function refusal(schema: ParameterSchema, given: unknown): string {
   if (given === undefined) return `is missing; expected ${expectation(schema)}`;
   if (Array.isArray(given) && schema.type !== 'array') return 'is given more than once';
-  return `is ${JSON.stringify(String(given).slice(0, 100))}; expected ${expectation(schema)}`;
+  return `is ${(JSON.stringify(given) ?? 'nothing').slice(0, 100)}; expected ${expectation(schema)}`;
 }
 
 function namesIn(error: {

@@ -1,5 +1,5 @@
 import { Epoch, Seq } from '@fleetwire/contracts/identifiers';
-import { Metrics, MetricValue } from '@fleetwire/contracts/metrics';
+import { type Metrics, MetricValue } from '@fleetwire/contracts/metrics';
 import Type, { type TProperties } from 'typebox';
 
 /** What answers look like. The database's own types never travel. */

@@ -48,7 +48,7 @@ export class LoadSocket {
   opened(): Promise<void> {
     return new Promise((resolve) => {
       this.#webSocket.once('message', () => {
-        this.#webSocket.on('message', (data) => this.#receive(String(data)));
+        this.#webSocket.on('message', (data: Buffer) => this.#receive(data.toString('utf8')));
         resolve();
       });
     });

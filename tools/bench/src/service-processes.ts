@@ -32,7 +32,7 @@ export async function startServiceProcesses(options: {
   const start = async (name: string, port: number) => {
     const log = await open(join(logDir, `${name}.log`), 'a');
     const child = spawn(process.execPath, [new URL(`${name}/src/main.ts`, services).pathname], {
-      env: { ...process.env, ...common, PORT: String(port) },
+      env: { ...common, PORT: String(port) },
       stdio: ['ignore', log.fd, log.fd],
     });
     started.defer(async () => {

@@ -33,7 +33,9 @@ export async function startUsageMeter(
     return now;
   };
   let sampling: Promise<unknown> = Promise.resolve();
-  const timer = setInterval(() => (sampling = sample()), sampleIntervalMs);
+  const timer = setInterval(() => {
+    sampling = sample();
+  }, sampleIntervalMs);
 
   return {
     stop: async (): Promise<UsageReport> => {

@@ -129,7 +129,7 @@ describe.runIf(process.platform === 'linux')('process usage', () => {
 
   it('finds the process behind a port', async () => {
     const server = new WebSocketServer({ port: 0, host: '127.0.0.1' });
-    onTestFinished(() => void server.close());
+    onTestFinished(() => server.close());
     await once(server, 'listening');
     expect(await serverBehind(`http://127.0.0.1:${(server.address() as AddressInfo).port}`)).toBe(process.pid);
   });

@@ -110,8 +110,8 @@ export class WebSocketUplink implements Uplink {
     socket.on('open', () => {
       this.#helloTimer = setTimeout(() => socket.terminate(), answerTimeoutMs);
     });
-    socket.on('message', (data, isBinary) => {
-      if (!isBinary) this.#receive(data.toString());
+    socket.on('message', (data: Buffer, isBinary) => {
+      if (!isBinary) this.#receive(data.toString('utf8'));
     });
     socket.on('ping', () => this.#heard());
     socket.on('pong', () => this.#heard());
