@@ -12,6 +12,8 @@ import {
 import type { Logger } from '@fleetwire/service-kit/logger';
 import type { Accounts } from './accounts.ts';
 
+const retryPauseMs = 50;
+
 export type EdgeReporterOptions = {
   readonly accounts: Accounts;
   readonly publisher: Publisher;
@@ -80,33 +82,25 @@ export function startEdgeReporter({ accounts, publisher, intervalMs, logger }: E
   };
   const running = run();
 
+  const sendRest = async (timeoutMs: number): Promise<void> => {
+    const signal = AbortSignal.timeout(timeoutMs);
+    finishing.abort();
+    await running;
+    for (let isLast = false; !isLast;) {
+      unconfirmed ??= next(true);
+      isLast = unconfirmed.isLast;
+      while (!(await attempt())) {
+        // A publisher that refuses does so at once: without a pause no timer would ever run again.
+        await sleep(retryPauseMs, undefined, { signal }).catch(() => {});
+        if (signal.aborted)
+          return logger.warn({ instanceId, sequence }, 'the last report of the books was not confirmed');
+      }
+    }
+  };
+  let finished: Promise<void> | undefined;
+
   return {
     instanceId,
-    finish: async (timeoutMs) => {
-      const deadline = AbortSignal.timeout(timeoutMs);
-      finishing.abort();
-      await running;
-      for (let isLast = false; !isLast;) {
-        unconfirmed ??= next(true);
-        isLast = unconfirmed.isLast;
-        while (!(await confirmedWithin(attempt, publisher, deadline))) {
-          if (deadline.aborted)
-            return logger.warn({ instanceId, sequence }, 'the last report of the books was not confirmed');
-        }
-      }
-    },
+    finish: (timeoutMs) => (finished ??= sendRest(timeoutMs)),
   };
-}
-
-async function confirmedWithin(
-  attempt: () => Promise<boolean>,
-  publisher: Publisher,
-  deadline: AbortSignal,
-): Promise<boolean> {
-  try {
-    await publisher.whenWritable(deadline);
-    return await attempt();
-  } catch {
-    return false;
-  }
 }

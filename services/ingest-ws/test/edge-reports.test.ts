@@ -61,4 +61,14 @@ describe('an edge reports to the books', () => {
     expect(totals).toMatchObject({ accepted: 2, rejected: 2 });
     expect(totals.nacked).toBeGreaterThanOrEqual(1);
   });
+
+  it('and stops in time when its last report cannot be sent, also when it is told to stop twice', async () => {
+    const edge = await ingest(amqpUrl, { DRAIN_TIMEOUT_MS: '2000' });
+    edge.proxy.refuse();
+    await eventually(async () => expect((await fetch(`${edge.url}/readyz`)).status).toBe(503));
+    const startedAt = performance.now();
+    await edge.stop();
+    expect(performance.now() - startedAt).toBeLessThan(2_000);
+    await edge.stop();
+  });
 });
