@@ -73,7 +73,7 @@ export async function launch(
           name,
           file: join(repositoryRoot, 'services', name, 'src/main.ts'),
           args: [],
-          env: environmentOf(name, { port: ports[name], backing, keys, env }),
+          env: environmentOf(name, { ports, backing, keys, env }),
           logFile: join(logDir, `${name}.log`),
           readyUrl: `http://${loopback}:${ports[name]}/readyz`,
         },
@@ -121,22 +121,23 @@ export async function launch(
 }
 
 interface ServiceSurroundings {
-  port: number;
+  ports: Record<ServiceName, number>;
   backing: BackingServices;
   keys: Keys | undefined;
   env: NodeJS.ProcessEnv;
 }
 
-function environmentOf(name: ServiceName, { port, backing, keys, env }: ServiceSurroundings): NodeJS.ProcessEnv {
+function environmentOf(name: ServiceName, { ports, backing, keys, env }: ServiceSurroundings): NodeJS.ProcessEnv {
   // Only the query API mints tokens; the edge has no need of private keys.
   const keyFile = name === 'query-api' ? keys?.privateFile : keys?.publicFile;
   const { AUTH_JWKS: _, AUTH_JWKS_FILE: __, ...inherited } = env;
   return {
     ...inherited,
     HOST: loopback,
-    PORT: String(port),
+    PORT: String(ports[name]),
     AMQP_URL: backing.amqpUrl,
     MANAGEMENT_URL: backing.managementUrl,
+    WORKER_URLS: `http://${loopback}:${ports['persistence-worker']}`,
     // The edge knows no SQL.
     ...(name !== 'ingest-ws' && { DATABASE_URL: backing.databaseUrl }),
     ...(keyFile === undefined ? { AUTH_MODE: 'open' } : { AUTH_MODE: 'jwt', AUTH_JWKS_FILE: keyFile }),
