@@ -1,12 +1,11 @@
 import Type, { type Static } from 'typebox';
-import { eventAttributes, majorOf } from './event.ts';
+import { decodeEvent, eventAttributes } from './event.ts';
 import { limits } from './limits.ts';
-import { type Parsed, refused } from './problem.ts';
+import type { Parsed } from './problem.ts';
 import { parserOf } from './schema-problem.ts';
 
 export const edgeReportType = 'ingest.accounted';
 export const edgeReportSchemaVersion = '1.0';
-const edgeReportMajor = majorOf(edgeReportSchemaVersion);
 
 const minuteMs = 60_000;
 
@@ -66,20 +65,6 @@ export function encodeEdgeReport(report: EdgeReport): Buffer {
 
 /** @returns `unsupported-version` where the major is not ours, `malformed-json`, or the field that does not fit */
 export function decodeEdgeReport(content: Buffer): Parsed<EdgeReport> {
-  let value: unknown;
-  try {
-    value = JSON.parse(content.toString('utf8'));
-  } catch (error) {
-    return refused('malformed-json', '', `not JSON: ${(error as Error).message}`);
-  }
-  const version = (value as { schemaVersion?: unknown } | null)?.schemaVersion;
-  const major = majorOf(version);
-  if (!Number.isNaN(major) && major !== edgeReportMajor) {
-    return refused(
-      'unsupported-version',
-      'schemaVersion',
-      `is ${String(version)}; this release reads ${edgeReportMajor}.x`,
-    );
-  }
-  return parse(value);
+  const event = decodeEvent(content, edgeReportSchemaVersion);
+  return event.ok ? parse(event.value) : event;
 }

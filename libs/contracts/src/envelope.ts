@@ -1,14 +1,13 @@
 import Type, { type Static } from 'typebox';
-import { eventAttributes, majorOf } from './event.ts';
+import { decodeEvent, eventAttributes } from './event.ts';
 import { DeviceId, Epoch, Seq } from './identifiers.ts';
 import { Metrics } from './metrics.ts';
-import { type Parsed, type Problem, accepted, refused } from './problem.ts';
+import { type Parsed, type Problem, accepted } from './problem.ts';
 import type { IdentifiedReading } from './reading.ts';
 import { parserOf } from './schema-problem.ts';
 
 export const envelopeType = 'telemetry.received';
 export const envelopeSchemaVersion = '1.0';
-const envelopeMajor = majorOf(envelopeSchemaVersion);
 
 const EnvelopeReading = Type.Object({ seq: Seq, ts: Type.Integer(), metrics: Metrics });
 
@@ -70,22 +69,9 @@ export function encodeEnvelope(envelope: Envelope): Buffer {
  * are ignored), `malformed-json`, or the field that does not fit
  */
 export function decodeEnvelope(content: Buffer): Parsed<DecodedEnvelope> {
-  let value: unknown;
-  try {
-    value = JSON.parse(content.toString('utf8'));
-  } catch (error) {
-    return refused('malformed-json', '', `not JSON: ${(error as Error).message}`);
-  }
-  const version = (value as { schemaVersion?: unknown } | null)?.schemaVersion;
-  const major = majorOf(version);
-  if (!Number.isNaN(major) && major !== envelopeMajor) {
-    return refused(
-      'unsupported-version',
-      'schemaVersion',
-      `is ${String(version)}; this release reads ${envelopeMajor}.x`,
-    );
-  }
-  const outer = parseOuter(value);
+  const event = decodeEvent(content, envelopeSchemaVersion);
+  if (!event.ok) return event;
+  const outer = parseOuter(event.value);
   if (!outer.ok) return outer;
 
   const readings: IdentifiedReading[] = [];
