@@ -22,7 +22,7 @@ export interface Running {
   readonly ports: Record<ServiceName, number>;
   readonly backing: BackingServices;
   /** Undefined in open mode. */
-  readonly tokens: { device: string; analyst: string } | undefined;
+  readonly tokens: { device: string; analyst: string; operator: string } | undefined;
   readonly fleet: Fleet | undefined;
   readonly dataDir: string;
   readonly logDir: string;
@@ -106,6 +106,7 @@ export async function launch(
   const tokens = keys && {
     device: await keys.mint(exampleDevice, 'device'),
     analyst: await keys.mint('analyst', 'analyst'),
+    operator: await keys.mint('operator', 'operator'),
   };
   const stack = started.move();
   return {

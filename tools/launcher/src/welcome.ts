@@ -19,7 +19,7 @@ export function welcome({ ports, backing, tokens, fleet, dataDir, logDir }: Runn
     ['Logs', `${logDir}/*.log`],
     [
       'Tokens',
-      tokens ? 'needed; two are below, good for 30 days' : 'not needed: everybody on this machine may do everything',
+      tokens ? 'needed; three are below, good for 30 days' : 'not needed: everybody on this machine may do everything',
     ],
   ];
   const width = Math.max(...rows.map(([name]) => name.length)) + 2;
@@ -29,7 +29,17 @@ export function welcome({ ports, backing, tokens, fleet, dataDir, logDir }: Runn
 
 function tokenLines(tokens: Running['tokens']): string[] {
   if (!tokens) return [];
-  return [`Device token, for ${exampleDevice}:`, tokens.device, '', 'Analyst token:', tokens.analyst, ''];
+  return [
+    `Device token, for ${exampleDevice}:`,
+    tokens.device,
+    '',
+    'Analyst token:',
+    tokens.analyst,
+    '',
+    'Operator token, for queues, books and dead letters:',
+    tokens.operator,
+    '',
+  ];
 }
 
 function tryLines(ingest: string, api: string, tokens: Running['tokens']): string[] {
