@@ -24,9 +24,10 @@ export async function startTemporaryBackingServices({
 }
 
 async function clearAbandoned(parent: string, log: (line: string) => void) {
-  for (const name of readdirSync(parent)) {
-    const folder = join(parent, name);
-    if (!name.startsWith(prefix) || livingOwner(folder) !== undefined || isFresh(folder)) continue;
+  for (const entry of readdirSync(parent, { withFileTypes: true })) {
+    const folder = join(parent, entry.name);
+    if (!entry.isDirectory() || !entry.name.startsWith(prefix) || livingOwner(folder) !== undefined || isFresh(folder))
+      continue;
     const directory = await openDataDirectory(folder, true, log);
     if (Object.values(directory.remembered.kinds).includes('containers')) await removeLeftContainers(directory);
     rmSync(folder, { recursive: true, force: true });
