@@ -6,13 +6,16 @@ import { pinoHttp } from 'pino-http';
 import { Histogram, type Registry } from 'prom-client';
 import type { Health } from './health.ts';
 import { writeProblems } from './http-problems.ts';
+import { traceRequests } from './http-tracing.ts';
 import type { Logger } from './logger.ts';
 import { notFound } from './problem.ts';
+import { type Tracer, untraced } from './trace-context.ts';
 
 export type { HelmetOptions };
 
 export interface HttpAppOptions {
   readonly logger: Logger;
+  readonly tracer?: Tracer;
   readonly registry: Registry;
   readonly health: Health;
   /** Reverse proxies in front whose X-Forwarded-For is believed; 0 believes none. */
@@ -30,7 +33,7 @@ export interface HttpAppOptions {
  * health endpoints, and problem documents for whatever is thrown. There is no CORS: other origins may not read answers.
  */
 export function createHttpApp(options: HttpAppOptions): Express {
-  const { logger, registry, health, trustProxyHops, bodyBytesMax, parseBody = true } = options;
+  const { logger, registry, health, trustProxyHops, bodyBytesMax, parseBody = true, tracer = untraced } = options;
   const app = express();
   app.disable('x-powered-by');
   app.disable('etag');
@@ -39,6 +42,7 @@ export function createHttpApp(options: HttpAppOptions): Express {
   app.use(helmet(options.helmet));
   app.use(health.router);
   app.use(requestIds(logger));
+  app.use(traceRequests(tracer));
   app.use(requestSeconds(registry));
   if (parseBody) {
     app.use(express.json({ limit: bodyBytesMax, strict: false, type: ['application/json', 'application/*+json'] }));

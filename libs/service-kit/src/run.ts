@@ -1,5 +1,7 @@
-import { ConfigurationError } from './configuration.ts';
+import { ConfigurationError, type Environment } from './configuration.ts';
 import { createLogger, type Logger, type LogLevel } from './logger.ts';
+import type { Tracer } from './trace-context.ts';
+import { startTracing } from './tracing.ts';
 
 export interface Running {
   /** Drains and releases everything; settles when nothing is left in flight. */
@@ -14,9 +16,14 @@ interface RunnableConfiguration {
 
 export interface Service<C extends RunnableConfiguration> {
   readonly name: string;
+  readonly environment: Environment;
   /** Reads the environment; a ConfigurationError is printed whole and ends the process with exit code 1. */
-  readonly configure: () => C;
-  readonly start: (context: { readonly config: C; readonly logger: Logger }) => Promise<Running>;
+  readonly configure: (environment: Environment) => C;
+  readonly start: (context: {
+    readonly config: C;
+    readonly logger: Logger;
+    readonly tracer: Tracer;
+  }) => Promise<Running>;
 }
 
 /**
@@ -27,13 +34,15 @@ export interface Service<C extends RunnableConfiguration> {
  */
 export async function runService<C extends RunnableConfiguration>({
   name,
+  environment,
   configure,
   start,
 }: Service<C>): Promise<void> {
-  const { config, logger } = await prepare(name, configure);
+  const { config, logger } = await prepare(name, () => configure(environment));
   exitOnUncaught(logger);
   const signal = firstSignal();
-  const starting = start({ config, logger });
+  const tracing = await startTracing({ serviceName: name, environment, logger });
+  const starting = start({ config, logger, tracer: tracing.tracer });
   starting.catch((error: unknown) => exit(logger, 1, { err: error }, 'could not start'));
   const received = await signal;
 
@@ -46,6 +55,7 @@ export async function runService<C extends RunnableConfiguration>({
   try {
     const running = await starting;
     await running.stop();
+    await tracing.stop();
     exit(logger, 0, {}, 'drained');
   } catch (error) {
     exit(logger, 1, { err: error }, 'draining failed');

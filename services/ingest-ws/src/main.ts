@@ -4,6 +4,7 @@ import { startIngest } from './start-ingest.ts';
 
 await runService({
   name: 'ingest-ws',
-  configure: () => readIngestConfiguration(process.env),
+  environment: process.env,
+  configure: readIngestConfiguration,
   start: startIngest,
 });

@@ -4,6 +4,7 @@ import { startWorker } from './start-worker.ts';
 
 await runService({
   name: 'persistence-worker',
-  configure: () => readWorkerConfiguration(process.env),
+  environment: process.env,
+  configure: readWorkerConfiguration,
   start: startWorker,
 });

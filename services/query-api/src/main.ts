@@ -4,6 +4,7 @@ import { startQueryApi } from './query-api.ts';
 
 await runService({
   name: 'query-api',
-  configure: () => readConfiguration(process.env),
+  environment: process.env,
+  configure: readConfiguration,
   start: startQueryApi,
 });

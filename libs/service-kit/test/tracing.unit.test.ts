@@ -1,0 +1,75 @@
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
+import { expect, test } from 'vitest';
+import { createLogger } from '../src/logger.ts';
+import { beginSpan, contextOf, traceIdOf, untraced } from '../src/trace-context.ts';
+import { startTracing } from '../src/tracing.ts';
+
+const traceparent = `00-${'a'.repeat(32)}-${'1'.repeat(16)}-01`;
+const logger = await createLogger({ name: 'test', level: 'silent' });
+
+/** The packages of OpenTelemetry that a process has loaded once tracing was started with these variables. */
+async function packagesLoaded(environment: Record<string, string>): Promise<string[]> {
+  const program = `
+    import { registerHooks } from 'node:module';
+    const packages = new Set();
+    registerHooks({
+      load(url, context, load) {
+        const [, name] = /@opentelemetry[/]([^/]+)[/](?!.*node_modules)/.exec(url) ?? [];
+        if (name) packages.add(name);
+        return load(url, context);
+      },
+    });
+    const { startTracing } = await import(${JSON.stringify(import.meta.resolve('../src/tracing.ts'))});
+    const { createLogger } = await import(${JSON.stringify(import.meta.resolve('../src/logger.ts'))});
+    const logger = await createLogger({ name: 'test', level: 'silent' });
+    await startTracing({ serviceName: 'test', environment: ${JSON.stringify(environment)}, logger });
+    console.log(JSON.stringify([...packages]));
+  `;
+  const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '--eval', program]);
+  return JSON.parse(stdout) as string[];
+}
+
+test('the SDK is loaded only where an exporter is configured', async () => {
+  expect(await packagesLoaded({ OTEL_EXPORTER_OTLP_ENDPOINT: 'http://127.0.0.1:4318' })).toContain('sdk-trace');
+  for (const environment of [{}, { OTEL_TRACES_EXPORTER: 'none' }, { OTEL_TRACES_EXPORTER: 'unheard-of' }]) {
+    const packages = await packagesLoaded(environment);
+    expect(packages).toContain('api');
+    expect(packages).not.toContain('sdk-trace');
+    expect(packages).not.toContain('exporter-trace-otlp-http');
+  }
+});
+
+test.each([
+  [{}, true],
+  [{ OTEL_TRACES_SAMPLER: 'always_off' }, false],
+  [{ OTEL_TRACES_SAMPLER: 'parentbased_traceidratio', OTEL_TRACES_SAMPLER_ARG: '0' }, false],
+  [{ OTEL_TRACES_SAMPLER: 'traceidratio', OTEL_TRACES_SAMPLER_ARG: 'much' }, true],
+  [{ OTEL_TRACES_SAMPLER: 'unheard-of' }, true],
+])('%j samples a new trace: %s', async (variables, isSampled) => {
+  const environment = { OTEL_TRACES_EXPORTER: 'otlp', ...variables };
+  const { tracer } = await startTracing({ serviceName: 'test', environment, logger });
+  const span = beginSpan(tracer, 'work', { kind: 'INTERNAL', from: [], attributes: {} });
+  expect(span.headers['traceparent']?.endsWith('-01')).toBe(isSampled);
+});
+
+test('without an exporter a single trace is carried on as it came, and several end', () => {
+  const from = contextOf({ traceparent, tracestate: 'vendor=1' })!;
+  const begin = (contexts: (typeof from)[]) =>
+    beginSpan(untraced, 'work', { kind: 'INTERNAL', from: contexts, attributes: {} });
+  expect(begin([from]).headers).toEqual({ traceparent, tracestate: 'vendor=1' });
+  expect(begin([from, from]).headers).toEqual({});
+  expect(begin([]).traceId).toBeUndefined();
+});
+
+test.each([undefined, '', 'nonsense', `00-${'0'.repeat(32)}-${'1'.repeat(16)}-01`, 7, null, ['x'], {}])(
+  'a traceparent of %j is no trace',
+  (value) => {
+    expect(contextOf({ traceparent: value })).toBeUndefined();
+  },
+);
+
+test('the trace id of headers is read for the log', () => {
+  expect(traceIdOf(contextOf({ traceparent }))).toBe('a'.repeat(32));
+  expect(traceIdOf(undefined)).toBeUndefined();
+});
