@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { EventEmitter } from 'node:events';
+import { correlationHeader } from '@fleetwire/contracts/event';
 import type { Channel, ConsumeMessage } from 'amqplib';
 import { fullJitterMs, pause, settledWithin } from './backoff.ts';
 import type { BrokerConnection } from './connection.ts';
@@ -171,7 +172,9 @@ export function createConsumer(connection: BrokerConnection, options: ConsumerOp
       return await handle(delivery);
     } catch (error) {
       stats.handlerFailures += 1;
-      logger.error({ queue, messageId: delivery.messageId, err: error }, 'handler threw instead of giving a verdict');
+      const { messageId, headers } = delivery;
+      const correlationId = headers[correlationHeader];
+      logger.error({ queue, messageId, correlationId, err: error }, 'handler threw instead of giving a verdict');
       return 'requeue';
     }
   }

@@ -1,3 +1,4 @@
+import { correlationHeader } from '@fleetwire/contracts/event';
 import { pause } from './backoff.ts';
 import { PublishError } from './errors.ts';
 import type { BrokerLogger } from './logger.ts';
@@ -26,7 +27,7 @@ export function createPatientPublisher(
         if (!(error instanceof PublishError)) throw error;
         if (error.kind !== 'window-full') {
           logger.warn(
-            { kind: error.kind, routingKey: message.routingKey },
+            { kind: error.kind, routingKey: message.routingKey, ...namesOf(message) },
             'a message was not confirmed, trying again',
           );
           await pause(pauseMs * (0.5 + Math.random()), signal);
@@ -35,4 +36,8 @@ export function createPatientPublisher(
       }
     }
   };
+}
+
+function namesOf({ messageId, headers }: Publication): object {
+  return { messageId, correlationId: headers?.[correlationHeader] };
 }

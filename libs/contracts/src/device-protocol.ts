@@ -23,10 +23,20 @@ export const closeCodes = Object.freeze({
   tooFast: 4429,
 });
 
-export const TelemetryFrame = Type.Object({ type: Type.Literal('telemetry'), ...TelemetryInput.properties });
+export const TelemetryFrame = Type.Object({
+  type: Type.Literal('telemetry'),
+  ...TelemetryInput.properties,
+  traceparent: Type.Optional(
+    Type.String({
+      description: 'The trace that the frame belongs to (W3C Trace Context); one that cannot be read is ignored',
+    }),
+  ),
+});
 export const PingFrame = Type.Object({ type: Type.Literal('ping') });
 
-export type DeviceFrame = { readonly type: 'telemetry'; readonly telemetry: Telemetry } | { readonly type: 'ping' };
+export type DeviceFrame =
+  | { readonly type: 'telemetry'; readonly telemetry: Telemetry; readonly traceparent: string | undefined }
+  | { readonly type: 'ping' };
 
 export const deviceFrameTypes = ['telemetry', 'ping'] as const satisfies readonly DeviceFrame['type'][];
 
@@ -54,7 +64,10 @@ export function parseDeviceFrame(
     case 'telemetry': {
       const telemetry = parseTelemetry(frame, now);
       return telemetry.ok
-        ? { ok: true, value: { type: 'telemetry', telemetry: telemetry.value } }
+        ? {
+            ok: true,
+            value: { type: 'telemetry', telemetry: telemetry.value, traceparent: textOf(frame['traceparent']) },
+          }
         : refusedFrame(frame, telemetry.problem);
     }
     case 'ping':
@@ -79,8 +92,12 @@ function refusedFrame(frame: Record<string, unknown> | undefined, problem: Probl
     problem,
     seq: type === 'telemetry' && Number.isSafeInteger(seq) ? (seq as number) : undefined,
     deviceId: [deviceId, device_id].find((id) => typeof id === 'string'),
-    epoch: typeof epoch === 'string' ? epoch : undefined,
+    epoch: textOf(epoch),
   };
+}
+
+function textOf(value: unknown): string | undefined {
+  return typeof value === 'string' ? value : undefined;
 }
 
 /** Which stream an answer speaks of; left out for the session's own device and epoch. */

@@ -32,6 +32,9 @@ export function decodeEvent(content: Buffer, supported: string): Parsed<unknown>
   return refused('unsupported-version', 'schemaVersion', `is ${String(version)}; this release reads ${expected}.x`);
 }
 
+/** AMQP header with the id of the envelope that a reading first travelled in; every line of the log about it carries it as `correlationId`. */
+export const correlationHeader = 'x-fleetwire-correlation-id';
+
 /** The major of `"1.4"`; NaN where there is none. */
 function majorOf(schemaVersion: unknown): number {
   return typeof schemaVersion === 'string' && /^\d+\.\d+$/.test(schemaVersion)

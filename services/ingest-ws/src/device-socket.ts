@@ -3,8 +3,10 @@ import type { IncomingMessage, Server } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { Epoch } from '@fleetwire/contracts/identifiers';
 import { parserOf } from '@fleetwire/contracts/schema-problem';
+import { beginRequestSpan } from '@fleetwire/service-kit/http-tracing';
 import type { Logger } from '@fleetwire/service-kit/logger';
 import { Problem, badRequest, notFound, problemMediaType, unavailable } from '@fleetwire/service-kit/problem';
+import type { BegunSpan, Tracer } from '@fleetwire/service-kit/trace-context';
 import { WebSocketServer } from 'ws';
 import { type Authenticate, chooseSubprotocol } from './authentication.ts';
 import type { IngestMetrics } from './metrics.ts';
@@ -19,6 +21,7 @@ export type DeviceSocketOptions = {
   readonly connectionsMax: number;
   readonly metrics: IngestMetrics;
   readonly logger: Logger;
+  readonly tracer: Tracer;
   readonly isDraining: () => boolean;
 };
 
@@ -27,7 +30,7 @@ const parseEpoch = parserOf(Epoch);
 
 /** Serves `/ws`: every upgrade is authenticated before the 101 and becomes a session. */
 export function serveDeviceSockets(options: DeviceSocketOptions): void {
-  const { server, authenticate, sessions, context, connectionsMax, metrics, logger, isDraining } = options;
+  const { server, authenticate, sessions, context, connectionsMax, metrics, logger, tracer, isDraining } = options;
   const webSockets = new WebSocketServer({
     noServer: true,
     clientTracking: false,
@@ -48,13 +51,18 @@ export function serveDeviceSockets(options: DeviceSocketOptions): void {
     return { claims: await authenticate(request), epoch: epoch ?? undefined };
   };
 
-  const upgrade = async (request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> => {
+  const upgrade = async (request: IncomingMessage, socket: Duplex, head: Buffer, span: BegunSpan): Promise<void> => {
     const { claims, epoch } = await admit(request);
     if (socket.destroyed) return;
     webSockets.handleUpgrade(request, socket, head, (webSocket) => {
       const id = randomUUID();
       const session = new Session(webSocket, { id, claims, epoch: epoch ?? `session-${id}` }, context);
       sessions.add(session);
+      span.set({ 'fleetwire.session.id': id, 'http.response.status_code': 101 });
+      logger.debug(
+        { sessionId: id, deviceId: claims.sub, epoch: session.epoch, traceId: span.traceId },
+        'session opened',
+      );
       metrics.connections.set(sessions.size);
       webSocket.once('close', () => {
         sessions.remove(session);
@@ -67,11 +75,17 @@ export function serveDeviceSockets(options: DeviceSocketOptions): void {
     // A peer that resets while we look at its token is no fault of ours.
     const ignore = (): void => {};
     socket.on('error', ignore);
-    upgrade(request, socket, head).then(
-      () => socket.off('error', ignore),
+    const span = beginRequestSpan(tracer, request);
+    upgrade(request, socket, head, span).then(
+      () => {
+        socket.off('error', ignore);
+        span.end();
+      },
       (error: unknown) => {
-        if (!(error instanceof Problem)) logger.error({ err: error }, 'upgrade failed');
+        if (!(error instanceof Problem)) logger.error({ err: error, traceId: span.traceId }, 'upgrade failed');
         const problem = error instanceof Problem ? error : new Problem(500, 'Internal server error');
+        span.set({ 'http.response.status_code': problem.status });
+        span.end(problem.status >= 500 ? problem.title : undefined);
         metrics.refusedUpgrades.inc({ status: String(problem.status) });
         refuseUpgrade(socket, problem);
       },

@@ -3,12 +3,14 @@ import type { Publisher } from '@fleetwire/broker/publisher';
 import type { BrokerConnection } from '@fleetwire/broker/connection';
 import { PublishError } from '@fleetwire/broker/errors';
 import { exchanges, routingKeys } from '@fleetwire/broker/topology';
-import { type EnvelopeRun, encodeEnvelope, envelopeSchemaVersion, envelopeType } from '@fleetwire/contracts/envelope';
+import { encodeEnvelope, envelopeSchemaVersion, envelopeType } from '@fleetwire/contracts/envelope';
 import type { nackCodes } from '@fleetwire/contracts/device-protocol';
 import type { Logger } from '@fleetwire/service-kit/logger';
 import type { Accounts } from './accounts.ts';
 import type { IngestMetrics } from './metrics.ts';
 import { type BatchBounds, MicroBatcher } from '@fleetwire/service-kit/micro-batcher';
+import type { BegunSpan, Tracer } from '@fleetwire/service-kit/trace-context';
+import { type Arrival, beginPublication, beginReception, contentsOf, trailHeaders } from './trail.ts';
 
 /** Why readings were not taken this time. All of it is retryable. */
 export type Refusal = {
@@ -18,14 +20,15 @@ export type Refusal = {
 };
 
 /** Readings that share a fate: one frame, or one HTTP body. They travel in one envelope. */
-export type Submission = {
-  readonly runs: readonly EnvelopeRun[];
+export type Submission = Arrival & {
   readonly readings: number;
   /** Size as received; what the buffer's bound counts. */
   readonly bytes: number;
   /** Called once: with nothing when the broker has confirmed, else with the reason. */
   settle(refusal: Refusal | undefined): void;
 };
+
+type Taken = Submission & { readonly reception?: BegunSpan };
 
 export type IntakeOptions = {
   readonly connection: BrokerConnection;
@@ -36,6 +39,7 @@ export type IntakeOptions = {
   readonly accounts: Accounts;
   readonly metrics: IngestMetrics;
   readonly logger: Logger;
+  readonly tracer: Tracer;
   /** Sockets stop and start reading. */
   readonly onCongestion: (isCongested: boolean) => void;
 };
@@ -48,7 +52,7 @@ export type IntakeOptions = {
  */
 export class Intake {
   readonly #options: IntakeOptions;
-  readonly #batcher: MicroBatcher<Submission>;
+  readonly #batcher: MicroBatcher<Taken>;
   readonly #publishing = new Set<Promise<void>>();
   #bufferedBytes = 0;
   #timer: NodeJS.Timeout | undefined;
@@ -78,7 +82,8 @@ export class Intake {
       return refusal;
     }
     this.#bufferedBytes += submission.bytes;
-    this.#batcher.add(submission, performance.now());
+    const reception = beginReception(this.#options.tracer, submission);
+    this.#batcher.add(reception === undefined ? submission : { ...submission, reception }, performance.now());
     this.#flush();
     return undefined;
   }
@@ -132,15 +137,17 @@ export class Intake {
     );
   }
 
-  #publish(batch: Submission[]): void {
+  #publish(batch: Taken[]): void {
     const publishing = this.#publishAndSettle(batch);
     this.#publishing.add(publishing);
     void publishing.finally(() => this.#publishing.delete(publishing));
   }
 
-  async #publishAndSettle(batch: Submission[]): Promise<void> {
-    const { publisher, metrics, logger } = this.#options;
+  async #publishAndSettle(batch: Taken[]): Promise<void> {
+    const { publisher, metrics, logger, tracer } = this.#options;
     const id = randomUUID();
+    const span = beginPublication(tracer, id, batch);
+    const trail = { correlationId: id, traceId: span.traceId };
     const stopTimer = metrics.confirmSeconds.startTimer();
     let refusal: Refusal | undefined;
     let isUncertain = false;
@@ -151,7 +158,7 @@ export class Intake {
         messageId: id,
         type: envelopeType,
         contentType: 'application/json',
-        headers: { 'x-fleetwire-schema-version': envelopeSchemaVersion },
+        headers: { 'x-fleetwire-schema-version': envelopeSchemaVersion, ...trailHeaders(id, span) },
         content: encodeEnvelope({
           id,
           type: envelopeType,
@@ -161,18 +168,26 @@ export class Intake {
         }),
       });
       stopTimer();
+      span.end();
     } catch (error) {
       const kind = error instanceof PublishError ? error.kind : 'failed';
       metrics.publishFailures.inc({ kind });
       if (!(error instanceof PublishError))
-        logger.error({ err: error }, 'publishing failed for a reason nobody foresaw');
+        logger.error({ err: error, ...trail }, 'publishing failed for a reason nobody foresaw');
+      span.end(error);
       refusal = refusalOf(kind);
       isUncertain = kind === 'confirm-timeout' || kind === 'channel-lost' || kind === 'failed';
     }
+    if (logger.isLevelEnabled('debug'))
+      logger.debug(
+        { ...trail, code: refusal?.code, contents: contentsOf(batch) },
+        refusal === undefined ? 'envelope confirmed' : 'envelope not confirmed',
+      );
     for (const submission of batch) {
       this.#bufferedBytes -= submission.bytes;
       this.#count(refusal === undefined ? 'accepted' : 'nacked', submission);
       if (isUncertain) this.#count('unconfirmed', submission);
+      submission.reception?.end(refusal?.message);
       submission.settle(refusal);
     }
     this.#updateCongestion();
@@ -182,6 +197,7 @@ export class Intake {
     for (const submission of this.#batcher.takeAll()) {
       this.#bufferedBytes -= submission.bytes;
       this.#count('nacked', submission);
+      submission.reception?.end(refusal.message);
       submission.settle(refusal);
     }
   }

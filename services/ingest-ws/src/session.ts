@@ -14,11 +14,13 @@ import { limits } from '@fleetwire/contracts/limits';
 import { type Problem, refused } from '@fleetwire/contracts/problem';
 import type { Reading } from '@fleetwire/contracts/reading';
 import type { Telemetry } from '@fleetwire/contracts/telemetry-input';
+import { type Context, contextOf } from '@fleetwire/service-kit/trace-context';
 import type { Accounts } from './accounts.ts';
 import type { AutoSequence } from './auto-sequence.ts';
 import type { Intake, Refusal } from './intake.ts';
 import type { IngestMetrics } from './metrics.ts';
 import { type Passage, StreamAcks } from './stream-acks.ts';
+import type { Source } from './trail.ts';
 
 export type SessionLimits = {
   readonly payloadBytesMax: number;
@@ -41,6 +43,8 @@ export type SessionContext = {
   readonly scheduleFlush: (session: Session) => void;
 };
 
+type TelemetryFrame = Extract<DeviceFrame, { type: 'telemetry' }>;
+
 /** A stream as this socket sees it. */
 type Stream = {
   readonly deviceId: string;
@@ -61,6 +65,7 @@ export class Session {
   readonly closed: Promise<void>;
   readonly #socket: WebSocket;
   readonly #context: SessionContext;
+  readonly #source: Source;
   readonly #streams = new Map<string, Stream>();
   #inFlight = 0;
   #isAlive = true;
@@ -74,6 +79,7 @@ export class Session {
     this.epoch = identity.epoch;
     this.#socket = socket;
     this.#context = context;
+    this.#source = { sessionId: identity.id };
     this.closed = new Promise((resolve) => socket.once('close', () => resolve()));
     socket.on('message', (data: Buffer, isBinary) => this.#receive(data, isBinary));
     socket.on('pong', () => {
@@ -170,11 +176,11 @@ export class Session {
         this.#countUnproductive(now);
         return this.#send({ type: 'pong', ts: now });
       case 'telemetry':
-        return this.#take(frame.telemetry, bytes, now);
+        return this.#take(frame, bytes, now);
     }
   }
 
-  #take(telemetry: Telemetry, bytes: number, now: number): void {
+  #take({ telemetry, traceparent }: TelemetryFrame, bytes: number, now: number): void {
     const { readings } = this.#context.metrics;
     const { observations, problems } = telemetry;
     const count = observations.length;
@@ -215,15 +221,19 @@ export class Session {
       this.#context.accounts.count('nacked', deviceId, now, good);
       return this.#nack(stream, passage, good, inFlightLimit(inFlightMax));
     }
-    const refusal = this.#submit(stream, passage, observations, bytes, now);
+    const from = traceparent === undefined ? undefined : contextOf({ traceparent });
+    const refusal = this.#submit(stream, passage, { observations, bytes, from }, now);
     if (refusal !== undefined) this.#nack(stream, passage, good, refusal);
   }
 
   #submit(
     stream: Stream,
     passage: Passage,
-    observations: Telemetry['observations'],
-    bytes: number,
+    {
+      observations,
+      bytes,
+      from,
+    }: { observations: Telemetry['observations']; bytes: number; from: Context | undefined },
     now: number,
   ): Refusal | undefined {
     const readings: Reading[] = [];
@@ -236,6 +246,8 @@ export class Session {
       runs: [{ deviceId: stream.deviceId, epoch: stream.epoch, receivedAt: now, readings }],
       readings: count,
       bytes,
+      source: this.#source,
+      from,
       settle: (unconfirmed) => {
         this.#inFlight -= count;
         if (unconfirmed !== undefined) return this.#nack(stream, passage, count, unconfirmed);

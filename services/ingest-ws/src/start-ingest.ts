@@ -7,6 +7,7 @@ import { createHttpApp } from '@fleetwire/service-kit/http';
 import { listen } from '@fleetwire/service-kit/listen';
 import type { Logger } from '@fleetwire/service-kit/logger';
 import { createRegistry } from '@fleetwire/service-kit/metrics';
+import { type Tracer, untraced } from '@fleetwire/service-kit/trace-context';
 import { Accounts } from './accounts.ts';
 import { createAuthentication } from './authentication.ts';
 import { AutoSequence } from './auto-sequence.ts';
@@ -36,10 +37,12 @@ const lastReportShare = 0.2;
 export async function startIngest({
   config,
   logger,
+  tracer = untraced,
   topology = fleetwireTopology(),
 }: {
   config: IngestConfiguration;
   logger: Logger;
+  tracer?: Tracer;
   topology?: Topology;
 }): Promise<Ingest> {
   const registry = createRegistry();
@@ -77,6 +80,7 @@ export async function startIngest({
     accounts,
     metrics,
     logger,
+    tracer,
     onCongestion: (isCongested) => {
       logger.info(
         { isCongested, bufferedBytes: intake.bufferedBytes, connection: connection.state },
@@ -91,6 +95,7 @@ export async function startIngest({
 
   const app = createHttpApp({
     logger,
+    tracer,
     registry,
     health,
     trustProxyHops: config.trustProxyHops,
@@ -118,6 +123,7 @@ export async function startIngest({
     connectionsMax: config.connectionsMax,
     metrics,
     logger,
+    tracer,
     isDraining: () => health.readiness().draining,
     context: {
       intake,

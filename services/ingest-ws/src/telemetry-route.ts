@@ -4,13 +4,14 @@ import { parseJson } from '@fleetwire/contracts/json-text';
 import { type Problem as ContractProblem, refused, within } from '@fleetwire/contracts/problem';
 import type { Reading } from '@fleetwire/contracts/reading';
 import { type TelemetryAccepted, type TelemetryBody, parseTelemetryBody } from '@fleetwire/contracts/telemetry-http';
+import { traceOf } from '@fleetwire/service-kit/http-tracing';
 import { Problem, badRequest, methodNotAllowed, tooManyRequests, unavailable } from '@fleetwire/service-kit/problem';
 import { type Request, type RequestHandler, Router, raw } from 'express';
 import { ipKeyGenerator, rateLimit } from 'express-rate-limit';
 import type { Authenticate } from './authentication.ts';
 import type { Accounts } from './accounts.ts';
 import type { AutoSequence } from './auto-sequence.ts';
-import type { Intake, Refusal } from './intake.ts';
+import type { Intake, Refusal, Submission } from './intake.ts';
 import type { IngestMetrics } from './metrics.ts';
 
 export type TelemetryRouteOptions = {
@@ -48,7 +49,8 @@ export function telemetryRoute(options: TelemetryRouteOptions): Router {
   router
     .route(paths)
     .post(identify, limitRate, raw({ type: () => true, limit: payloadBytesMax }), async (request, response) => {
-      response.status(202).json(await accept(request, claimsOf(response.locals), options));
+      const arrival = { source: { requestId: request.id as string }, from: traceOf(response) };
+      response.status(202).json(await accept(request, claimsOf(response.locals), arrival, options));
     })
     .all(() => {
       throw methodNotAllowed(['POST']);
@@ -60,7 +62,12 @@ function claimsOf(locals: Record<string, unknown>): Claims {
   return locals['claims'] as Claims;
 }
 
-async function accept(request: Request, claims: Claims, options: TelemetryRouteOptions): Promise<TelemetryAccepted> {
+async function accept(
+  request: Request,
+  claims: Claims,
+  arrival: Pick<Submission, 'source' | 'from'>,
+  options: TelemetryRouteOptions,
+): Promise<TelemetryAccepted> {
   const { intake, autoSequence, accounts, metrics } = options;
   const now = Date.now();
   const { body, bytes } = readBody(request, now);
@@ -100,7 +107,7 @@ async function accept(request: Request, claims: Claims, options: TelemetryRouteO
   metrics.readings.inc({ result: 'rejected' }, problems.length);
   if (problems.length > 0) accounts.count('rejected', claims.sub, now, problems.length);
   for (const { code } of problems) metrics.refusedFrames.inc({ code });
-  if (count > 0) await confirmed(intake, metrics, { runs, readings: count, bytes });
+  if (count > 0) await confirmed(intake, metrics, { ...arrival, runs, readings: count, bytes });
   if (problems.length > 0) throw refusedElements(problems, count);
   return {
     accepted: count,
@@ -134,7 +141,7 @@ function decodeUtf8(content: Buffer): string {
 async function confirmed(
   intake: Intake,
   metrics: IngestMetrics,
-  submission: { runs: EnvelopeRun[]; readings: number; bytes: number },
+  submission: Omit<Submission, 'settle'>,
 ): Promise<void> {
   const refusal = await new Promise<Refusal | undefined>((settle) => {
     const refusedAtOnce = intake.submit({ ...submission, settle });

@@ -1,3 +1,4 @@
+import type { Headers } from '@fleetwire/broker/retry-headers';
 import type { IdentifiedReading } from '@fleetwire/contracts/reading';
 import type { Origin } from '@fleetwire/store/books-statements';
 import { type BatchBounds, MicroBatcher, type Sized } from '@fleetwire/service-kit/micro-batcher';
@@ -9,6 +10,8 @@ export type Load = Sized & {
   readonly alone: boolean;
   readonly isLastChance: boolean;
   readonly origin: Origin;
+  /** Of its message: the trail of its readings. */
+  readonly headers: Headers;
   readonly promise: PromiseWithResolvers<void>;
 };
 

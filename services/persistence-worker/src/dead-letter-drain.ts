@@ -6,6 +6,7 @@ import { decodeEnvelope, envelopeType } from '@fleetwire/contracts/envelope';
 import type { Logger } from '@fleetwire/service-kit/logger';
 import type { DatabaseGate } from './database-gate.ts';
 import { deadMember, deadMessage, deadReading } from './dead-lettering.ts';
+import { trailOf } from './trail.ts';
 
 export type DeadLetterDrainOptions = {
   readonly insert: (deadLetters: readonly DeadLetter[]) => Promise<unknown>;
@@ -30,7 +31,8 @@ export function createDeadLetterDrain({
         return 'done';
       } catch (error) {
         if (signal.aborted) break;
-        logger.error({ err: error, messageId: delivery.messageId }, 'a dead letter could not be written yet');
+        const { headers, messageId } = delivery;
+        logger.error({ err: error, messageId, ...trailOf(headers) }, 'a dead letter could not be written yet');
         gate.close(error, signal);
       }
     }

@@ -18,6 +18,7 @@ import type { IdentifiedReading } from '@fleetwire/contracts/reading';
 import { replayHeader } from '@fleetwire/contracts/replay';
 import type { Logger } from '@fleetwire/service-kit/logger';
 import type { BatchBounds } from '@fleetwire/service-kit/micro-batcher';
+import type { Tracer } from '@fleetwire/service-kit/trace-context';
 import type { Origin } from '@fleetwire/store/books-statements';
 import type { Trial as SuspectTrial } from '@fleetwire/store/suspects';
 import { BatchLanes, type Load } from './batch-lanes.ts';
@@ -25,6 +26,7 @@ import { type Failure, deadMember, deadMessage, deadReading } from './dead-lette
 import type { WorkerMetrics } from './metrics.ts';
 import { isSuspect, suspectId, trialOf } from './quarantine.ts';
 import type { Condemned, Storer } from './storer.ts';
+import { beginProcessing, beginStoring, onwardHeaders, trailOf } from './trail.ts';
 import { Turns } from './turns.ts';
 
 const firstFailedAtHeader = 'x-fleetwire-first-failed-at';
@@ -40,6 +42,7 @@ export type EnvelopeHandlerOptions = {
   readonly lanesMax: number;
   readonly metrics: WorkerMetrics;
   readonly logger: Logger;
+  readonly tracer: Tracer;
   /** Why a single reading is refused for good. */
   readonly reasonOf: (error: unknown) => 'refused-by-database' | 'older-than-retention';
   /** Aborted when what is still held must be handed back. */
@@ -75,12 +78,15 @@ export class EnvelopeHandler {
   }
 
   async handle(delivery: Delivery): Promise<Verdict> {
+    const span = beginProcessing(this.#options.tracer, delivery);
     try {
       await (isSuspect(delivery)
         ? this.#turns.alone(() => this.#try(delivery))
         : this.#turns.share(() => this.#see(delivery)));
+      span.end();
       return 'done';
     } catch (error) {
+      span.end(error);
       if (this.#options.signal.aborted) return 'requeue';
       throw error;
     }
@@ -95,7 +101,11 @@ export class EnvelopeHandler {
       await this.#handleSuspect(delivery, unfinished);
     } finally {
       // Whatever came of it, the process has survived. A note that stays is prejudice, no harm.
-      await trials.end(trial).catch((error: unknown) => logger.warn({ err: error }, 'a trial stays noted'));
+      await trials
+        .end(trial)
+        .catch((error: unknown) =>
+          logger.warn({ err: error, ...trailOf(delivery.headers, delivery.messageId) }, 'a trial stays noted'),
+        );
     }
   }
 
@@ -152,6 +162,7 @@ export class EnvelopeHandler {
         alone: alone || origin === 'replay',
         isLastChance,
         origin,
+        headers: delivery.headers,
       });
     } catch (error) {
       if (error instanceof CondemnedReadings) {
@@ -188,8 +199,10 @@ export class EnvelopeHandler {
   }
 
   async #runBatch(batch: readonly Load[]): Promise<void> {
-    const { storer, metrics, signal } = this.#options;
+    const { storer, metrics, logger, tracer, signal } = this.#options;
     const readings = batch.length === 1 ? batch[0]!.items : batch.flatMap(({ items }) => items);
+    const batchId = randomUUID();
+    const span = beginStoring(tracer, batch, { batchId, readings: readings.length });
     const stopTimer = metrics.batchSeconds.startTimer();
     try {
       const { stored, duplicates, condemned } = await storer.store(readings, signal, {
@@ -197,12 +210,18 @@ export class EnvelopeHandler {
         isLastChance: batch.every(({ isLastChance }) => isLastChance),
       });
       stopTimer();
+      span.end();
       metrics.batchReadings.observe(readings.length);
       metrics.readings.inc({ outcome: 'stored' }, stored);
       metrics.readings.inc({ outcome: 'duplicate' }, duplicates);
       metrics.endToEndSeconds.observe(Math.max(0, Date.now() - oldestArrival(readings)) / 1_000);
+      if (logger.isLevelEnabled('debug')) {
+        for (const { headers, items } of batch)
+          logger.debug({ ...trailOf(headers), batchId, readings: items.length }, 'envelope written');
+      }
       for (const load of batch) settle(load, condemned);
     } catch (error) {
+      span.end(error);
       for (const load of batch) load.promise.reject(error);
     }
   }
@@ -217,7 +236,10 @@ export class EnvelopeHandler {
     const step = retrySteps[attempts - 1];
     if (step === undefined) throw error;
     const { publish, metrics, logger } = this.#options;
-    logger.warn({ err: error, step, readings, messageId }, 'unknown failure, trying again later');
+    logger.warn(
+      { err: error, step, readings, messageId, ...trailOf(headers, messageId) },
+      'unknown failure, trying again later',
+    );
     metrics.readings.inc({ outcome: 'retried-later' }, readings);
     await publish({
       exchange: exchanges.default,
@@ -253,7 +275,7 @@ export class EnvelopeHandler {
   }
 
   async #bury(deadLetters: readonly DeadLetter[]): Promise<void> {
-    const { publish, metrics } = this.#options;
+    const { publish, metrics, logger } = this.#options;
     for (const letter of deadLetters) {
       await publish({
         exchange: exchanges.default,
@@ -261,8 +283,11 @@ export class EnvelopeHandler {
         messageId: letter.id,
         type: deadLetterType,
         contentType: 'application/json',
+        headers: onwardHeaders(letter.headers),
         content: Buffer.from(JSON.stringify(letter)),
       });
+      const { id: deadLetterId, reason, deviceId, epoch, seq } = letter;
+      logger.debug({ ...trailOf(letter.headers ?? {}), deadLetterId, reason, deviceId, epoch, seq }, 'dead-lettered');
       metrics.deadLetters.inc({ reason: letter.reason });
       metrics.readings.inc({ outcome: 'dead-lettered' });
     }

@@ -9,6 +9,7 @@ import { createHttpApp } from '@fleetwire/service-kit/http';
 import { listen } from '@fleetwire/service-kit/listen';
 import type { Logger } from '@fleetwire/service-kit/logger';
 import { createRegistry } from '@fleetwire/service-kit/metrics';
+import { type Tracer, untraced } from '@fleetwire/service-kit/trace-context';
 import { recordEdgeReport } from '@fleetwire/store/books';
 import { createBatchWriter } from '@fleetwire/store/batch-writer';
 import { openDatabase } from '@fleetwire/store/database';
@@ -39,10 +40,12 @@ const drainShare = 0.6;
 export async function startWorker({
   config,
   logger,
+  tracer = untraced,
   topology = fleetwireTopology(),
 }: {
   config: WorkerConfiguration;
   logger: Logger;
+  tracer?: Tracer;
   topology?: Topology;
 }): Promise<Worker> {
   const registry = createRegistry();
@@ -110,6 +113,7 @@ export async function startWorker({
     lanesMax: config.writersMax,
     metrics,
     logger,
+    tracer,
     reasonOf: (error) => (error instanceof OlderThanRetentionError ? 'older-than-retention' : 'refused-by-database'),
     signal,
   });
@@ -147,6 +151,7 @@ export async function startWorker({
   health.addCheck('database', () => gate.isOpen || 'holding: Postgres cannot write now');
   const app = createHttpApp({
     logger,
+    tracer,
     registry,
     health,
     trustProxyHops: config.trustProxyHops,

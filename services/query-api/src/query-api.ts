@@ -7,6 +7,7 @@ import { signingKeys, type KeySource } from '@fleetwire/service-kit/key-set';
 import { listen } from '@fleetwire/service-kit/listen';
 import type { Logger } from '@fleetwire/service-kit/logger';
 import { createRegistry } from '@fleetwire/service-kit/metrics';
+import { type Tracer, untraced } from '@fleetwire/service-kit/trace-context';
 import { createTokenMinter, createTokenVerifier, type TokenMinter } from '@fleetwire/service-kit/tokens';
 import { listDevices } from '@fleetwire/store/readers';
 import { apiPages, pagePolicy } from './api-pages.ts';
@@ -46,9 +47,11 @@ const staleAnswersMax = 16;
 export async function startQueryApi({
   config,
   logger,
+  tracer = untraced,
 }: {
   readonly config: Configuration;
   readonly logger: Logger;
+  readonly tracer?: Tracer;
 }): Promise<QueryApi> {
   await using started = new AsyncDisposableStack();
   const registry = createRegistry();
@@ -152,6 +155,7 @@ export async function startQueryApi({
   };
   const app = createHttpApp({
     logger,
+    tracer,
     registry,
     health,
     trustProxyHops: config.trustProxyHops,

@@ -3,6 +3,7 @@ import type { Publication } from '@fleetwire/broker/publisher';
 import { headersOfFreshStart, isolatedHeader } from '@fleetwire/broker/retry-headers';
 import { exchanges, routingKeys } from '@fleetwire/broker/topology';
 import { envelopeSchemaVersion, envelopeType } from '@fleetwire/contracts/envelope';
+import { correlationHeader } from '@fleetwire/contracts/event';
 import { replayHeader } from '@fleetwire/contracts/replay';
 import type { Offered, PublishedItem } from '@fleetwire/store/dead-letters/replay-lease';
 import type { Replay } from '@fleetwire/store/dead-letters/replays';
@@ -20,6 +21,7 @@ export function publicationOf(
   const { content, identity } = copy === null ? asItDied(letter) : asEdited(letter, copy);
   const headers = {
     ...headersOfFreshStart(letter.headers),
+    ...(letter.headers[correlationHeader] !== undefined && { [correlationHeader]: letter.headers[correlationHeader] }),
     [replayHeader]: id,
     ...(letter.reason === 'kills-the-worker' && { [isolatedHeader]: true }),
   };
