@@ -20,11 +20,17 @@ export async function startService(
   const url = `http://127.0.0.1:${port}`;
   const main = fileURLToPath(new URL(`../services/${name}/src/main.ts`, import.meta.url));
   let child: ChildProcess;
+  let output = '';
 
   const launch = (): void => {
     child = spawn(process.execPath, [...nodeOptions, main], {
       env: { PATH: process.env['PATH'], LOG_LEVEL: 'fatal', PORT: String(port), ...env },
-      stdio: ['ignore', 'inherit', 'inherit'],
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    child.stdout?.setEncoding('utf8').on('data', (text: string) => {
+      output += text;
+      // Without a LOG_LEVEL of its own it says only what it dies of.
+      if (env['LOG_LEVEL'] === undefined) process.stdout.write(text);
     });
   };
   const isRunning = (): boolean => child.exitCode === null && child.signalCode === null;
@@ -49,6 +55,12 @@ export async function startService(
       return isRunning();
     },
     untilReady,
+    /** Lines of its log, parsed; there are some only with a LOG_LEVEL that asks for them. */
+    logged: () =>
+      output
+        .split('\n')
+        .filter((line) => line.startsWith('{'))
+        .map((line) => JSON.parse(line) as Record<string, unknown>),
     kill: () => end('SIGKILL'),
     /** Drains. @returns the exit code */
     terminate: () => end('SIGTERM'),
