@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto';
-import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { setInterval as every } from 'node:timers/promises';
 import { openBrokerConnection } from '@fleetwire/broker/connection';
@@ -21,6 +20,7 @@ import { freshDatabase } from '@fleetwire/test-kit/fresh-database';
 import { freshVhost } from '@fleetwire/test-kit/fresh-vhost';
 import { cleanUp } from '@fleetwire/test-kit/clean-up';
 import { describe, expect, it } from 'vitest';
+import { residentBytes } from './resident-bytes.ts';
 import { type ServiceName, startService } from './service-process.ts';
 
 const logger = await createLogger({ name: 'e2e', level: 'silent' });
@@ -362,9 +362,3 @@ it('a queue that is deleted under the worker is declared again, and consumed', a
     expect(await stack.count()).toBe(5);
   });
 });
-
-/** Resident set of a process (Linux, proc(5)). */
-function residentBytes(pid: number): number {
-  const status = readFileSync(`/proc/${pid}/status`, 'utf8');
-  return Number(/VmRSS:\s+(\d+) kB/.exec(status)?.[1]) * 1024;
-}
