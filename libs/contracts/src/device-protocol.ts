@@ -45,6 +45,8 @@ export type RefusedFrame = {
   readonly ok: false;
   readonly problem: Problem;
   readonly seq: number | undefined;
+  /** Readings in it, as far as that can be told. */
+  readonly count: number;
   readonly deviceId: string | undefined;
   readonly epoch: string | undefined;
 };
@@ -86,11 +88,12 @@ export function parseDeviceFrame(
 }
 
 function refusedFrame(frame: Record<string, unknown> | undefined, problem: Problem): RefusedFrame {
-  const { type, seq, deviceId, device_id, epoch } = frame ?? {};
+  const { type, seq, readings, deviceId, device_id, epoch } = frame ?? {};
   return {
     ok: false,
     problem,
     seq: type === 'telemetry' && Number.isSafeInteger(seq) ? (seq as number) : undefined,
+    count: Array.isArray(readings) ? Math.max(1, readings.length) : 1,
     deviceId: [deviceId, device_id].find((id) => typeof id === 'string'),
     epoch: textOf(epoch),
   };

@@ -75,6 +75,12 @@ describe('the accepted forms of telemetry', () => {
 const nameOf10kB = 'x'.repeat(10_000);
 const deep = JSON.parse('{"a":'.repeat(6) + '1' + '}'.repeat(6)) as object;
 
+it('a frame that is refused whole says how many readings that concerns', () => {
+  const readings = Array.from({ length: 1_001 }, () => ({ ts: now, value: 1 }));
+  expect(parse({ type: 'telemetry', seq: 5, readings })).toMatchObject({ ok: false, seq: 5, count: 1_001 });
+  expect(parse({ ...reading, deviceId: '/' })).toMatchObject({ ok: false, seq: 1, count: 1 });
+});
+
 describe('bad input gets an error that names the field and the limit', () => {
   it.each([
     ['not JSON', '{"type":', 'malformed-json', /not JSON/],

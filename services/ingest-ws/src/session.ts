@@ -2,12 +2,10 @@ import type { WebSocket } from 'ws';
 import { type Claims, mayPublishAs } from '@fleetwire/contracts/access';
 import {
   type DeviceFrame,
-  type ErrorMessage,
   type RefusedFrame,
   type ServerMessage,
   type StreamReference,
   closeCodes,
-  deviceFrameTypes,
   parseDeviceFrame,
 } from '@fleetwire/contracts/device-protocol';
 import { limits } from '@fleetwire/contracts/limits';
@@ -16,10 +14,12 @@ import type { Reading } from '@fleetwire/contracts/reading';
 import type { Telemetry } from '@fleetwire/contracts/telemetry-input';
 import { type Context, contextOf } from '@fleetwire/service-kit/trace-context';
 import type { Accounts } from './accounts.ts';
+import { errorOf, finalNack, inFlightLimit, retryableNack } from './answers.ts';
 import type { AutoSequence } from './auto-sequence.ts';
 import type { Intake, Refusal } from './intake.ts';
 import type { IngestMetrics } from './metrics.ts';
-import { type Passage, StreamAcks } from './stream-acks.ts';
+import { SessionStreams, type Stream } from './session-streams.ts';
+import type { Passage } from './stream-acks.ts';
 import type { Source } from './trail.ts';
 
 export type SessionLimits = {
@@ -45,14 +45,6 @@ export type SessionContext = {
 
 type TelemetryFrame = Extract<DeviceFrame, { type: 'telemetry' }>;
 
-/** A stream as this socket sees it. */
-type Stream = {
-  readonly deviceId: string;
-  readonly epoch: string;
-  readonly reference: StreamReference;
-  readonly acks: StreamAcks;
-};
-
 /** Streams of one gateway's socket whose acks are not complete; a device has one or two. */
 const openStreamsMax = 10_000;
 
@@ -66,7 +58,7 @@ export class Session {
   readonly #socket: WebSocket;
   readonly #context: SessionContext;
   readonly #source: Source;
-  readonly #streams = new Map<string, Stream>();
+  readonly #streams: SessionStreams;
   #inFlight = 0;
   #isAlive = true;
   #malformedInARow = 0;
@@ -80,6 +72,11 @@ export class Session {
     this.#socket = socket;
     this.#context = context;
     this.#source = { sessionId: identity.id };
+    this.#streams = new SessionStreams({
+      own: { deviceId: identity.claims.sub, epoch: identity.epoch },
+      streamsMax: openStreamsMax,
+      lastSeqOf: context.lastSeqOf,
+    });
     this.closed = new Promise((resolve) => socket.once('close', () => resolve()));
     socket.on('message', (data: Buffer, isBinary) => this.#receive(data, isBinary));
     socket.on('pong', () => {
@@ -139,20 +136,13 @@ export class Session {
     this.#socket.terminate();
   }
 
-  /** Streams for {@link SessionContext.lastSeqOf} of later sessions. */
-  *settledStreams(): Iterable<{ deviceId: string; epoch: string; upTo: number }> {
-    for (const { deviceId, epoch, acks } of this.#streams.values()) {
-      const upTo = acks.gaplessUpTo;
-      if (upTo !== undefined) yield { deviceId, epoch, upTo };
-    }
+  /** For {@link SessionContext.lastSeqOf} of later sessions. */
+  settledStreams(): Iterable<{ deviceId: string; epoch: string; upTo: number }> {
+    return this.#streams.settled();
   }
 
   flushAcks(): void {
-    for (const { reference, acks } of this.#streams.values()) {
-      const upTo = acks.takeAck();
-      if (upTo !== undefined) this.#send({ type: 'ack', upTo, ...reference });
-    }
-    if (this.#streams.size > 1) this.#forgetIdleStreams();
+    for (const ack of this.#streams.takeAcks()) this.#send({ type: 'ack', ...ack });
   }
 
   #receive(data: Buffer, isBinary: boolean): void {
@@ -201,7 +191,7 @@ export class Session {
       telemetry.seq === undefined
         ? this.#context.autoSequence.take(deviceId, count)
         : { epoch: telemetry.epoch ?? this.epoch, seq: telemetry.seq };
-    const stream = this.#streamOf(deviceId, epoch);
+    const stream = this.#streams.find(deviceId, epoch);
     if (stream === undefined) {
       readings.inc({ result: 'nacked' }, count);
       this.#context.accounts.count('nacked', deviceId, now, count);
@@ -265,14 +255,7 @@ export class Session {
     stream.acks.leaveHole(passage);
     if (stream.acks.holeCount > this.#context.limits.inFlightMax)
       return this.close(closeCodes.overloaded, 'too many nacked readings were not sent again');
-    this.#send({
-      type: 'nack',
-      seq: passage.first,
-      count: passage.last - passage.first + 1,
-      ...refusal,
-      retryable: true,
-      ...stream.reference,
-    });
+    this.#send(retryableNack(passage, refusal, stream.reference));
   }
 
   /** Single readings that can never be taken; their neighbours are on their way. */
@@ -287,19 +270,13 @@ export class Session {
     this.#context.accounts.count('rejected', numbered?.stream.deviceId ?? this.claims.sub, now, problems.length);
     for (const { index, problem } of problems) {
       refusedFrames.inc({ code: problem.code });
-      if (numbered === undefined || telemetry.seq === undefined) this.#send(toError(problem));
-      else {
-        numbered.stream.acks.noteRefused(numbered.passage, numbered.passage.first + index);
-        this.#send({
-          type: 'nack',
-          seq: numbered.passage.first + index,
-          count: 1,
-          code: problem.code,
-          message: problem.message,
-          retryable: false,
-          ...numbered.stream.reference,
-        });
+      if (numbered === undefined || telemetry.seq === undefined) {
+        this.#send(errorOf(problem));
+        continue;
       }
+      const seq = numbered.passage.first + index;
+      numbered.stream.acks.noteRefused(numbered.passage, seq);
+      this.#send(finalNack(seq, 1, problem, numbered.stream.reference));
     }
     this.#countUnproductive(now);
   }
@@ -311,31 +288,14 @@ export class Session {
     // On the account of who sent it, not of the device that it claims to be.
     this.#context.accounts.count('rejected', this.claims.sub, now, count);
     this.#context.metrics.refusedFrames.inc({ code: problem.code });
-    this.#send(
-      telemetry.seq === undefined
-        ? toError(problem)
-        : {
-            type: 'nack',
-            seq: telemetry.seq,
-            count,
-            code: problem.code,
-            message: problem.message,
-            retryable: false,
-            deviceId,
-            ...(telemetry.epoch === undefined ? {} : { epoch: telemetry.epoch }),
-          },
-    );
+    const { seq, epoch } = telemetry;
+    this.#send(seq === undefined ? errorOf(problem) : finalNack(seq, count, problem, referenceOf(deviceId, epoch)));
     this.#countUnproductive(now);
   }
 
-  #refuseFrame({ problem, seq, deviceId, epoch }: RefusedFrame): void {
+  #refuseFrame({ problem, seq, count, deviceId, epoch }: RefusedFrame): void {
     this.#context.metrics.refusedFrames.inc({ code: problem.code });
-    const address = { ...(deviceId === undefined ? {} : { deviceId }), ...(epoch === undefined ? {} : { epoch }) };
-    this.#send(
-      seq === undefined
-        ? toError(problem)
-        : { type: 'nack', seq, count: 1, code: problem.code, message: problem.message, retryable: false, ...address },
-    );
+    this.#send(seq === undefined ? errorOf(problem) : finalNack(seq, count, problem, referenceOf(deviceId, epoch)));
     this.#malformedInARow += 1;
     if (this.#malformedInARow >= this.#context.limits.malformedFramesInARowMax)
       return this.close(closeCodes.malformed, `${this.#malformedInARow} malformed frames in a row`);
@@ -358,32 +318,6 @@ export class Session {
       );
   }
 
-  #streamOf(deviceId: string, epoch: string): Stream | undefined {
-    const key = `${deviceId}\n${epoch}`;
-    const known = this.#streams.get(key);
-    if (known !== undefined) return known;
-    if (this.#streams.size >= openStreamsMax) this.#forgetIdleStreams();
-    if (this.#streams.size >= openStreamsMax) return undefined;
-    const lastSeq = this.#context.lastSeqOf(deviceId, epoch);
-    const reference = {
-      ...(deviceId === this.claims.sub ? {} : { deviceId }),
-      ...(epoch === this.epoch ? {} : { epoch }),
-    };
-    const stream = {
-      deviceId,
-      epoch,
-      reference,
-      acks: new StreamAcks(lastSeq === undefined ? undefined : lastSeq + 1),
-    };
-    this.#streams.set(key, stream);
-    return stream;
-  }
-
-  /** A stream without open readings holds nothing that a later frame would need. */
-  #forgetIdleStreams(): void {
-    for (const [key, { acks }] of this.#streams) if (acks.isIdle) this.#streams.delete(key);
-  }
-
   #send(message: ServerMessage): void {
     if (this.#socket.readyState !== this.#socket.OPEN) return;
     this.#socket.send(JSON.stringify(message));
@@ -396,23 +330,9 @@ export class Session {
   }
 }
 
-const unreadable = { seq: undefined, deviceId: undefined, epoch: undefined };
+const unreadable = { seq: undefined, count: 1, deviceId: undefined, epoch: undefined };
 
-function inFlightLimit(inFlightMax: number): Refusal {
-  return {
-    code: 'in-flight-limit',
-    message: `more than ${inFlightMax} readings of this socket wait for their ack (inFlightMax)`,
-    retryAfterMs: 100,
-  };
-}
-
-function toError(problem: Problem): ErrorMessage {
-  const isUnknown = problem.code === 'unknown-type' || (problem.code === 'missing-field' && problem.field === 'type');
-  return {
-    type: 'error',
-    code: problem.code,
-    message: problem.message,
-    retryable: false,
-    ...(isUnknown ? { acceptedTypes: deviceFrameTypes } : {}),
-  };
+/** A stream as the frame named it. */
+function referenceOf(deviceId: string | undefined, epoch: string | undefined): StreamReference {
+  return { ...(deviceId === undefined ? {} : { deviceId }), ...(epoch === undefined ? {} : { epoch }) };
 }
