@@ -15,9 +15,9 @@ import { newLinkStatistics } from '@fleetwire/simulator/uplink';
 import { openDatabase } from '@fleetwire/store/database';
 import { migrate } from '@fleetwire/store/migrate';
 import { eventually } from '@fleetwire/test-kit/eventually';
-import { startFaultProxy } from '@fleetwire/test-kit/fault-proxy';
 import { freshDatabase } from '@fleetwire/test-kit/fresh-database';
 import { freshVhost } from '@fleetwire/test-kit/fresh-vhost';
+import { proxied } from '@fleetwire/test-kit/proxied';
 import { cleanUp } from '@fleetwire/test-kit/clean-up';
 import { describe, expect, it } from 'vitest';
 import { residentBytes } from './resident-bytes.ts';
@@ -32,13 +32,6 @@ const quickBackoff = { delayMinMs: 50, delayMaxMs: 1_000 };
 async function platform() {
   const [amqpUrl, databaseUrl] = [await freshVhost(), await freshDatabase()];
   await migrate(databaseUrl);
-  const proxied = async (url: string) => {
-    const target = new URL(url);
-    const proxy = await startFaultProxy({ host: target.hostname, port: Number(target.port) });
-    cleanUp(() => proxy.stop());
-    target.host = `127.0.0.1:${proxy.port}`;
-    return { proxy, url: target.href };
-  };
   const [broker, postgres] = [await proxied(amqpUrl), await proxied(databaseUrl)];
   const connection = openBrokerConnection({ url: amqpUrl, name: 'e2e', logger, onOpen: declareTopology() });
   const publisher = createPublisher(connection, {

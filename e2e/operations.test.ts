@@ -10,9 +10,9 @@ import { openDatabase } from '@fleetwire/store/database';
 import { migrate } from '@fleetwire/store/migrate';
 import { cleanUp } from '@fleetwire/test-kit/clean-up';
 import { eventually } from '@fleetwire/test-kit/eventually';
-import { startFaultProxy } from '@fleetwire/test-kit/fault-proxy';
 import { freshDatabase } from '@fleetwire/test-kit/fresh-database';
 import { freshVhost } from '@fleetwire/test-kit/fresh-vhost';
+import { proxied } from '@fleetwire/test-kit/proxied';
 import { expect, inject, it } from 'vitest';
 import { startService } from './service-process.ts';
 
@@ -41,13 +41,6 @@ const logger = await createLogger({ name: 'e2e', level: 'silent' });
 async function operations() {
   const [amqpUrl, databaseUrl] = [await freshVhost(), await freshDatabase()];
   await migrate(databaseUrl);
-  const proxied = async (url: string) => {
-    const target = new URL(url);
-    const proxy = await startFaultProxy({ host: target.hostname, port: Number(target.port) });
-    cleanUp(() => proxy.stop());
-    target.host = `127.0.0.1:${proxy.port}`;
-    return { proxy, url: target.href };
-  };
   const postgres = await proxied(databaseUrl);
   const management = await proxied(inject('managementUrl'));
   const env = {

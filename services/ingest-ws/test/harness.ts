@@ -9,7 +9,8 @@ import { generateKeySet } from '@fleetwire/service-kit/key-set';
 import { createLogger } from '@fleetwire/service-kit/logger';
 import { createTokenMinter } from '@fleetwire/service-kit/tokens';
 import { eventually } from '@fleetwire/test-kit/eventually';
-import { type FaultProxy, startFaultProxy } from '@fleetwire/test-kit/fault-proxy';
+import type { FaultProxy } from '@fleetwire/test-kit/fault-proxy';
+import { proxied } from '@fleetwire/test-kit/proxied';
 import { cleanUp } from '@fleetwire/test-kit/clean-up';
 import { expect } from 'vitest';
 import WebSocket from 'ws';
@@ -32,21 +33,15 @@ export async function ingest(
   env: Record<string, string> = {},
   limits: Partial<TopologyLimits> = {},
 ): Promise<RunningIngest> {
-  const { hostname, port } = new URL(amqpUrl);
-  const proxy = await startFaultProxy({ host: hostname, port: Number(port) });
-  const proxied = new URL(amqpUrl);
-  proxied.host = `127.0.0.1:${proxy.port}`;
+  const { proxy, url } = await proxied(amqpUrl);
   const config = readIngestConfiguration({
-    AMQP_URL: proxied.href,
+    AMQP_URL: url,
     AUTH_JWKS: JSON.stringify(keys.publicJwks),
     PORT: '0',
     ...env,
   });
   const running = await startIngest({ config, logger, topology: fleetwireTopology(limits) });
-  cleanUp(async () => {
-    await running.stop();
-    await proxy.stop();
-  });
+  cleanUp(() => running.stop());
   await untilReady(running);
   return { ...running, proxy };
 }

@@ -17,9 +17,9 @@ import { createLogger } from '@fleetwire/service-kit/logger';
 import { openDatabase } from '@fleetwire/store/database';
 import { migrate } from '@fleetwire/store/migrate';
 import { eventually } from '@fleetwire/test-kit/eventually';
-import { startFaultProxy } from '@fleetwire/test-kit/fault-proxy';
 import { freshDatabase } from '@fleetwire/test-kit/fresh-database';
 import { freshVhost } from '@fleetwire/test-kit/fresh-vhost';
+import { proxied } from '@fleetwire/test-kit/proxied';
 import { cleanUp } from '@fleetwire/test-kit/clean-up';
 import { expect } from 'vitest';
 import { readWorkerConfiguration } from '../src/configuration.ts';
@@ -37,12 +37,6 @@ export async function workerHarness({
   const [amqpUrl, databaseUrl] = [await freshVhost(), await freshDatabase()];
   const topology = fleetwireTopology(limits);
   if (migrated) await migrate(databaseUrl);
-  const proxied = async (url: string) => {
-    const target = new URL(url);
-    const proxy = await startFaultProxy({ host: target.hostname, port: Number(target.port) });
-    target.host = `127.0.0.1:${proxy.port}`;
-    return { proxy, url: target.href };
-  };
   const [broker, postgres] = [await proxied(amqpUrl), await proxied(databaseUrl)];
   const connection = openBrokerConnection({ url: amqpUrl, name: 'test', logger, onOpen: declareTopology(topology) });
   const publisher = createPublisher(connection, {
@@ -57,8 +51,6 @@ export async function workerHarness({
     await publisher.close();
     await connection.close();
     await database.close();
-    await broker.proxy.stop();
-    await postgres.proxy.stop();
   });
 
   const rows = async <Row extends object>(text: string, values: unknown[] = []): Promise<Row[]> =>
