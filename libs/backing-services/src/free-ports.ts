@@ -1,9 +1,18 @@
+import { randomInt } from 'node:crypto';
 import { createServer, type Server } from 'node:net';
 
 const loopback = '127.0.0.1';
+const triesMax = 100;
 
 /**
- * Ports that nobody listens on at 127.0.0.1, one for each name: the preferred one where it is free, else any.
+ * Below the ephemeral ports of Linux (32768 and up, `ip_local_port_range` in ip(7)) and of IANA (RFC 6335): between the choice of
+ * a port and its use, nobody gets it for an outgoing connection or by listening on port 0.
+ */
+const portMin = 10_000;
+const portMax = 32_767;
+
+/**
+ * Ports that nobody listens on at 127.0.0.1, one for each name: the preferred one where it is free, else one at random from 10000 to 32767.
  * They are held together until all are chosen, so that no two names get the same one.
  */
 export async function freePorts<Name extends string>(
@@ -14,15 +23,24 @@ export async function freePorts<Name extends string>(
   const held: Server[] = [];
   try {
     for (const name of names) {
-      const server = (await listen(preferred[name] ?? 0)) ?? (await listen(0));
-      if (!server) throw new Error('the machine has no free TCP port on 127.0.0.1');
+      let port = preferred[name] ?? randomPort();
+      let server = await listen(port);
+      for (let tries = 1; server === undefined && tries < triesMax; tries += 1) {
+        port = randomPort();
+        server = await listen(port);
+      }
+      if (!server) throw new Error(`of ${triesMax} TCP ports tried on 127.0.0.1 none was free`);
       held.push(server);
-      ports[name] = (server.address() as { port: number }).port;
+      ports[name] = port;
     }
     return ports;
   } finally {
     await Promise.all(held.map((server) => new Promise((closed) => server.close(closed))));
   }
+}
+
+function randomPort(): number {
+  return randomInt(portMin, portMax + 1);
 }
 
 function listen(port: number): Promise<Server | undefined> {

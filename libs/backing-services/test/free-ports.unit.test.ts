@@ -9,6 +9,11 @@ describe('free ports', () => {
     expect(new Set(Object.values(ports)).size).toBe(3);
   });
 
+  it('keeps out of the range from which the operating system hands out ports to whoever asks next', async () => {
+    const names = Array.from({ length: 50 }, (_, index) => `port-${index}`);
+    expect(Math.max(...Object.values(await freePorts(names)))).toBeLessThan(32_768);
+  });
+
   it('gives the preferred port where it is free', async () => {
     const { first } = await freePorts(['first']);
     expect(await freePorts(['again'], { again: first })).toEqual({ again: first });

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, openSync } from 'node:fs';
+import { closeSync, openSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { eventually } from './eventually.ts';
 
@@ -68,7 +68,10 @@ export class ServiceProcess {
     child.once('exit', (code, signal) => {
       if (this.#child !== child) return;
       this.#child = undefined;
-      onCrash(`${this.name} ended by itself (${signal ?? `exit code ${code}`}); its log is ${logFile}`);
+      const lastWords = readFileSync(logFile, 'utf8').trimEnd().split('\n').at(-1);
+      onCrash(
+        `${this.name} ended by itself (${signal ?? `exit code ${code}`}); its log, ${logFile}, ends: ${lastWords}`,
+      );
       this.#relaunch = setTimeout(() => this.launch(), relaunchDelayMs);
     });
   }
