@@ -1,70 +1,65 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { availableParallelism, cpus } from 'node:os';
-import { dirname, join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import type { BackingMode } from '@fleetwire/backing-services/backing-services';
 import { startTemporaryBackingServices } from '@fleetwire/backing-services/temporary';
 import { createLogger } from '@fleetwire/service-kit/logger';
-import { type Measurement, measure } from './measurement.ts';
-import { type Summary, bars, summarise, table } from './report.ts';
-import { compareValidators } from './validators.ts';
+import { type Figure, figureTable, judge } from './figure.ts';
+import { studyThroughput } from './studies/throughput.ts';
+import type { Study, StudySettings } from './study.ts';
 
-export type BenchSettings = {
-  readonly runs: number;
-  readonly seconds: number;
-  readonly devices: number;
-  readonly inFlight: number;
-  readonly frames: readonly number[];
+const studies = {
+  throughput: studyThroughput,
+} as const satisfies Record<string, Study>;
+
+export type StudyName = keyof typeof studies;
+export const studyNames = Object.keys(studies) as StudyName[];
+
+export type BenchSettings = StudySettings & {
+  readonly only: readonly StudyName[];
   readonly backing: BackingMode;
   readonly out?: string;
-  readonly assert: boolean;
+  readonly profile?: string;
 };
 
 const stateDir = new URL('../../../.fleetwire/', import.meta.url).pathname;
 
-/** Measures, prints one table, writes one JSON file. @returns whether every bar was passed */
+/** Measures, prints what was found, writes one JSON file. @returns whether every bar was reached */
 export async function bench(settings: BenchSettings): Promise<boolean> {
   const startedAt = new Date();
   const stamp = startedAt.toISOString().replaceAll(':', '-').slice(0, 19);
   const out = settings.out ?? join(stateDir, 'bench', `${stamp}.json`);
   const say = (line: string) => process.stderr.write(`${line}\n`);
-  const validators = compareValidators();
   const logger = await createLogger({ name: 'bench', level: 'warn' });
 
   await using services = await startTemporaryBackingServices({ mode: settings.backing, parentDir: stateDir, log: say });
-  const measured: Measurement[][] = settings.frames.map(() => []);
-  for (let run = 1; run <= settings.runs; run += 1) {
-    for (const [index, readingsPerFrame] of settings.frames.entries()) {
-      const { seconds, devices, inFlight } = settings;
-      const logDir = join(stateDir, 'bench', 'logs', stamp);
-      const measurement = await measure({
-        services,
-        readingsPerFrame,
-        devices,
-        seconds,
-        readingsInFlight: inFlight,
-        logDir,
-        logger,
-      });
-      measured[index]!.push(measurement);
-      const { readingsPerSecond, databaseFloor, ofDatabaseFloor, othersCpuShare } = measurement;
-      say(
-        `run ${run}: ${readingsPerFrame} a frame: ${Math.round(readingsPerSecond)}/s of a floor of ${Math.round(databaseFloor)}/s: ${ofDatabaseFloor.toFixed(2)}` +
-          ` (others took ${Math.round(othersCpuShare * 100)} % of the CPU)`,
-      );
-    }
-  }
-
-  const summaries: Summary[] = measured.map(summarise);
+  const context = {
+    services,
+    settings,
+    logDir: join(stateDir, 'bench', 'logs', stamp),
+    profileDir: settings.profile === undefined ? undefined : resolve(settings.profile),
+    logger,
+    say,
+  };
   const machine = { cpus: availableParallelism(), model: cpus()[0]?.model, node: process.version };
   const backing = services.describe().map(({ what, version }) => `${what} ${version}`);
+  const figures: Figure[] = [];
+  const data: Record<string, unknown> = {};
+  for (const name of settings.only) {
+    say(`${name}:`);
+    const result = await studies[name](context);
+    figures.push(...result.figures);
+    data[name] = result.data;
+    if (result.details !== undefined) process.stdout.write(`\n${result.details}\n\n`);
+  }
+
   await mkdir(dirname(out), { recursive: true });
-  await writeFile(
-    out,
-    `${JSON.stringify({ startedAt, settings, machine, backing, kind: services.kind, bars, summaries, validators, runs: measured.flat() }, undefined, 2)}\n`,
-  );
+  const judged = figures.map((figure) => ({ ...figure, ...judge(figure) }));
+  const written = { startedAt, settings, machine, backing, kind: services.kind, figures: judged, studies: data };
+  await writeFile(out, `${JSON.stringify(written, undefined, 2)}\n`);
   process.stdout.write(
-    `\n${backing.join(', ')} (${services.kind.rabbitmq}), ${machine.cpus} CPUs; medians of ${settings.runs} runs of ${settings.seconds} s\n\n`,
+    `\n${backing.join(', ')} (${services.kind.rabbitmq}), ${machine.cpus} CPUs; medians of ${settings.runs} runs\n\n` +
+      `${figureTable(figures)}\n\nwritten to ${out}\n`,
   );
-  process.stdout.write(`${table(summaries, validators)}\n\nwritten to ${out}\n`);
-  return summaries.every(({ verdict }) => verdict === 'pass');
+  return judged.every(({ verdict }) => verdict !== 'missed' && verdict !== 'disturbed');
 }

@@ -44,13 +44,18 @@ async function perform(request: LoadRequest): Promise<LoadResult> {
   }
 }
 
-async function connect({ url, tokens, startTs, ...request }: Extract<LoadRequest, { type: 'connect' }>): Promise<void> {
+async function connect({
+  urls,
+  tokens,
+  startTs,
+  ...request
+}: Extract<LoadRequest, { type: 'connect' }>): Promise<void> {
   readingsPerFrame = request.readingsPerFrame;
   for (let first = 0; first < tokens.length; first += connectsAtOnce) {
     const group = tokens.slice(first, first + connectsAtOnce).map(
       (token, index) =>
         new LoadSocket({
-          url,
+          url: urls[(first + index) % urls.length]!,
           token,
           device: first + index,
           readingsPerFrame,

@@ -2,7 +2,8 @@
 export type LoadRequest =
   | {
       readonly type: 'connect';
-      readonly url: string;
+      /** Of the ingest instances; the sockets are shared out among them. */
+      readonly urls: readonly string[];
       readonly tokens: readonly string[];
       readonly readingsPerFrame: number;
       readonly startTs: number;

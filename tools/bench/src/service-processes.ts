@@ -6,54 +6,67 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { freePorts } from '@fleetwire/backing-services/free-ports';
 import { migrate } from '@fleetwire/store/migrate';
 
+export type ServiceProcess = { readonly url: string; readonly pid: number };
+
 export type ServiceProcesses = AsyncDisposable & {
-  readonly webSocketUrl: string;
-  readonly ingest: { readonly url: string; readonly pid: number };
-  readonly worker: { readonly url: string; readonly pid: number };
+  readonly ingests: readonly ServiceProcess[];
+  readonly workers: readonly ServiceProcess[];
 };
 
 const readyTimeoutMs = 30_000;
 const stopTimeoutMs = 30_000;
 const services = new URL('../../../services/', import.meta.url);
 
-/** The edge and the worker as processes of their own, started as in production, on a database that is migrated first. */
+/** Edges and workers as processes of their own, started as in production, on a database that is migrated first. */
 export async function startServiceProcesses(options: {
   amqpUrl: string;
   databaseUrl: string;
   jwks: object;
+  ingests: number;
+  workers: number;
+  env: Readonly<Record<string, string>>;
   logDir: string;
+  /** Each process leaves a CPU profile there when it ends. */
+  profileDir: string | undefined;
 }): Promise<ServiceProcesses> {
-  const { amqpUrl, databaseUrl, jwks, logDir } = options;
+  const { amqpUrl, databaseUrl, jwks, logDir, profileDir } = options;
   await migrate(databaseUrl);
   await mkdir(logDir, { recursive: true });
-  const ports = await freePorts(['ingest', 'worker']);
-  const common = { AMQP_URL: amqpUrl, DATABASE_URL: databaseUrl, AUTH_JWKS: JSON.stringify(jwks), LOG_LEVEL: 'warn' };
+  const names = (service: string, count: number) => Array.from({ length: count }, (_, at) => `${service}-${at + 1}`);
+  const ingestNames = names('ingest-ws', options.ingests);
+  const workerNames = names('persistence-worker', options.workers);
+  const ports = await freePorts([...ingestNames, ...workerNames]);
+  const common = {
+    AMQP_URL: amqpUrl,
+    DATABASE_URL: databaseUrl,
+    AUTH_JWKS: JSON.stringify(jwks),
+    LOG_LEVEL: 'warn',
+    ...options.env,
+  };
   await using started = new AsyncDisposableStack();
-  const start = async (name: string, port: number) => {
+  const start = (service: string) => async (name: string) => {
     const log = await open(join(logDir, `${name}.log`), 'a');
-    const child = spawn(process.execPath, [new URL(`${name}/src/main.ts`, services).pathname], {
-      env: { ...common, PORT: String(port) },
+    const profiling =
+      profileDir === undefined
+        ? []
+        : ['--cpu-prof', `--cpu-prof-dir=${profileDir}`, `--cpu-prof-name=${name}.cpuprofile`];
+    const child = spawn(process.execPath, [...profiling, new URL(`${service}/src/main.ts`, services).pathname], {
+      env: { ...common, PORT: String(ports[name]) },
       stdio: ['ignore', log.fd, log.fd],
     });
     started.defer(async () => {
       await stop(child);
       await log.close();
     });
-    const url = `http://127.0.0.1:${port}`;
+    const url = `http://127.0.0.1:${ports[name]}`;
     await ready(name, url, child);
     return { url, pid: child.pid! };
   };
-  const ingest = await start('ingest-ws', ports.ingest);
-  const worker = await start('persistence-worker', ports.worker);
+  const ingests = await Promise.all(ingestNames.map(start('ingest-ws')));
+  const workers = await Promise.all(workerNames.map(start('persistence-worker')));
   const stack = started.move();
-  return {
-    webSocketUrl: `ws://127.0.0.1:${ports.ingest}/ws`,
-    ingest,
-    worker,
-    [Symbol.asyncDispose]: () => stack.disposeAsync(),
-  };
+  return { ingests, workers, [Symbol.asyncDispose]: () => stack.disposeAsync() };
 }
-
 async function ready(name: string, url: string, child: ChildProcess): Promise<void> {
   const deadline = performance.now() + readyTimeoutMs;
   while (performance.now() < deadline) {

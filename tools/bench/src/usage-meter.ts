@@ -10,6 +10,8 @@ export type UsageReport = {
   readonly othersCpuShare: number;
 };
 
+export type UsageMeter = { stop(): Promise<UsageReport> };
+
 /**
  * Measures named processes from now until `stop`: CPU time used meanwhile, and the largest memory seen.
  * @param forwarders of a container engine's ports: their CPU time is not others', but nobody's row
@@ -17,7 +19,7 @@ export type UsageReport = {
 export async function startUsageMeter(
   pids: Readonly<Record<string, number | undefined>>,
   forwarders: readonly number[],
-) {
+): Promise<UsageMeter> {
   const known = Object.entries(pids).flatMap(([name, pid]): [string, number][] =>
     pid === undefined ? [] : [[name, pid]],
   );

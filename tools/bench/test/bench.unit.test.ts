@@ -3,11 +3,12 @@ import type { AddressInfo, Socket } from 'node:net';
 import { parseDeviceFrame } from '@fleetwire/contracts/device-protocol';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { WebSocket, WebSocketServer } from 'ws';
-import type { Measurement } from '../src/measurement.ts';
+import { figureTable, judge } from '../src/figure.ts';
 import { median, percentile } from '../src/median.ts';
 import { cpuSecondsOf, peakResidentBytes, serverBehind, usageOf } from '../src/process-usage.ts';
 import { textFrame } from '../src/raw-frame.ts';
-import { summarise } from '../src/report.ts';
+import { figuresOf, summarise } from '../src/report.ts';
+import type { Measurement } from '../src/studies/throughput.ts';
 import { deviceIdOf, fleetReadings, frameText, metricsPerReading, readingAt } from '../src/workload.ts';
 
 describe('workload', () => {
@@ -101,19 +102,45 @@ describe('summary', () => {
 
   it('takes the medians of the runs that nobody disturbed', () => {
     const summary = summarise([run(50_000, 0.02), run(90_000, 0.5), run(40_000, 0), run(45_000, 0.05)]);
-    expect(summary).toMatchObject({
-      runs: 4,
-      calmRuns: 3,
-      readingsPerSecond: 45_000,
-      ofDatabaseFloor: 0.45,
-      verdict: 'pass',
-    });
+    expect(summary).toMatchObject({ readingsPerSecond: 45_000, ofDatabaseFloor: 0.45 });
     expect(summary.processes['postgres']?.cpuSecondsPer100k).toBe(2);
   });
 
-  it('fails below its bar, and says nothing of the bar where every run was disturbed', () => {
-    expect(summarise([run(30_000, 0)]).verdict).toBe('fail');
-    expect(summarise([run(90_000, 0.4), run(10_000, 0.6)]).verdict).toBe('disturbed');
+  it('asks of each frame size what its goals say', () => {
+    const [share, ack, stored, cpu] = figuresOf([run(60_000, 0), run(50_000, 0), run(80_000, 0)]);
+    expect(judge(share!)).toEqual({ median: 0.6, least: 0.5, most: 0.8, runs: 3, calmRuns: 3, verdict: 'bar' });
+    expect([ack, stored].map((figure) => judge(figure!).verdict)).toEqual(['moonshot', 'moonshot']);
+    expect(judge(cpu!).verdict).toBe('none');
+  });
+});
+
+describe('a judgement', () => {
+  const figure = (direction: 'at least' | 'at most', values: readonly number[], othersCpuShare = 0) => ({
+    name: 'latency',
+    unit: 'ms',
+    goal: { direction, bar: 10, moonshot: direction === 'at least' ? 20 : 5 },
+    samples: values.map((value) => ({ value, othersCpuShare })),
+  });
+
+  it.for([
+    ['at least', 9, 'missed'],
+    ['at least', 10, 'bar'],
+    ['at least', 20, 'moonshot'],
+    ['at most', 11, 'missed'],
+    ['at most', 10, 'bar'],
+    ['at most', 5, 'moonshot'],
+  ] as const)('%s 10: %d is %s', ([direction, value, verdict]) => {
+    expect(judge(figure(direction, [value])).verdict).toBe(verdict);
+  });
+
+  it('says nothing where every run was disturbed', () => {
+    expect(judge(figure('at least', [90, 10], 0.4)).verdict).toBe('disturbed');
+  });
+
+  it('stands in the table beside what was asked', () => {
+    expect(figureTable([figure('at most', [7, 6, 8])]).split('\n')[1]).toMatch(
+      /^latency +7\.00 ms +6\.00 to 8\.00 +3 of 3 +≤ 10 +5 +bar$/,
+    );
   });
 });
 
