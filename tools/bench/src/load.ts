@@ -14,9 +14,13 @@ export function startLoad(): Load {
     pid: child.pid!,
     request: async (request) => {
       child.send(request);
-      const [answer] = (await Promise.race([once(child, 'message'), once(child, 'exit').then(() => [gone])])) as [
-        LoadAnswer,
-      ];
+      const waiting = new AbortController();
+      const { signal } = waiting;
+      const [answer] = (await Promise.race([
+        once(child, 'message', { signal }),
+        once(child, 'exit', { signal }).then(() => [gone]),
+      ])) as [LoadAnswer];
+      waiting.abort();
       if (answer.type === 'failed') throw new Error(`load generator: ${answer.message}`);
       return answer.result;
     },
