@@ -5,11 +5,15 @@ import type { BackingMode } from '@fleetwire/backing-services/backing-services';
 import { startTemporaryBackingServices } from '@fleetwire/backing-services/temporary';
 import { createLogger } from '@fleetwire/service-kit/logger';
 import { type Figure, figureTable, judge } from './figure.ts';
+import { studyGrowth } from './studies/growth.ts';
+import { studyInstances } from './studies/instances.ts';
 import { studyThroughput } from './studies/throughput.ts';
 import type { Study, StudySettings } from './study.ts';
 
 const studies = {
   throughput: studyThroughput,
+  instances: studyInstances,
+  growth: studyGrowth,
 } as const satisfies Record<string, Study>;
 
 export type StudyName = keyof typeof studies;

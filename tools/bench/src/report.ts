@@ -1,4 +1,5 @@
 import { type Figure, type Goal, calmSamples, columns } from './figure.ts';
+import { serviceMicrosecondsPerReading } from './loaded-platform.ts';
 import { median } from './median.ts';
 import type { Measurement } from './studies/throughput.ts';
 import type { ValidatorCost } from './validators.ts';
@@ -30,10 +31,7 @@ export function figuresOf(runs: readonly Measurement[]): Figure[] {
     figure('readings/s ÷ database floor', '', databaseFloorGoals[readingsPerFrame], (run) => run.ofDatabaseFloor),
     figure('ack p99 at a third of the maximum', 'ms', ackGoal, ({ latency }) => latency.ackP99Ms),
     figure('stored p99 at a third of the maximum', 'ms', storedGoal, ({ latency }) => latency.storedP99Ms),
-    figure('CPU a reading, ingest + worker', 'µs', cpuGoals[readingsPerFrame], ({ processes, readings }) => {
-      const seconds = ['ingest-ws', 'persistence-worker'].map((name) => processes[name]?.cpuSeconds ?? 0);
-      return (seconds.reduce((sum, each) => sum + each, 0) / readings) * 1e6;
-    }),
+    figure('CPU a reading, ingest + worker', 'µs', cpuGoals[readingsPerFrame], serviceMicrosecondsPerReading),
   ];
 }
 

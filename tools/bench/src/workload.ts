@@ -7,7 +7,7 @@ export const metricsPerReading = 5;
 const samplesMax = 512;
 const samples: readonly SignalMetrics[] = takeSamples();
 const sampleTexts = samples.map((metrics) => JSON.stringify(metrics));
-const readingIntervalMs = 100;
+export const readingIntervalMs = 100;
 
 export const epoch = 'bench';
 

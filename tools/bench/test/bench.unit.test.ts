@@ -8,6 +8,8 @@ import { median, percentile } from '../src/median.ts';
 import { cpuSecondsOf, peakResidentBytes, serverBehind, usageOf } from '../src/process-usage.ts';
 import { textFrame } from '../src/raw-frame.ts';
 import { figuresOf, summarise } from '../src/report.ts';
+import { type Round, growthFigures, rateAround } from '../src/studies/growth.ts';
+import { instancesFigures } from '../src/studies/instances.ts';
 import type { Measurement } from '../src/studies/throughput.ts';
 import { deviceIdOf, fleetReadings, frameText, metricsPerReading, readingAt } from '../src/workload.ts';
 
@@ -86,16 +88,18 @@ describe('summary', () => {
     ofDatabaseFloor: readingsPerSecond / 100_000,
     ofBrokerFloor: readingsPerSecond / 200_000,
     readingsPerEnvelope: 400,
-    nackedReadings: 0,
     othersCpuShare,
     processes: { postgres: { cpuSeconds: 2, peakBytes: 1 } },
     latency: {
+      readings: 100_000,
       readingsPerSecond,
+      nackedReadings: 0,
       ackP50Ms: 1,
       ackP99Ms: 2,
       storedP50Ms: 3,
       storedP99Ms: 4,
       storedSamples: 5,
+      othersCpuShare,
       processes: {},
     },
   });
@@ -111,6 +115,85 @@ describe('summary', () => {
     expect(judge(share!)).toEqual({ median: 0.6, least: 0.5, most: 0.8, runs: 3, calmRuns: 3, verdict: 'bar' });
     expect([ack, stored].map((figure) => judge(figure!).verdict)).toEqual(['moonshot', 'moonshot']);
     expect(judge(cpu!).verdict).toBe('none');
+  });
+});
+
+describe('growth', () => {
+  const fill = (rows: readonly number[], secondsOf: (rowsAfter: number) => number): Round[] =>
+    rows.slice(1).map((rowsAfter, index) => ({
+      rowsBefore: rows[index]!,
+      rowsAfter,
+      seconds: secondsOf(rowsAfter),
+      othersCpuShare: rowsAfter > 15e6 && rowsAfter < 25e6 ? 0.2 : 0.02,
+    }));
+  const everyMillion = Array.from({ length: 34 }, (_, index) => 400_000 + index * 1e6);
+
+  it('takes the rate of the rounds that touch the window, from the first one after the warm-up', () => {
+    const rounds = fill(everyMillion, (rowsAfter) => rowsAfter / 1e6);
+    expect(rateAround(1e6, rounds)).toBeCloseTo(2e6 / (1.4 + 2.4));
+    expect(rateAround(10e6, rounds)).toBeCloseTo(6e6 / (8.4 + 9.4 + 10.4 + 11.4 + 12.4 + 13.4));
+  });
+
+  it('is judged by the last mark, and by all tables over all values', () => {
+    const tables = [
+      { table: 'readings_2026w47', heapBytes: 3e9, toastBytes: 0, indexBytes: 1e9 },
+      { table: 'device_latest', heapBytes: 500e6, toastBytes: 9e6, indexBytes: 0 },
+    ];
+    const rounds = fill(everyMillion, (rowsAfter) => (rowsAfter < 20e6 ? 5 : 6));
+    const [tenMillion, thirtyMillion, bytes] = growthFigures([{ rounds, tables }]);
+    expect(tenMillion!.samples[0]!.value).toBeCloseTo(1);
+    expect(thirtyMillion!.samples[0]!.value).toBeCloseTo(5 / 6);
+    expect(bytes!.samples[0]!.value).toBeCloseTo(4_509e6 / (33.4e6 * metricsPerReading));
+    expect([tenMillion, thirtyMillion].map((figure) => judge(figure!).verdict)).toEqual(['none', 'bar']);
+    expect(judge(bytes!).verdict).toBe('moonshot');
+  });
+});
+
+describe('a second instance', () => {
+  const measured = (readingsPerSecond: number, p99Ms: number, cpuSeconds: readonly number[]) => ({
+    flood: {
+      readings: 1e6,
+      readingsPerSecond,
+      ackedPerSecond: readingsPerSecond,
+      readingsPerEnvelope: 400,
+      othersCpuShare: 0.01,
+      processes: Object.fromEntries(
+        ['ingest-ws', 'persistence-worker', 'persistence-worker 2', 'postgres'].map((name, index) => [
+          name,
+          { cpuSeconds: cpuSeconds[index] ?? 0, peakBytes: 0 },
+        ]),
+      ),
+    },
+    pace: {
+      readings: 1e6,
+      readingsPerSecond: 30_000,
+      nackedReadings: 0,
+      ackP50Ms: 1,
+      ackP99Ms: p99Ms,
+      storedP50Ms: 1,
+      storedP99Ms: 2 * p99Ms,
+      storedSamples: 5,
+      othersCpuShare: 0.02,
+      processes: {},
+    },
+  });
+
+  it('is compared with the mean of what one of each did before and after it', () => {
+    const figures = instancesFigures([
+      {
+        single: [measured(100_000, 10, [2, 2, 0, 9]), measured(140_000, 14, [2, 2, 0, 9])],
+        'second worker': measured(108_000, 15, [2, 1, 1.2, 30]),
+        'second ingest': measured(90_000, 12, [2, 2, 0, 9]),
+      },
+    ]);
+    expect(figures.map(({ samples: [sample] }) => Number(sample!.value.toFixed(3)))).toEqual([
+      0.9, 1.25, 1.25, 1.05, 0.75, 1, 1, 1, 1.4, 1.4, 1.4, 1,
+    ]);
+    const verdicts = figures.map((figure) => judge(figure).verdict);
+    expect(verdicts.slice(0, 4)).toEqual(['bar', 'missed', 'missed', 'bar']);
+    expect(verdicts.slice(4, 8)).toEqual(['missed', 'bar', 'bar', 'bar']);
+    expect(verdicts.slice(8)).toEqual(['none', 'none', 'none', 'none']);
+    expect(figures[0]!.samples[0]!.othersCpuShare).toBe(0.02);
   });
 });
 

@@ -1,0 +1,164 @@
+import { type Load, startLoad } from './load.ts';
+import { percentile } from './median.ts';
+import { BenchPlatform, type PlatformOptions } from './platform.ts';
+import { measureStoredLatency } from './stored-latency.ts';
+import type { StudyContext } from './study.ts';
+import type { ProcessRow, UsageReport } from './usage-meter.ts';
+
+export type Flood = UsageReport & {
+  readonly readings: number;
+  /** Until the last row was visible. */
+  readonly readingsPerSecond: number;
+  /** While the load was on: what the edge took, stored or still queued. */
+  readonly ackedPerSecond: number;
+  readonly readingsPerEnvelope: number;
+};
+
+export type Pace = UsageReport & {
+  readonly readings: number;
+  readonly readingsPerSecond: number;
+  readonly nackedReadings: number;
+  readonly ackP50Ms: number;
+  readonly ackP99Ms: number;
+  readonly storedP50Ms: number;
+  readonly storedP99Ms: number;
+  readonly storedSamples: number;
+};
+
+export type LoadedPlatformOptions = PlatformOptions & {
+  readonly readingsPerFrame: number;
+  /** Epoch milliseconds of each device's first reading; an hour ago without it. */
+  readonly startTs?: number;
+  readonly warmUpSeconds?: number;
+};
+
+const warmUpSecondsDefault = 3;
+const paceWarmUpSeconds = 1;
+const beforeNowMs = 3_600_000;
+
+/** A platform with a connected fleet, warm, to be measured under one load after the other. */
+export class LoadedPlatform implements AsyncDisposable {
+  readonly #context: StudyContext;
+  readonly #platform: BenchPlatform;
+  readonly #load: Load;
+  readonly #stack: AsyncDisposableStack;
+  #stored: number;
+
+  private constructor(
+    context: StudyContext,
+    platform: BenchPlatform,
+    load: Load,
+    warmUpReadings: number,
+    stack: AsyncDisposableStack,
+  ) {
+    this.#context = context;
+    this.#platform = platform;
+    this.#load = load;
+    this.#stored = warmUpReadings;
+    this.#stack = stack;
+  }
+
+  static async start(context: StudyContext, options: LoadedPlatformOptions): Promise<LoadedPlatform> {
+    const { devices, inFlight: readingsInFlight } = context.settings;
+    const { readingsPerFrame, startTs = Date.now() - beforeNowMs, warmUpSeconds = warmUpSecondsDefault } = options;
+    await using started = new AsyncDisposableStack();
+    const platform = started.use(await BenchPlatform.start(context, options));
+    const load = started.use(startLoad());
+    await load.request({
+      type: 'connect',
+      urls: platform.webSocketUrls,
+      tokens: await platform.tokens(devices),
+      readingsPerFrame,
+      startTs,
+    });
+    const { readings } = await load.request({ type: 'flood', seconds: warmUpSeconds, readingsInFlight });
+    await platform.untilStored(readings);
+    return new LoadedPlatform(context, platform, load, readings, started.move());
+  }
+
+  get databaseUrl(): string {
+    return this.#platform.databaseUrl;
+  }
+
+  /** Rows of the warm-up and of all floods. */
+  get stored(): number {
+    return this.#stored;
+  }
+
+  /** As fast as acks allow, and until all of it is stored. */
+  async flood(seconds: number): Promise<Flood> {
+    const envelopes = () => this.#platform.ingestMetric('fleetwire_publish_confirm_seconds_count');
+    const envelopesBefore = await envelopes();
+    const meter = await this.#meter();
+    const { inFlight: readingsInFlight } = this.#context.settings;
+    const { readings, startedAt } = await this.#load.request({ type: 'flood', seconds, readingsInFlight });
+    const ackedAt = performance.timeOrigin + performance.now();
+    this.#stored += readings;
+    const storedAt = await this.#platform.untilStored(this.#stored);
+    const usage = await meter.stop();
+    return {
+      ...usage,
+      readings,
+      readingsPerSecond: (readings * 1_000) / (storedAt - startedAt),
+      ackedPerSecond: (readings * 1_000) / (ackedAt - startedAt),
+      readingsPerEnvelope: Math.max(1, Math.round(readings / ((await envelopes()) - envelopesBefore))),
+    };
+  }
+
+  /** Every row of the floods is there, and once. */
+  assertRows(): Promise<void> {
+    return this.#platform.assertRows(this.#stored);
+  }
+
+  /** Evenly, with probes beside the fleet. It comes last: nobody counts what the probes store, and the fleet leaves. */
+  async pace(seconds: number, readingsPerSecond: number): Promise<Pace> {
+    await this.#load.request({ type: 'pace', seconds: paceWarmUpSeconds, readingsPerSecond });
+    const meter = await this.#meter();
+    const probing = new AbortController();
+    const samplesTaken = measureStoredLatency({
+      webSocketUrl: this.#platform.webSocketUrls[0]!,
+      databaseUrl: this.#platform.databaseUrl,
+      tokenOf: (deviceId) => this.#platform.tokenOf(deviceId),
+      signal: probing.signal,
+    });
+    const { readings, nackedReadings, ackP50Ms, ackP99Ms } = await this.#load.request({
+      type: 'pace',
+      seconds,
+      readingsPerSecond,
+    });
+    probing.abort();
+    const samples = await samplesTaken;
+    const usage = await meter.stop();
+    await this.#load.request({ type: 'disconnect' });
+    return {
+      ...usage,
+      readings,
+      readingsPerSecond,
+      nackedReadings,
+      ackP50Ms,
+      ackP99Ms,
+      storedP50Ms: percentile(samples, 50),
+      storedP99Ms: percentile(samples, 99),
+      storedSamples: samples.length,
+    };
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#stack.disposeAsync();
+  }
+
+  #meter() {
+    return this.#platform.meter({ 'load generator': this.#load.pid });
+  }
+}
+
+/** CPU of all instances of the edge and the worker. */
+export function serviceMicrosecondsPerReading(measured: {
+  readonly readings: number;
+  readonly processes: Readonly<Record<string, ProcessRow>>;
+}): number {
+  const seconds = Object.entries(measured.processes)
+    .filter(([name]) => name.startsWith('ingest-ws') || name.startsWith('persistence-worker'))
+    .reduce((sum, [, { cpuSeconds }]) => sum + cpuSeconds, 0);
+  return (seconds / measured.readings) * 1e6;
+}

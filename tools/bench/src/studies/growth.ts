@@ -1,0 +1,149 @@
+import { statfs } from 'node:fs/promises';
+import { type Figure, type Goal, columns } from '../figure.ts';
+import { LoadedPlatform } from '../loaded-platform.ts';
+import { median } from '../median.ts';
+import type { StudyContext, StudyResult } from '../study.ts';
+import { type TableSize, bytesOf, dataDirectory, tableSizes } from '../table-sizes.ts';
+import { metricsPerReading, readingIntervalMs } from '../workload.ts';
+
+/** Rows stored around which the rate is taken. */
+const marks = [1e6, 10e6, 30e6] as const;
+const [firstMark, , lastMark] = marks;
+/** To either side of a mark. Together it is about what Postgres writes between two checkpoints, so that one is part of it. */
+const windowRowsMax = 2.5e6;
+const rowsMax = lastMark + windowRowsMax;
+const readingsPerFrame = 20;
+/** Little is stored before the first window begins. */
+const warmUpSeconds = 1;
+/** Of load; storing it takes about twice as long. */
+const roundSeconds = 4;
+/** 33 million rows with their indexes, 2 GB of WAL, and what the queue holds. */
+const freeBytesMin = 12e9;
+
+const rateGoal: Goal = { direction: 'at least', bar: 0.8, moonshot: 0.95 };
+const bytesGoal: Goal = { direction: 'at most', bar: 46, moonshot: 30 };
+
+export type Round = {
+  readonly rowsBefore: number;
+  readonly rowsAfter: number;
+  readonly seconds: number;
+  readonly othersCpuShare: number;
+};
+
+export type GrowthRun = {
+  readonly rounds: readonly Round[];
+  readonly tables: readonly TableSize[];
+};
+
+/** Fills one database through the whole platform, and asks whether it becomes slower, and what a value takes on the disk. */
+export async function studyGrowth(context: StudyContext): Promise<StudyResult> {
+  const runs: GrowthRun[] = [];
+  for (let run = 1; run <= context.settings.runs; run += 1) runs.push(await measureRun(context, run));
+  return { figures: growthFigures(runs), details: growthTable(runs), data: { runs } };
+}
+
+async function measureRun(context: StudyContext, run: number): Promise<GrowthRun> {
+  const { settings, say } = context;
+  // The fleet's clock ends about now: 300 devices with ten readings a second have sent for three hours.
+  const startTs = Date.now() - (rowsMax / settings.devices) * readingIntervalMs;
+  const name = `growth-${run}`;
+  await using platform = await LoadedPlatform.start(context, { name, readingsPerFrame, startTs, warmUpSeconds });
+  await assertDiskSpace(platform.databaseUrl);
+  const rounds: Round[] = [];
+  while (platform.stored < rowsMax) {
+    const rowsBefore = platform.stored;
+    const { readings, readingsPerSecond, othersCpuShare } = await platform.flood(roundSeconds);
+    rounds.push({ rowsBefore, rowsAfter: platform.stored, seconds: readings / readingsPerSecond, othersCpuShare });
+    say(`run ${run}: ${millions(platform.stored)} rows, ${Math.round(readingsPerSecond)}/s`);
+  }
+  await platform.assertRows();
+  return { rounds, tables: await tableSizes(platform.databaseUrl) };
+}
+
+async function assertDiskSpace(databaseUrl: string): Promise<void> {
+  // Of a server elsewhere, or in a container, nothing is known.
+  const disk = await statfs(await dataDirectory(databaseUrl)).catch(() => undefined);
+  const freeBytes = disk === undefined ? Infinity : disk.bavail * disk.bsize;
+  if (freeBytes < freeBytesMin)
+    throw new Error(
+      `${gigabytes(freeBytes)} are free on the disk of Postgres; growth needs ${gigabytes(freeBytesMin)}`,
+    );
+}
+
+/** All rounds that touch the window around the mark: as many rows to either side, and never from the very start. */
+function roundsAround(mark: number, rounds: readonly Round[]): readonly Round[] {
+  const halfWindow = Math.min(windowRowsMax, mark / 2);
+  return rounds.filter(({ rowsBefore, rowsAfter }) => rowsAfter > mark - halfWindow && rowsBefore < mark + halfWindow);
+}
+
+/** @returns readings a second */
+export function rateAround(mark: number, rounds: readonly Round[]): number {
+  const near = roundsAround(mark, rounds);
+  return (near.at(-1)!.rowsAfter - near[0]!.rowsBefore) / secondsOf(near);
+}
+
+function secondsOf(rounds: readonly Round[]): number {
+  return rounds.reduce((sum, { seconds }) => sum + seconds, 0);
+}
+
+function othersCpuShareOf(rounds: readonly Round[]): number {
+  return rounds.reduce((sum, { seconds, othersCpuShare }) => sum + seconds * othersCpuShare, 0) / secondsOf(rounds);
+}
+
+export function bytesPerValue({ rounds, tables }: GrowthRun): number {
+  return tables.reduce((sum, size) => sum + bytesOf(size), 0) / valuesStored(rounds);
+}
+
+export function growthFigures(runs: readonly GrowthRun[]): Figure[] {
+  const later = marks.slice(1).map((mark) => ({
+    name: `readings/s at ${millions(mark)} rows ÷ at ${millions(firstMark)}`,
+    unit: '',
+    ...(mark === lastMark && { goal: rateGoal }),
+    samples: runs.map(({ rounds }) => ({
+      value: rateAround(mark, rounds) / rateAround(firstMark, rounds),
+      othersCpuShare: Math.max(...[firstMark, mark].map((at) => othersCpuShareOf(roundsAround(at, rounds)))),
+    })),
+  }));
+  const bytes = {
+    name: 'bytes on disk per value, indexes included',
+    unit: 'B',
+    goal: bytesGoal,
+    samples: runs.map((run) => ({ value: bytesPerValue(run), othersCpuShare: othersCpuShareOf(run.rounds) })),
+  };
+  return [...later, bytes];
+}
+
+function growthTable(runs: readonly GrowthRun[]): string {
+  const rates = marks.map((mark) => [
+    `readings/s at ${millions(mark)} rows`,
+    ...runs.map(({ rounds }) => Math.round(rateAround(mark, rounds)).toLocaleString('en-US')),
+    Math.round(median(runs.map(({ rounds }) => rateAround(mark, rounds)))).toLocaleString('en-US'),
+  ]);
+  const numbered = runs.map((_, index) => `run ${index + 1}`);
+  return `${columns([['', ...numbered, 'median'], ...rates])}\n\n${sizesTable(runs.at(-1)!)}`;
+}
+
+/** Where the bytes of the last run are; tables below a thousandth of a byte per value are left out, not uncounted. */
+function sizesTable({ rounds, tables }: GrowthRun): string {
+  const values = valuesStored(rounds);
+  const cells = (name: string, sizes: readonly TableSize[]) => {
+    const sum = (of: (size: TableSize) => number) => sizes.reduce((total, size) => total + of(size), 0);
+    const parts = [sum((size) => size.heapBytes), sum((size) => size.toastBytes), sum((size) => size.indexBytes)];
+    return [name, ...parts.map((part) => (part / values).toFixed(3)), (sum(bytesOf) / values).toFixed(3)];
+  };
+  const telling = tables.filter((size) => bytesOf(size) / values >= 0.001);
+  const head = ['bytes per value (without WAL and catalogs)', 'rows', 'toast', 'indexes', 'all'];
+  return columns([head, ...telling.map((size) => cells(size.table, [size])), cells('all tables', tables)]);
+}
+
+function valuesStored(rounds: readonly Round[]): number {
+  return rounds.at(-1)!.rowsAfter * metricsPerReading;
+}
+
+function millions(rows: number): string {
+  return `${Number((rows / 1e6).toFixed(1))} M`;
+}
+
+function gigabytes(bytes: number): string {
+  return `${(bytes / 1e9).toFixed(1)} GB`;
+}

@@ -1,0 +1,45 @@
+import pg from 'pg';
+
+/** One table of the platform's schema on disk, in bytes. */
+export type TableSize = {
+  readonly table: string;
+  /** Its rows, with the maps of free space and visibility. */
+  readonly heapBytes: number;
+  readonly toastBytes: number;
+  readonly indexBytes: number;
+};
+
+/** All tables of the platform after a checkpoint, the largest first. Neither WAL nor Postgres' own catalogs are among them. */
+export async function tableSizes(databaseUrl: string): Promise<TableSize[]> {
+  await query(databaseUrl, 'checkpoint');
+  return query<TableSize>(
+    databaseUrl,
+    `select relname as table,
+        (pg_table_size(oid) - coalesce(pg_total_relation_size(nullif(reltoastrelid, 0)), 0))::float8 as "heapBytes",
+        coalesce(pg_total_relation_size(nullif(reltoastrelid, 0)), 0)::float8 as "toastBytes",
+        pg_indexes_size(oid)::float8 as "indexBytes"
+      from pg_class
+      where relkind = 'r' and relnamespace = (select relnamespace from pg_class where oid = 'readings'::regclass)
+      order by pg_total_relation_size(oid) desc`,
+  );
+}
+
+/** Where the server keeps its data, as it says. */
+export async function dataDirectory(databaseUrl: string): Promise<string> {
+  const [row] = await query<{ data_directory: string }>(databaseUrl, 'show data_directory');
+  return row!.data_directory;
+}
+
+export function bytesOf({ heapBytes, toastBytes, indexBytes }: TableSize): number {
+  return heapBytes + toastBytes + indexBytes;
+}
+
+async function query<Row extends object>(databaseUrl: string, text: string): Promise<Row[]> {
+  const client = new pg.Client({ connectionString: databaseUrl });
+  await client.connect();
+  try {
+    return (await client.query<Row>(text)).rows;
+  } finally {
+    await client.end();
+  }
+}
