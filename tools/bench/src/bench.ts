@@ -5,8 +5,11 @@ import type { BackingMode } from '@fleetwire/backing-services/backing-services';
 import { startTemporaryBackingServices } from '@fleetwire/backing-services/temporary';
 import { createLogger } from '@fleetwire/service-kit/logger';
 import { type Figure, figureTable, judge } from './figure.ts';
+import { studyConnections } from './studies/connections.ts';
 import { studyGrowth } from './studies/growth.ts';
 import { studyInstances } from './studies/instances.ts';
+import { studyOutage } from './studies/outage.ts';
+import { studyReconnect } from './studies/reconnect.ts';
 import { studyThroughput } from './studies/throughput.ts';
 import type { Study, StudySettings } from './study.ts';
 
@@ -14,6 +17,9 @@ const studies = {
   throughput: studyThroughput,
   instances: studyInstances,
   growth: studyGrowth,
+  connections: studyConnections,
+  reconnect: studyReconnect,
+  outage: studyOutage,
 } as const satisfies Record<string, Study>;
 
 export type StudyName = keyof typeof studies;

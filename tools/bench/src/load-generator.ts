@@ -1,6 +1,6 @@
 import { createHistogram } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { LoadAnswer, LoadRequest, LoadResult } from './load-messages.ts';
+import type { LoadAnswer, LoadRequest, LoadResult, ReturnResult } from './load-messages.ts';
 import { LoadSocket } from './load-socket.ts';
 
 // A process of its own: the bench starts it and talks to it by messages.
@@ -27,7 +27,7 @@ function answer(message: LoadAnswer): void {
   process.send?.(message);
 }
 
-async function perform(request: LoadRequest): Promise<LoadResult> {
+async function perform(request: LoadRequest): Promise<LoadResult | ReturnResult> {
   latency.reset();
   switch (request.type) {
     case 'connect':
@@ -37,6 +37,8 @@ async function perform(request: LoadRequest): Promise<LoadResult> {
       return flood(request.seconds, Math.max(1, Math.floor(request.readingsInFlight / readingsPerFrame)));
     case 'pace':
       return pace(request.seconds, request.readingsPerSecond / readingsPerFrame);
+    case 'return':
+      return returned();
     case 'disconnect':
       await Promise.all(sockets.map((socket) => socket.close()));
       sockets = [];
@@ -48,6 +50,7 @@ async function connect({
   urls,
   tokens,
   startTs,
+  returnWithinMs,
   ...request
 }: Extract<LoadRequest, { type: 'connect' }>): Promise<void> {
   readingsPerFrame = request.readingsPerFrame;
@@ -60,6 +63,7 @@ async function connect({
           device: first + index,
           readingsPerFrame,
           startTs,
+          returnWithinMs,
           latency,
           onAck: (socket) => onAck(socket),
           onFailure: (error) => failed(error),
@@ -102,10 +106,29 @@ async function pace(seconds: number, framesPerSecond: number): Promise<LoadResul
   return result(total, startedAt, nackedReadings());
 }
 
-async function settled(): Promise<void> {
+async function returned(): Promise<ReturnResult> {
+  await untilAll(
+    ({ isRefused, lostAt, helloAt }) => isRefused || (lostAt !== undefined && lostAt < helloAt),
+    'were back',
+  );
+  const back = sockets.filter(({ isRefused }) => !isRefused);
+  const lostAt = Math.min(...sockets.flatMap((socket) => socket.lostAt ?? []));
+  const helloAt = Math.max(...back.map((socket) => socket.helloAt));
+  return {
+    seconds: (helloAt - lostAt) / 1_000,
+    refusedDevices: sockets.length - back.length,
+    repeatedAttempts: back.reduce((sum, { failures }) => sum + failures, 0),
+  };
+}
+
+function settled(): Promise<void> {
+  return untilAll(({ framesInFlight }) => framesInFlight === 0, 'had all frames acked');
+}
+
+async function untilAll(isDone: (socket: LoadSocket) => boolean, what: string): Promise<void> {
   const deadline = performance.now() + settleTimeoutMs;
-  while (sockets.some(({ framesInFlight }) => framesInFlight > 0)) {
-    if (performance.now() > deadline) throw new Error(`frames were not acked within ${settleTimeoutMs} ms`);
+  while (!sockets.every(isDone)) {
+    if (performance.now() > deadline) throw new Error(`not all sockets ${what} within ${settleTimeoutMs} ms`);
     await sleep(5);
   }
 }

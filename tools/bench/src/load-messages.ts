@@ -7,15 +7,21 @@ export type LoadRequest =
       readonly tokens: readonly string[];
       readonly readingsPerFrame: number;
       readonly startTs: number;
+      /** Sockets that the server drops come back at a random moment within; without it, that is a failure. */
+      readonly returnWithinMs?: number;
     }
   /** As fast as acks allow, with this much in flight on each socket. */
   | { readonly type: 'flood'; readonly seconds: number; readonly readingsInFlight: number }
   /** Evenly, whatever the acks do. */
   | { readonly type: 'pace'; readonly seconds: number; readonly readingsPerSecond: number }
+  /** Waits until every device has been dropped and is back, or is refused for good. */
+  | { readonly type: 'return' }
   | { readonly type: 'disconnect' };
 
+export type ResultOf<Request extends LoadRequest> = Request extends { type: 'return' } ? ReturnResult : LoadResult;
+
 export type LoadAnswer =
-  | { readonly type: 'done'; readonly result: LoadResult }
+  | { readonly type: 'done'; readonly result: LoadResult | ReturnResult }
   | { readonly type: 'failed'; readonly message: string };
 
 export type LoadResult = {
@@ -27,4 +33,12 @@ export type LoadResult = {
   /** Of frames, from when they were due. */
   readonly ackP50Ms: number;
   readonly ackP99Ms: number;
+};
+
+export type ReturnResult = {
+  /** From the first socket lost to the last hello. */
+  readonly seconds: number;
+  readonly refusedDevices: number;
+  /** Beyond one a device: attempts that failed in passing. */
+  readonly repeatedAttempts: number;
 };

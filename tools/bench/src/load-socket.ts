@@ -2,6 +2,7 @@ import type { RecordableHistogram } from 'node:perf_hooks';
 import type { Socket } from 'node:net';
 import type { NackMessage, ServerMessage } from '@fleetwire/contracts/device-protocol';
 import { subprotocol } from '@fleetwire/contracts/device-protocol';
+import { backoffMs, reconnectBackoff } from '@fleetwire/simulator/backoff';
 import { WebSocket } from 'ws';
 import { textFrame } from './raw-frame.ts';
 import { frameText } from './workload.ts';
@@ -12,16 +13,29 @@ export type LoadSocketOptions = {
   readonly device: number;
   readonly readingsPerFrame: number;
   readonly startTs: number;
+  /** Once the server is gone, comes back at a random moment within, and then as the protocol asks. */
+  readonly returnWithinMs: number | undefined;
   readonly latency: RecordableHistogram;
   readonly onAck: (socket: LoadSocket) => void;
   readonly onFailure: (error: Error) => void;
 };
 
+/** The connection ended without a word (RFC 6455, 7.4.1). */
+const dropped = 1006;
+
 /** A device reduced to what costs the least: frames go past the WebSocket library's sender, many in one write where they are due together. */
 export class LoadSocket {
   nackedReadings = 0;
+  /** When the server dropped the first socket and when the last hello came, in milliseconds of the monotonic clock. */
+  lostAt: number | undefined;
+  helloAt = 0;
+  /** Attempts to come back that failed in passing. */
+  failures = 0;
+  /** For good. */
+  isRefused = false;
   readonly #options: LoadSocketOptions;
-  readonly #webSocket: WebSocket;
+  readonly #opened = Promise.withResolvers<void>();
+  #webSocket: WebSocket;
   #raw: Socket | undefined;
   #nextSeq = 1;
   #ackedUpTo = 0;
@@ -31,27 +45,12 @@ export class LoadSocket {
 
   constructor(options: LoadSocketOptions) {
     this.#options = options;
-    this.#webSocket = new WebSocket(options.url, subprotocol, {
-      headers: { authorization: `Bearer ${options.token}` },
-      perMessageDeflate: false,
-    });
-    this.#webSocket.on('upgrade', ({ socket }) => {
-      this.#raw = socket;
-    });
-    this.#webSocket.on('error', (error) => options.onFailure(error));
-    this.#webSocket.on('close', (code, reason) => {
-      if (!this.#isClosing) options.onFailure(new Error(`the server closed a socket with ${code} ${String(reason)}`));
-    });
+    this.#webSocket = this.#connect();
   }
 
-  /** Resolves with the hello. */
+  /** Resolves with the first hello. */
   opened(): Promise<void> {
-    return new Promise((resolve) => {
-      this.#webSocket.once('message', () => {
-        this.#webSocket.on('message', (data: Buffer) => this.#receive(data.toString('utf8')));
-        resolve();
-      });
-    });
+    return this.#opened.promise;
   }
 
   get framesInFlight(): number {
@@ -76,6 +75,47 @@ export class LoadSocket {
       this.#webSocket.once('close', () => resolve());
       this.#webSocket.close(1000);
     });
+  }
+
+  #connect(): WebSocket {
+    const { url, token } = this.#options;
+    const webSocket = new WebSocket(url, subprotocol, {
+      headers: { authorization: `Bearer ${token}` },
+      perMessageDeflate: false,
+    });
+    webSocket.on('upgrade', ({ socket }) => {
+      this.#raw = socket;
+    });
+    webSocket.once('message', () => {
+      this.helloAt = performance.now();
+      this.#opened.resolve();
+      webSocket.on('message', (data: Buffer) => this.#receive(data.toString('utf8')));
+    });
+    webSocket.on('unexpected-response', (_, { statusCode = 0 }) => {
+      this.isRefused = statusCode < 500;
+      webSocket.terminate();
+    });
+    let problem = '';
+    webSocket.on('error', ({ message }) => (problem = `: ${message}`));
+    webSocket.on('close', (code, reason) => {
+      if (!this.#isClosing) this.#lost(code, `${code} ${String(reason)}${problem}`);
+    });
+    return webSocket;
+  }
+
+  #lost(code: number, why: string): void {
+    const { returnWithinMs, onFailure } = this.#options;
+    if (returnWithinMs === undefined || this.helloAt === 0) return onFailure(new Error(`a socket was lost: ${why}`));
+    this.isRefused ||= code !== dropped;
+    if (this.isRefused) return;
+    const reconnectIn = (ms: number) => setTimeout(() => (this.#webSocket = this.#connect()), ms);
+    if (this.lostAt === undefined) {
+      this.lostAt = performance.now();
+      reconnectIn(Math.random() * returnWithinMs);
+    } else {
+      this.failures += 1;
+      reconnectIn(backoffMs(reconnectBackoff, this.failures, Math.random()));
+    }
   }
 
   #receive(text: string): void {

@@ -1,18 +1,18 @@
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
-import type { LoadAnswer, LoadRequest, LoadResult } from './load-messages.ts';
+import type { LoadAnswer, LoadRequest, ResultOf } from './load-messages.ts';
 
 export type Load = AsyncDisposable & {
   readonly pid: number;
   /** One at a time. */
-  request(request: LoadRequest): Promise<LoadResult>;
+  request<Request extends LoadRequest>(request: Request): Promise<ResultOf<Request>>;
 };
 
 export function startLoad(): Load {
   const child = fork(new URL('load-generator.ts', import.meta.url));
   return {
     pid: child.pid!,
-    request: async (request) => {
+    request: async <Request extends LoadRequest>(request: Request) => {
       child.send(request);
       const waiting = new AbortController();
       const { signal } = waiting;
@@ -22,7 +22,7 @@ export function startLoad(): Load {
       ])) as [LoadAnswer];
       waiting.abort();
       if (answer.type === 'failed') throw new Error(`load generator: ${answer.message}`);
-      return answer.result;
+      return answer.result as ResultOf<Request>;
     },
     [Symbol.asyncDispose]: async () => {
       if (child.exitCode !== null) return;

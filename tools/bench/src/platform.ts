@@ -125,11 +125,27 @@ export class BenchPlatform implements AsyncDisposable {
 
   /** The workers' word is checked: every row is there, and once. */
   async assertRows(expected: number): Promise<void> {
+    const { rows } = await this.#query<{ n: number }>('select count(*)::float8 as n from readings');
+    if (rows[0]?.n !== expected) throw new Error(`${rows[0]?.n} rows are stored instead of ${expected}`);
+  }
+
+  /** More than {@link assertRows}, and slower: no identity is stored twice, and nothing became a dead letter. */
+  async assertStoredOnce(expected: number): Promise<void> {
+    await this.assertRows(expected);
+    const { rows } = await this.#query<{ identities: number; dead: number }>(
+      `select (select count(*) from (select distinct stream_key, seq from readings) as identity)::float8 as identities,
+              (select count(*) from dead_letters)::float8 as dead`,
+    );
+    const { identities, dead } = rows[0]!;
+    if (identities !== expected || dead > 0)
+      throw new Error(`${identities} identities of ${expected} are stored, and ${dead} dead letters`);
+  }
+
+  async #query<Row extends object>(text: string): Promise<pg.QueryResult<Row>> {
     const client = new pg.Client({ connectionString: this.databaseUrl });
     await client.connect();
     try {
-      const { rows } = await client.query<{ n: number }>('select count(*)::float8 as n from readings');
-      if (rows[0]?.n !== expected) throw new Error(`${rows[0]?.n} rows are stored instead of ${expected}`);
+      return await client.query<Row>(text);
     } finally {
       await client.end();
     }

@@ -43,6 +43,11 @@ export async function cpuSecondsOf(rootPids: readonly number[]): Promise<number>
   return (await Promise.all(each)).reduce((sum, seconds) => sum + seconds, 0);
 }
 
+/** What a single process holds now. */
+export async function residentBytesOf(pid: number): Promise<number> {
+  return kib(await readText(`/proc/${pid}/status`), 'VmRSS') * 1_024;
+}
+
 /** The most a single process ever held. */
 export async function peakResidentBytes(pid: number): Promise<number> {
   return kib(await readText(`/proc/${pid}/status`), 'VmHWM') * 1_024;

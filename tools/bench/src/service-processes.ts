@@ -6,7 +6,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { freePorts } from '@fleetwire/backing-services/free-ports';
 import { migrate } from '@fleetwire/store/migrate';
 
-export type ServiceProcess = { readonly url: string; readonly pid: number };
+export type ServiceProcess = {
+  readonly url: string;
+  readonly pid: number;
+  /** Kills it (SIGKILL) and starts it again at the same address at once. Resolves when it is ready. */
+  crash(): Promise<void>;
+};
 
 export type ServiceProcesses = AsyncDisposable & {
   readonly ingests: readonly ServiceProcess[];
@@ -44,24 +49,38 @@ export async function startServiceProcesses(options: {
     ...options.env,
   };
   await using started = new AsyncDisposableStack();
-  const start = (service: string) => async (name: string) => {
-    const log = await open(join(logDir, `${name}.log`), 'a');
-    const profiling =
-      profileDir === undefined
-        ? []
-        : ['--cpu-prof', `--cpu-prof-dir=${profileDir}`, `--cpu-prof-name=${name}.cpuprofile`];
-    const child = spawn(process.execPath, [...profiling, new URL(`${service}/src/main.ts`, services).pathname], {
-      env: { ...common, PORT: String(ports[name]) },
-      stdio: ['ignore', log.fd, log.fd],
-    });
-    started.defer(async () => {
-      await stop(child);
-      await log.close();
-    });
-    const url = `http://127.0.0.1:${ports[name]}`;
-    await ready(name, url, child);
-    return { url, pid: child.pid! };
-  };
+  const start =
+    (service: string) =>
+    async (name: string): Promise<ServiceProcess> => {
+      const log = await open(join(logDir, `${name}.log`), 'a');
+      const profiling =
+        profileDir === undefined
+          ? []
+          : ['--cpu-prof', `--cpu-prof-dir=${profileDir}`, `--cpu-prof-name=${name}.cpuprofile`];
+      const launch = () =>
+        spawn(process.execPath, [...profiling, new URL(`${service}/src/main.ts`, services).pathname], {
+          env: { ...common, PORT: String(ports[name]) },
+          stdio: ['ignore', log.fd, log.fd],
+        });
+      let child = launch();
+      started.defer(async () => {
+        await stop(child, 'SIGTERM');
+        await log.close();
+      });
+      const url = `http://127.0.0.1:${ports[name]}`;
+      await ready(name, url, child);
+      return {
+        url,
+        get pid() {
+          return child.pid!;
+        },
+        crash: async () => {
+          await stop(child, 'SIGKILL');
+          child = launch();
+          await ready(name, url, child);
+        },
+      };
+    };
   const ingests = await Promise.all(ingestNames.map(start('ingest-ws')));
   const workers = await Promise.all(workerNames.map(start('persistence-worker')));
   const stack = started.move();
@@ -79,10 +98,10 @@ async function ready(name: string, url: string, child: ChildProcess): Promise<vo
   throw new Error(`${name} was not ready within ${readyTimeoutMs} ms`);
 }
 
-async function stop(child: ChildProcess): Promise<void> {
+async function stop(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return;
   const exited = once(child, 'exit');
-  child.kill('SIGTERM');
+  child.kill(signal);
   const deadline = setTimeout(() => child.kill('SIGKILL'), stopTimeoutMs);
   await exited;
   clearTimeout(deadline);

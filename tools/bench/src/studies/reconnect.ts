@@ -1,0 +1,52 @@
+import { startLoad } from '../load.ts';
+import { BenchPlatform } from '../platform.ts';
+import type { StudyContext, StudyResult } from '../study.ts';
+import { measureRuns } from './runs.ts';
+
+const devices = 5_000;
+const returnWithinMs = 5_000;
+
+/**
+ * An edge is killed and started again at once while 5,000 devices are connected. Each comes back at a random moment within 5 s, with its
+ * token, which the new process has never seen; one that finds the door closed tries again as the protocol asks. Counted from the first
+ * socket lost to the last hello.
+ */
+export async function studyReconnect(context: StudyContext): Promise<StudyResult> {
+  return measureRuns(context, measure, [
+    {
+      name: '5,000 devices reconnecting within 5 s: until the last hello',
+      unit: 's',
+      goal: { direction: 'at most', bar: 10, moonshot: 5 },
+      valueOf: ({ seconds }) => seconds,
+    },
+    {
+      name: 'of these, refused for good',
+      unit: 'devices',
+      goal: { direction: 'at most', bar: 0 },
+      valueOf: ({ refusedDevices }) => refusedDevices,
+    },
+  ]);
+}
+
+async function measure(context: StudyContext) {
+  await using platform = await BenchPlatform.start(context, { name: 'reconnect' });
+  await using load = startLoad();
+  await load.request({
+    type: 'connect',
+    urls: platform.webSocketUrls,
+    tokens: await platform.tokens(devices),
+    readingsPerFrame: 1,
+    startTs: Date.now(),
+    returnWithinMs,
+  });
+  const sendOneEach = { type: 'pace', seconds: 2, readingsPerSecond: devices / 2 } as const;
+  await load.request(sendOneEach);
+  const meter = await platform.meter({ 'load generator': load.pid });
+  const [back] = await Promise.all([load.request({ type: 'return' }), platform.ingests[0]!.crash()]);
+  const { othersCpuShare } = await meter.stop();
+  // They are as good as before.
+  await load.request(sendOneEach);
+  await platform.untilStored(2 * devices);
+  await platform.assertStoredOnce(2 * devices);
+  return { ...back, othersCpuShare };
+}
