@@ -1,13 +1,14 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, Server } from 'node:http';
 import type { Duplex } from 'node:stream';
+import type { Claims } from '@fleetwire/contracts/access';
 import { Epoch } from '@fleetwire/contracts/identifiers';
 import { parserOf } from '@fleetwire/contracts/schema-problem';
 import { beginRequestSpan } from '@fleetwire/service-kit/http-tracing';
 import type { Logger } from '@fleetwire/service-kit/logger';
 import { Problem, badRequest, notFound, problemMediaType, unavailable } from '@fleetwire/service-kit/problem';
 import type { BegunSpan, Tracer } from '@fleetwire/service-kit/trace-context';
-import { WebSocketServer } from 'ws';
+import { type WebSocket, WebSocketServer } from 'ws';
 import { type Authenticate, chooseSubprotocol } from './authentication.ts';
 import type { IngestMetrics } from './metrics.ts';
 import { Session, type SessionContext } from './session.ts';
@@ -25,6 +26,8 @@ export type DeviceSocketOptions = {
   readonly isDraining: () => boolean;
 };
 
+type Admitted = { readonly claims: Claims; readonly epoch: string | undefined };
+
 const socketPath = '/ws';
 const parseEpoch = parserOf(Epoch);
 
@@ -39,7 +42,7 @@ export function serveDeviceSockets(options: DeviceSocketOptions): void {
     handleProtocols: chooseSubprotocol,
   });
 
-  const admit = async (request: IncomingMessage): Promise<{ claims: Session['claims']; epoch: string | undefined }> => {
+  const admit = async (request: IncomingMessage): Promise<Admitted> => {
     const { pathname, searchParams } = new URL(request.url ?? '/', 'http://localhost');
     if (pathname !== socketPath) throw notFound(`Devices connect to ${socketPath}`);
     if (isDraining()) throw unavailable('This instance is shutting down', 1_000);
@@ -52,23 +55,26 @@ export function serveDeviceSockets(options: DeviceSocketOptions): void {
   };
 
   const upgrade = async (request: IncomingMessage, socket: Duplex, head: Buffer, span: BegunSpan): Promise<void> => {
-    const { claims, epoch } = await admit(request);
+    const admitted = await admit(request);
     if (socket.destroyed) return;
     webSockets.handleUpgrade(request, socket, head, (webSocket) => {
-      const id = randomUUID();
-      const session = new Session(webSocket, { id, claims, epoch: epoch ?? `session-${id}` }, context);
-      sessions.add(session);
+      const { id, epoch } = open(webSocket, admitted);
       span.set({ 'fleetwire.session.id': id, 'http.response.status_code': 101 });
-      logger.debug(
-        { sessionId: id, deviceId: claims.sub, epoch: session.epoch, traceId: span.traceId },
-        'session opened',
-      );
-      metrics.connections.set(sessions.size);
-      webSocket.once('close', () => {
-        sessions.remove(session);
-        metrics.connections.set(sessions.size);
-      });
+      logger.debug({ sessionId: id, deviceId: admitted.claims.sub, epoch, traceId: span.traceId }, 'session opened');
     });
+  };
+
+  // By itself, so that what lives as long as the socket holds nothing of its upgrade.
+  const open = (webSocket: WebSocket, { claims, epoch }: Admitted): Session => {
+    const id = randomUUID();
+    const session = new Session(webSocket, { id, claims, epoch: epoch ?? `session-${id}` }, context);
+    sessions.add(session);
+    metrics.connections.set(sessions.size);
+    webSocket.on('close', () => {
+      sessions.remove(session);
+      metrics.connections.set(sessions.size);
+    });
+    return session;
   };
 
   server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {

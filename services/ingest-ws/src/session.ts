@@ -53,8 +53,6 @@ export class Session {
   readonly id: string;
   readonly claims: Claims;
   readonly epoch: string;
-  /** Resolves when the socket is gone. */
-  readonly closed: Promise<void>;
   readonly #socket: WebSocket;
   readonly #context: SessionContext;
   readonly #source: Source;
@@ -77,7 +75,6 @@ export class Session {
       streamsMax: openStreamsMax,
       lastSeqOf: context.lastSeqOf,
     });
-    this.closed = new Promise((resolve) => socket.once('close', () => resolve()));
     socket.on('message', (data: Buffer, isBinary) => this.#receive(data, isBinary));
     socket.on('pong', () => {
       this.#isAlive = true;
@@ -134,6 +131,14 @@ export class Session {
 
   terminate(): void {
     this.#socket.terminate();
+  }
+
+  /** Resolves when the socket is gone. */
+  whenClosed(): Promise<void> {
+    return new Promise((resolve) => {
+      if (this.#socket.readyState === this.#socket.CLOSED) resolve();
+      else this.#socket.once('close', () => resolve());
+    });
   }
 
   /** For {@link SessionContext.lastSeqOf} of later sessions. */

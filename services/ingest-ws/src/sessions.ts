@@ -66,7 +66,7 @@ export class Sessions {
     for (const session of this.#open)
       session.close(closeCodes.draining, 'this instance is shutting down; connect again');
     const deadline = AbortSignal.timeout(timeoutMs);
-    await Promise.race([Promise.all([...this.#open].map((session) => session.closed)), aborted(deadline)]);
+    await Promise.race([Promise.all([...this.#open].map((session) => session.whenClosed())), aborted(deadline)]);
     for (const session of this.#open) session.terminate();
   }
 
