@@ -2,6 +2,7 @@ import { createHistogram } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { LoadAnswer, LoadRequest, LoadResult, ReturnResult } from './load-messages.ts';
 import { LoadSocket } from './load-socket.ts';
+import { percentile } from './median.ts';
 
 // A process of its own: the bench starts it and talks to it by messages.
 
@@ -54,6 +55,7 @@ async function connect({
   ...request
 }: Extract<LoadRequest, { type: 'connect' }>): Promise<void> {
   readingsPerFrame = request.readingsPerFrame;
+  const returnDelayMs = returnWithinMs === undefined ? undefined : returnDelays(returnWithinMs);
   for (let first = 0; first < tokens.length; first += connectsAtOnce) {
     const group = tokens.slice(first, first + connectsAtOnce).map(
       (token, index) =>
@@ -63,7 +65,7 @@ async function connect({
           device: first + index,
           readingsPerFrame,
           startTs,
-          returnWithinMs,
+          returnDelayMs,
           latency,
           onAck: (socket) => onAck(socket),
           onFailure: (error) => failed(error),
@@ -72,6 +74,16 @@ async function connect({
     await Promise.all(group.map((socket) => socket.opened()));
     sockets.push(...group);
   }
+}
+
+/** Many are dropped at one moment, but heard of one after the other. */
+function returnDelays(withinMs: number): () => number {
+  let droppedAt: number | undefined;
+  return () => {
+    const now = performance.now();
+    droppedAt ??= now;
+    return Math.max(0, droppedAt + Math.random() * withinMs - now);
+  };
 }
 
 async function flood(seconds: number, framesInFlight: number): Promise<LoadResult> {
@@ -117,6 +129,10 @@ async function returned(): Promise<ReturnResult> {
   return {
     seconds: (helloAt - lostAt) / 1_000,
     refusedDevices: sockets.length - back.length,
+    helloP99Ms: percentile(
+      back.map((socket) => socket.helloAt - socket.attemptedAt),
+      99,
+    ),
     repeatedAttempts: back.reduce((sum, { failures }) => sum + failures, 0),
   };
 }

@@ -7,7 +7,7 @@ export type LoadRequest =
       readonly tokens: readonly string[];
       readonly readingsPerFrame: number;
       readonly startTs: number;
-      /** Sockets that the server drops come back at a random moment within; without it, that is a failure. */
+      /** Sockets that the server drops come back at a random moment within, counted from the first; without it, that is a failure. */
       readonly returnWithinMs?: number;
     }
   /** As fast as acks allow, with this much in flight on each socket. */
@@ -39,6 +39,8 @@ export type ReturnResult = {
   /** From the first socket lost to the last hello. */
   readonly seconds: number;
   readonly refusedDevices: number;
+  /** From the attempt that succeeded to its hello. */
+  readonly helloP99Ms: number;
   /** Beyond one a device: attempts that failed in passing. */
   readonly repeatedAttempts: number;
 };

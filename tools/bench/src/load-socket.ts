@@ -13,8 +13,8 @@ export type LoadSocketOptions = {
   readonly device: number;
   readonly readingsPerFrame: number;
   readonly startTs: number;
-  /** Once the server is gone, comes back at a random moment within, and then as the protocol asks. */
-  readonly returnWithinMs: number | undefined;
+  /** How long to stay away when the server has dropped the socket, where it may come back; and then as the protocol asks. */
+  readonly returnDelayMs: (() => number) | undefined;
   readonly latency: RecordableHistogram;
   readonly onAck: (socket: LoadSocket) => void;
   readonly onFailure: (error: Error) => void;
@@ -26,8 +26,9 @@ const dropped = 1006;
 /** A device reduced to what costs the least: frames go past the WebSocket library's sender, many in one write where they are due together. */
 export class LoadSocket {
   nackedReadings = 0;
-  /** When the server dropped the first socket and when the last hello came, in milliseconds of the monotonic clock. */
+  /** When the server dropped the first socket, and of the last one the attempt and the hello: milliseconds of the monotonic clock. */
   lostAt: number | undefined;
+  attemptedAt = 0;
   helloAt = 0;
   /** Attempts to come back that failed in passing. */
   failures = 0;
@@ -79,6 +80,7 @@ export class LoadSocket {
 
   #connect(): WebSocket {
     const { url, token } = this.#options;
+    this.attemptedAt = performance.now();
     const webSocket = new WebSocket(url, subprotocol, {
       headers: { authorization: `Bearer ${token}` },
       perMessageDeflate: false,
@@ -104,14 +106,14 @@ export class LoadSocket {
   }
 
   #lost(code: number, why: string): void {
-    const { returnWithinMs, onFailure } = this.#options;
-    if (returnWithinMs === undefined || this.helloAt === 0) return onFailure(new Error(`a socket was lost: ${why}`));
+    const { returnDelayMs, onFailure } = this.#options;
+    if (returnDelayMs === undefined || this.helloAt === 0) return onFailure(new Error(`a socket was lost: ${why}`));
     this.isRefused ||= code !== dropped;
     if (this.isRefused) return;
     const reconnectIn = (ms: number) => setTimeout(() => (this.#webSocket = this.#connect()), ms);
     if (this.lostAt === undefined) {
       this.lostAt = performance.now();
-      reconnectIn(Math.random() * returnWithinMs);
+      reconnectIn(returnDelayMs());
     } else {
       this.failures += 1;
       reconnectIn(backoffMs(reconnectBackoff, this.failures, Math.random()));

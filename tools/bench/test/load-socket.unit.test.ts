@@ -21,7 +21,7 @@ async function server(refusal: () => string | undefined): Promise<{ http: Server
   return { http, sockets };
 }
 
-async function device(http: Server, returnWithinMs: number | undefined) {
+async function device(http: Server, returnDelayMs: (() => number) | undefined) {
   const onFailure = vi.fn<(error: Error) => void>();
   const socket = new LoadSocket({
     url: `ws://127.0.0.1:${(http.address() as AddressInfo).port}/ws`,
@@ -29,7 +29,7 @@ async function device(http: Server, returnWithinMs: number | undefined) {
     device: 0,
     readingsPerFrame: 1,
     startTs: 0,
-    returnWithinMs,
+    returnDelayMs,
     latency: createHistogram(),
     onAck: () => undefined,
     onFailure,
@@ -44,7 +44,7 @@ describe('a socket of the load whose server drops it', () => {
   it('comes back where it may, after refusals that pass', async () => {
     const refusals = [undefined, '503 Service Unavailable', undefined];
     const { http, sockets } = await server(() => refusals.shift());
-    const { socket, onFailure } = await device(http, 10);
+    const { socket, onFailure } = await device(http, () => 10);
     drop(sockets);
     await vi.waitFor(() => expect(socket.helloAt).toBeGreaterThan(socket.lostAt ?? Number.POSITIVE_INFINITY), 5_000);
     expect(socket).toMatchObject({ failures: 1, isRefused: false });
@@ -55,7 +55,7 @@ describe('a socket of the load whose server drops it', () => {
   it('stays away when it is refused for good', async () => {
     const refusals = [undefined, '401 Unauthorized'];
     const { http, sockets } = await server(() => refusals.shift());
-    const { socket } = await device(http, 10);
+    const { socket } = await device(http, () => 10);
     drop(sockets);
     await vi.waitFor(() => expect(socket.isRefused).toBe(true));
     expect(socket.helloAt).toBeLessThan(socket.lostAt ?? 0);
