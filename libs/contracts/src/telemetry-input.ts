@@ -61,13 +61,12 @@ export function parseTelemetry(value: unknown, now: number): Parsed<Telemetry> {
   if (seq !== undefined && list.length - 1 > limits.seqMax - seq)
     return refused('limit-exceeded', 'seq', `runs past ${limits.seqMax} (seqMax)`);
 
-  const observations: (Observation | undefined)[] = [];
   const problems: { index: number; problem: Problem }[] = [];
-  for (const [index, item] of list.entries()) {
+  const observations = list.map((item, index) => {
     const parsed = parseObservation(item, now, seq !== undefined);
-    observations.push(parsed.ok ? parsed.value : undefined);
-    if (!parsed.ok)
-      problems.push({ index, problem: isSingle ? parsed.problem : within(`readings[${index}]`, parsed.problem) });
-  }
+    if (parsed.ok) return parsed.value;
+    problems.push({ index, problem: isSingle ? parsed.problem : within(`readings[${index}]`, parsed.problem) });
+    return undefined;
+  });
   return accepted({ deviceId: deviceId ?? device_id, epoch, seq, observations, problems });
 }

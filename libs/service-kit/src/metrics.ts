@@ -1,4 +1,4 @@
-import { collectDefaultMetrics, type Counter, Registry } from 'prom-client';
+import { collectDefaultMetrics, Counter, Registry } from 'prom-client';
 
 export { Counter, Gauge, Histogram, Registry } from 'prom-client';
 
@@ -20,4 +20,30 @@ export function fromZero<Label extends string>(
 ): Counter<Label> {
   for (const value of values) counter.inc({ [label]: value } as Record<Label, string>, 0);
   return counter;
+}
+
+/** A counter for what happens many thousand times a second: counting is an addition, and its series are made when somebody asks. */
+export class Tally<Value extends string> {
+  readonly #counts: Map<Value, number>;
+
+  constructor(options: { name: string; help: string; label: string; values: readonly Value[]; registers: Registry[] }) {
+    const { name, help, label, values, registers } = options;
+    const counts = new Map(values.map((value) => [value, 0]));
+    this.#counts = counts;
+    // Its registry holds it.
+    void new Counter({
+      name,
+      help,
+      labelNames: [label],
+      registers,
+      collect() {
+        this.reset();
+        for (const [value, count] of counts) this.inc({ [label]: value }, count);
+      },
+    });
+  }
+
+  add(value: Value, count: number): void {
+    this.#counts.set(value, (this.#counts.get(value) ?? 0) + count);
+  }
 }

@@ -58,16 +58,16 @@ export function serveDeviceSockets(options: DeviceSocketOptions): void {
     const admitted = await admit(request);
     if (socket.destroyed) return;
     webSockets.handleUpgrade(request, socket, head, (webSocket) => {
-      const { id, epoch } = open(webSocket, admitted);
+      const { id, epoch } = open(webSocket, socket, admitted);
       span.set({ 'fleetwire.session.id': id, 'http.response.status_code': 101 });
       logger.debug({ sessionId: id, deviceId: admitted.claims.sub, epoch, traceId: span.traceId }, 'session opened');
     });
   };
 
   // By itself, so that what lives as long as the socket holds nothing of its upgrade.
-  const open = (webSocket: WebSocket, { claims, epoch }: Admitted): Session => {
+  const open = (webSocket: WebSocket, socket: Duplex, { claims, epoch }: Admitted): Session => {
     const id = randomUUID();
-    const session = new Session(webSocket, { id, claims, epoch: epoch ?? `session-${id}` }, context);
+    const session = new Session(webSocket, socket, { id, claims, epoch: epoch ?? `session-${id}` }, context);
     sessions.add(session);
     metrics.connections.set(sessions.size);
     webSocket.on('close', () => {

@@ -1,4 +1,4 @@
-import { Counter, Gauge, Histogram, type Registry, fromZero } from '@fleetwire/service-kit/metrics';
+import { Counter, Gauge, Histogram, type Registry, Tally } from '@fleetwire/service-kit/metrics';
 
 export type IngestMetrics = ReturnType<typeof createIngestMetrics>;
 
@@ -11,16 +11,13 @@ export function createIngestMetrics(registry: Registry) {
       help: '1 while sockets are paused because the broker is slow',
       registers,
     }),
-    readings: fromZero(
-      new Counter({
-        name: 'fleetwire_ingest_readings_total',
-        help: 'Readings by what became of them: received = confirmed + nacked (to be sent again) + rejected (for good) + in flight',
-        labelNames: ['result'] as const,
-        registers,
-      }),
-      'result',
-      ['received', 'confirmed', 'nacked', 'rejected'],
-    ),
+    readings: new Tally({
+      name: 'fleetwire_ingest_readings_total',
+      help: 'Readings by what became of them: received = confirmed + nacked (to be sent again) + rejected (for good) + in flight',
+      label: 'result',
+      values: ['received', 'confirmed', 'nacked', 'rejected'],
+      registers,
+    }),
     refusedFrames: new Counter({
       name: 'fleetwire_ingest_refused_frames_total',
       help: 'Frames and HTTP elements refused, by problem',

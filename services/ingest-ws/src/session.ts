@@ -1,3 +1,4 @@
+import type { Duplex } from 'node:stream';
 import type { WebSocket } from 'ws';
 import { type Claims, mayPublishAs } from '@fleetwire/contracts/access';
 import {
@@ -14,6 +15,7 @@ import type { Reading } from '@fleetwire/contracts/reading';
 import type { Telemetry } from '@fleetwire/contracts/telemetry-input';
 import { type Context, contextOf } from '@fleetwire/service-kit/trace-context';
 import type { Accounts } from './accounts.ts';
+import { ackFrame } from './ack-frame.ts';
 import { errorOf, finalNack, inFlightLimit, retryableNack } from './answers.ts';
 import type { AutoSequence } from './auto-sequence.ts';
 import type { Intake, Refusal } from './intake.ts';
@@ -54,6 +56,7 @@ export class Session {
   readonly claims: Claims;
   readonly epoch: string;
   readonly #socket: WebSocket;
+  readonly #raw: Duplex;
   readonly #context: SessionContext;
   readonly #source: Source;
   readonly #streams: SessionStreams;
@@ -63,11 +66,18 @@ export class Session {
   #unproductiveSecond = 0;
   #unproductiveFrames = 0;
 
-  constructor(socket: WebSocket, identity: { id: string; claims: Claims; epoch: string }, context: SessionContext) {
+  /** @param raw what `socket` writes to, frame by frame */
+  constructor(
+    socket: WebSocket,
+    raw: Duplex,
+    identity: { id: string; claims: Claims; epoch: string },
+    context: SessionContext,
+  ) {
     this.id = identity.id;
     this.claims = identity.claims;
     this.epoch = identity.epoch;
     this.#socket = socket;
+    this.#raw = raw;
     this.#context = context;
     this.#source = { sessionId: identity.id };
     this.#streams = new SessionStreams({
@@ -147,7 +157,12 @@ export class Session {
   }
 
   flushAcks(): void {
-    for (const ack of this.#streams.takeAcks()) this.#send({ type: 'ack', ...ack });
+    for (const taken of this.#streams.takeAcks()) {
+      const ack = { type: 'ack', ...taken } as const;
+      const frame = ackFrame(ack);
+      if (frame === undefined) this.#send(ack);
+      else this.#write(() => this.#raw.write(frame));
+    }
   }
 
   #receive(data: Buffer, isBinary: boolean): void {
@@ -179,7 +194,7 @@ export class Session {
     const { readings } = this.#context.metrics;
     const { observations, problems } = telemetry;
     const count = observations.length;
-    readings.inc({ result: 'received' }, count);
+    readings.add('received', count);
     const deviceId = telemetry.deviceId ?? this.claims.sub;
     if (!mayPublishAs(this.claims, deviceId)) {
       return this.#refuse(
@@ -198,7 +213,7 @@ export class Session {
         : { epoch: telemetry.epoch ?? this.epoch, seq: telemetry.seq };
     const stream = this.#streams.find(deviceId, epoch);
     if (stream === undefined) {
-      readings.inc({ result: 'nacked' }, count);
+      readings.add('nacked', count);
       this.#context.accounts.count('nacked', deviceId, now, count);
       return this.close(closeCodes.overloaded, `more than ${openStreamsMax} streams wait for acks (openStreamsMax)`);
     }
@@ -231,11 +246,7 @@ export class Session {
     }: { observations: Telemetry['observations']; bytes: number; from: Context | undefined },
     now: number,
   ): Refusal | undefined {
-    const readings: Reading[] = [];
-    for (const [index, observation] of observations.entries()) {
-      if (observation !== undefined)
-        readings.push({ seq: passage.first + index, ts: observation.ts, metrics: observation.metrics });
-    }
+    const readings = numbered(observations, passage.first);
     const count = readings.length;
     const refusal = this.#context.intake.submit({
       runs: [{ deviceId: stream.deviceId, epoch: stream.epoch, receivedAt: now, readings }],
@@ -246,7 +257,7 @@ export class Session {
       settle: (unconfirmed) => {
         this.#inFlight -= count;
         if (unconfirmed !== undefined) return this.#nack(stream, passage, count, unconfirmed);
-        this.#context.metrics.readings.inc({ result: 'confirmed' }, count);
+        this.#context.metrics.readings.add('confirmed', count);
         stream.acks.settle(passage);
         this.#context.scheduleFlush(this);
       },
@@ -256,7 +267,7 @@ export class Session {
   }
 
   #nack(stream: Stream, passage: Passage, count: number, refusal: Refusal): void {
-    this.#context.metrics.readings.inc({ result: 'nacked' }, count);
+    this.#context.metrics.readings.add('nacked', count);
     stream.acks.leaveHole(passage);
     if (stream.acks.holeCount > this.#context.limits.inFlightMax)
       return this.close(closeCodes.overloaded, 'too many nacked readings were not sent again');
@@ -271,7 +282,7 @@ export class Session {
     now: number,
   ): void {
     const { readings, refusedFrames } = this.#context.metrics;
-    readings.inc({ result: 'rejected' }, problems.length);
+    readings.add('rejected', problems.length);
     this.#context.accounts.count('rejected', numbered?.stream.deviceId ?? this.claims.sub, now, problems.length);
     for (const { index, problem } of problems) {
       refusedFrames.inc({ code: problem.code });
@@ -289,7 +300,7 @@ export class Session {
   /** A whole frame of readable telemetry that this token may not send. */
   #refuse(telemetry: Telemetry, deviceId: string, problem: Problem, now: number): void {
     const count = telemetry.observations.length;
-    this.#context.metrics.readings.inc({ result: 'rejected' }, count);
+    this.#context.metrics.readings.add('rejected', count);
     // On the account of who sent it, not of the device that it claims to be.
     this.#context.accounts.count('rejected', this.claims.sub, now, count);
     this.#context.metrics.refusedFrames.inc({ code: problem.code });
@@ -324,8 +335,12 @@ export class Session {
   }
 
   #send(message: ServerMessage): void {
+    this.#write(() => this.#socket.send(JSON.stringify(message)));
+  }
+
+  #write(write: () => void): void {
     if (this.#socket.readyState !== this.#socket.OPEN) return;
-    this.#socket.send(JSON.stringify(message));
+    write();
     if (this.#socket.bufferedAmount > this.#context.limits.outboundBytesMax) this.#cut('slow-reader');
   }
 
@@ -336,6 +351,13 @@ export class Session {
 }
 
 const unreadable = { seq: undefined, count: 1, deviceId: undefined, epoch: undefined };
+
+function numbered(observations: Telemetry['observations'], first: number): Reading[] {
+  const readings = observations.map((observation, index) =>
+    observation === undefined ? undefined : { seq: first + index, ts: observation.ts, metrics: observation.metrics },
+  );
+  return readings.filter((reading) => reading !== undefined);
+}
 
 /** A stream as the frame named it. */
 function referenceOf(deviceId: string | undefined, epoch: string | undefined): StreamReference {

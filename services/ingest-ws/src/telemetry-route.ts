@@ -103,8 +103,8 @@ async function accept(
   }
 
   const count = runs.reduce((sum, run) => sum + run.readings.length, 0);
-  metrics.readings.inc({ result: 'received' }, count + problems.length);
-  metrics.readings.inc({ result: 'rejected' }, problems.length);
+  metrics.readings.add('received', count + problems.length);
+  metrics.readings.add('rejected', problems.length);
   if (problems.length > 0) accounts.count('rejected', claims.sub, now, problems.length);
   for (const { code } of problems) metrics.refusedFrames.inc({ code });
   if (count > 0) await confirmed(intake, metrics, { ...arrival, runs, readings: count, bytes });
@@ -147,7 +147,7 @@ async function confirmed(
     const refusedAtOnce = intake.submit({ ...submission, settle });
     if (refusedAtOnce !== undefined) settle(refusedAtOnce);
   });
-  metrics.readings.inc({ result: refusal === undefined ? 'confirmed' : 'nacked' }, submission.readings);
+  metrics.readings.add(refusal === undefined ? 'confirmed' : 'nacked', submission.readings);
   if (refusal !== undefined) throw unavailable(refusal.message, refusal.retryAfterMs);
 }
 
