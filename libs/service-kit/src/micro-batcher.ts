@@ -33,12 +33,14 @@ export class MicroBatcher<T extends Sized> {
     return oldest === undefined ? undefined : oldest.at + this.#bounds.lingerMs;
   }
 
+  /** What waits reaches a bound: waiting longer would make no larger batch. */
+  get isFull(): boolean {
+    return this.#readings >= this.#bounds.readingsMax || this.#bytes >= this.#bounds.bytesMax;
+  }
+
   isDue(now: number): boolean {
     const { deadline } = this;
-    return (
-      deadline !== undefined &&
-      (now >= deadline || this.#readings >= this.#bounds.readingsMax || this.#bytes >= this.#bounds.bytesMax)
-    );
+    return deadline !== undefined && (now >= deadline || this.isFull);
   }
 
   /** One batch: as many of the oldest as the bounds allow, and at least one; empty only when nothing waits. */

@@ -23,7 +23,10 @@ export type BatchLanesOptions = {
   readonly run: (batch: readonly Load[]) => Promise<void>;
 };
 
-/** Gathers messages into transactions and runs a bounded number of them side by side. */
+/**
+ * Gathers messages into transactions and runs a bounded number of them side by side. While one is in flight, another begins only when it is
+ * full: a transaction costs much by itself, and what arrives meanwhile shares the next.
+ */
 export class BatchLanes {
   readonly #options: BatchLanesOptions;
   readonly #batcher: MicroBatcher<Load>;
@@ -54,7 +57,8 @@ export class BatchLanes {
     while (this.#running < this.#options.lanesMax) {
       const alone = this.#alone.shift();
       if (alone !== undefined) this.#run([alone]);
-      else if (this.#batcher.isDue(performance.now())) this.#run(this.#batcher.take());
+      else if (this.#running === 0 ? this.#batcher.isDue(performance.now()) : this.#batcher.isFull)
+        this.#run(this.#batcher.take());
       else break;
     }
     this.#schedule();
@@ -70,8 +74,7 @@ export class BatchLanes {
 
   #schedule(): void {
     const { deadline } = this.#batcher;
-    // With every lane taken the next batch grows until one is free.
-    if (this.#timer !== undefined || deadline === undefined || this.#running >= this.#options.lanesMax) return;
+    if (this.#timer !== undefined || deadline === undefined || this.#running > 0) return;
     const waitMs = Math.max(0, Math.ceil(deadline - performance.now()));
     this.#timer = setTimeout(() => {
       this.#timer = undefined;

@@ -1,0 +1,77 @@
+import { setImmediate as turn } from 'node:timers/promises';
+import type { IdentifiedReading } from '@fleetwire/contracts/reading';
+import { eventually } from '@fleetwire/test-kit/eventually';
+import { describe, expect, it } from 'vitest';
+import { BatchLanes, type Load } from '../src/batch-lanes.ts';
+
+const bounds = { readingsMax: 10, bytesMax: 1_000, lingerMs: 1 };
+
+function lanesUnderTest(lanesMax = 2) {
+  const running: { readonly sizes: number[]; readonly end: () => void }[] = [];
+  const run = (batch: readonly Load[]): Promise<void> => {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    running.push({
+      sizes: batch.map(({ readings }) => readings),
+      end: () => {
+        for (const load of batch) load.promise.resolve();
+        resolve();
+      },
+    });
+    return promise;
+  };
+  const lanes = new BatchLanes({ bounds, lanesMax, run });
+  const submit = (readings: number, alone = false): Promise<void> =>
+    lanes.submit({
+      items: Array.from({ length: readings }, (_, seq) => readingOf(seq)),
+      bytes: readings,
+      alone,
+      isLastChance: false,
+      origin: 'first',
+      headers: {},
+    });
+  return { lanes, running, submit };
+}
+
+function readingOf(seq: number): IdentifiedReading {
+  return { deviceId: 'd', epoch: 'e', seq, ts: 0, receivedAt: 0, metrics: { value: 1 } };
+}
+
+describe('batch lanes', () => {
+  it('gather what arrives within the linger into one transaction', async () => {
+    const { running, submit } = lanesUnderTest();
+    void submit(2);
+    void submit(3);
+    await eventually(() => expect(running.map(({ sizes }) => sizes)).toEqual([[2, 3]]));
+  });
+
+  it('begin no second transaction before it is full, and one with all that came when the first ends', async () => {
+    const { running, submit } = lanesUnderTest();
+    void submit(1);
+    await eventually(() => expect(running).toHaveLength(1));
+    const since = performance.now();
+    void submit(4);
+    const rest = submit(5 - 1);
+    while (performance.now() < since + 5 * bounds.lingerMs) await turn();
+    expect(running).toHaveLength(1);
+    running[0]!.end();
+    await eventually(() => expect(running.map(({ sizes }) => sizes)).toEqual([[1], [4, 4]]));
+    running[1]!.end();
+    await rest;
+  });
+
+  it('run a full batch beside one in flight, and no more than their bound', async () => {
+    const { lanes, running, submit } = lanesUnderTest();
+    for (let n = 0; n < 4; n += 1) void submit(bounds.readingsMax);
+    expect(lanes.running).toBe(2);
+    running[0]!.end();
+    await eventually(() => expect(running).toHaveLength(3));
+    expect(lanes.running).toBe(2);
+  });
+
+  it('give a message that must be alone a transaction of its own at once', () => {
+    const { running, submit } = lanesUnderTest();
+    void submit(2);
+    void submit(1, true);
+    expect(running.map(({ sizes }) => sizes)).toEqual([[1]]);
+  });
+});
