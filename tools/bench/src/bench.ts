@@ -5,6 +5,7 @@ import type { BackingMode } from '@fleetwire/backing-services/backing-services';
 import { startTemporaryBackingServices } from '@fleetwire/backing-services/temporary';
 import { createLogger } from '@fleetwire/service-kit/logger';
 import { type Figure, figureTable, judge } from './figure.ts';
+import { drawFlameGraphs } from './flame-graphs.ts';
 import { studyConnections } from './studies/connections.ts';
 import { studyGrowth } from './studies/growth.ts';
 import { studyInstances } from './studies/instances.ts';
@@ -63,6 +64,7 @@ export async function bench(settings: BenchSettings): Promise<boolean> {
     if (result.details !== undefined) process.stdout.write(`\n${result.details}\n\n`);
   }
 
+  if (context.profileDir !== undefined) await drawFlameGraphs(context.profileDir);
   await mkdir(dirname(out), { recursive: true });
   const judged = figures.map((figure) => ({ ...figure, ...judge(figure) }));
   const written = { startedAt, settings, machine, backing, kind: services.kind, figures: judged, studies: data };

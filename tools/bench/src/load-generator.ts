@@ -1,7 +1,7 @@
-import { createHistogram } from 'node:perf_hooks';
+import { type RecordableHistogram, createHistogram } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { LoadAnswer, LoadRequest, LoadResult, ReturnResult } from './load-messages.ts';
-import { LoadSocket } from './load-socket.ts';
+import { LoadSocket, microseconds } from './load-socket.ts';
 import { percentile } from './median.ts';
 
 // A process of its own: the bench starts it and talks to it by messages.
@@ -15,6 +15,8 @@ let readingsPerFrame = 1;
 let onAck: (socket: LoadSocket) => void = () => {};
 let failed: (error: Error) => void = () => {};
 const latency = createHistogram();
+/** How long after they were due frames were sent. */
+const lateness = createHistogram();
 
 process.on('message', (request: LoadRequest) => {
   const failure = new Promise<never>((_, reject) => (failed = reject));
@@ -30,6 +32,7 @@ function answer(message: LoadAnswer): void {
 
 async function perform(request: LoadRequest): Promise<LoadResult | ReturnResult> {
   latency.reset();
+  lateness.reset();
   switch (request.type) {
     case 'connect':
       await connect(request);
@@ -94,7 +97,7 @@ async function flood(seconds: number, framesInFlight: number): Promise<LoadResul
     const now = performance.now();
     const room = framesInFlight - socket.framesInFlight;
     if (now >= endsAt || room <= 0) return;
-    socket.send(room, now);
+    socket.send(room);
     frames += room;
   };
   onAck = refill;
@@ -111,7 +114,11 @@ async function pace(seconds: number, framesPerSecond: number): Promise<LoadResul
   const total = Math.floor(seconds * framesPerSecond);
   for (let frame = 0; frame < total;) {
     const due = Math.min(total, ((performance.now() - start) / 1_000) * framesPerSecond);
-    for (; frame < due; frame += 1) sockets[frame % sockets.length]!.send(1, start + (frame / framesPerSecond) * 1_000);
+    for (; frame < due; frame += 1) {
+      const dueAt = start + (frame / framesPerSecond) * 1_000;
+      lateness.record(microseconds(performance.now() - dueAt));
+      sockets[frame % sockets.length]!.send(1);
+    }
     await sleep(tickMs);
   }
   await settled();
@@ -150,14 +157,16 @@ async function untilAll(isDone: (socket: LoadSocket) => boolean, what: string): 
 }
 
 function result(frames: number, startedAt: number, nacked: number): LoadResult {
-  const milliseconds = (percent: number) => (latency.count === 0 ? 0 : latency.percentile(percent) / 1_000);
+  const milliseconds = (histogram: RecordableHistogram, percent: number) =>
+    histogram.count === 0 ? 0 : histogram.percentile(percent) / 1_000;
   return {
     frames,
     readings: frames * readingsPerFrame,
     startedAt,
     nackedReadings: nacked,
-    ackP50Ms: milliseconds(50),
-    ackP99Ms: milliseconds(99),
+    lateP99Ms: milliseconds(lateness, 99),
+    ackP50Ms: milliseconds(latency, 50),
+    ackP99Ms: milliseconds(latency, 99),
   };
 }
 

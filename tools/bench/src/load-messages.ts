@@ -30,7 +30,9 @@ export type LoadResult = {
   /** Epoch milliseconds. */
   readonly startedAt: number;
   readonly nackedReadings: number;
-  /** Of frames, from when they were due. */
+  /** How long after it was due a paced frame was sent. */
+  readonly lateP99Ms: number;
+  /** Of frames, from sending one to its ack. */
   readonly ackP50Ms: number;
   readonly ackP99Ms: number;
 };

@@ -40,8 +40,8 @@ export class LoadSocket {
   #raw: Socket | undefined;
   #nextSeq = 1;
   #ackedUpTo = 0;
-  /** When each frame that is in flight was due, the oldest first. */
-  #dueAt: number[] = [];
+  /** When each frame that is in flight was sent, the oldest first. */
+  #sentAt: number[] = [];
   #isClosing = false;
 
   constructor(options: LoadSocketOptions) {
@@ -55,17 +55,17 @@ export class LoadSocket {
   }
 
   get framesInFlight(): number {
-    return this.#dueAt.length;
+    return this.#sentAt.length;
   }
 
-  /** @param dueAt of the monotonic clock, in milliseconds */
-  send(frames: number, dueAt: number): void {
+  send(frames: number): void {
     const { device, readingsPerFrame, startTs } = this.#options;
     const parts: Buffer[] = [];
+    const now = performance.now();
     for (let n = 0; n < frames; n += 1) {
       parts.push(textFrame(frameText(device, this.#nextSeq, readingsPerFrame, startTs)));
       this.#nextSeq += readingsPerFrame;
-      this.#dueAt.push(dueAt);
+      this.#sentAt.push(now);
     }
     this.#raw?.write(parts.length === 1 ? parts[0]! : Buffer.concat(parts));
   }
@@ -131,7 +131,7 @@ export class LoadSocket {
     const { latency, onAck, readingsPerFrame } = this.#options;
     const now = performance.now();
     const frames = Math.floor((upTo - this.#ackedUpTo) / readingsPerFrame);
-    for (const dueAt of this.#dueAt.splice(0, frames)) latency.record(Math.max(1, Math.round((now - dueAt) * 1_000)));
+    for (const sentAt of this.#sentAt.splice(0, frames)) latency.record(microseconds(now - sentAt));
     this.#ackedUpTo += frames * readingsPerFrame;
     onAck(this);
   }
@@ -145,4 +145,9 @@ export class LoadSocket {
         this.#raw?.write(textFrame(frameText(device, at, readingsPerFrame, startTs)));
     }, retryAfterMs);
   }
+}
+
+/** For a histogram, which knows whole numbers from 1. */
+export function microseconds(milliseconds: number): number {
+  return Math.max(1, Math.round(milliseconds * 1_000));
 }

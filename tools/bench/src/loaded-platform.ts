@@ -18,6 +18,8 @@ export type Pace = UsageReport & {
   readonly readings: number;
   readonly readingsPerSecond: number;
   readonly nackedReadings: number;
+  /** How late the load generator sent, at the 99th percentile: nobody's latency, but it shows whether the pace was kept. */
+  readonly lateP99Ms: number;
   readonly ackP50Ms: number;
   readonly ackP99Ms: number;
   readonly storedP50Ms: number;
@@ -121,7 +123,7 @@ export class LoadedPlatform implements AsyncDisposable {
       tokenOf: (deviceId) => this.#platform.tokenOf(deviceId),
       signal: probing.signal,
     });
-    const { readings, nackedReadings, ackP50Ms, ackP99Ms } = await this.#load.request({
+    const { readings, nackedReadings, lateP99Ms, ackP50Ms, ackP99Ms } = await this.#load.request({
       type: 'pace',
       seconds,
       readingsPerSecond,
@@ -135,6 +137,7 @@ export class LoadedPlatform implements AsyncDisposable {
       readings,
       readingsPerSecond,
       nackedReadings,
+      lateP99Ms,
       ackP50Ms,
       ackP99Ms,
       storedP50Ms: percentile(samples, 50),

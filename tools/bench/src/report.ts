@@ -1,8 +1,9 @@
+import type { EnvelopeFormatCost } from './envelope-formats.ts';
 import { type Figure, type Goal, calmSamples, columns } from './figure.ts';
 import { serviceMicrosecondsPerReading } from './loaded-platform.ts';
 import { median } from './median.ts';
 import type { Measurement } from './studies/throughput.ts';
-import type { ValidatorCost } from './validators.ts';
+import type { Cost } from './cost.ts';
 
 /** By readings a frame, where something is asked. */
 const databaseFloorGoals: Readonly<Record<number, Goal>> = {
@@ -46,6 +47,7 @@ export type Summary = {
   readonly othersCpuShare: number;
   readonly latency: {
     readonly readingsPerSecond: number;
+    readonly lateP99Ms: number;
     readonly ackP50Ms: number;
     readonly ackP99Ms: number;
     readonly storedP50Ms: number;
@@ -76,6 +78,7 @@ export function summarise(all: readonly Measurement[]): Summary {
     othersCpuShare: of((run) => run.othersCpuShare),
     latency: {
       readingsPerSecond: of((run) => run.latency.readingsPerSecond),
+      lateP99Ms: of((run) => run.latency.lateP99Ms),
       ackP50Ms: of((run) => run.latency.ackP50Ms),
       ackP99Ms: of((run) => run.latency.ackP99Ms),
       storedP50Ms: of((run) => run.latency.storedP50Ms),
@@ -94,7 +97,7 @@ export function summarise(all: readonly Measurement[]): Summary {
   };
 }
 
-export function table(summaries: readonly Summary[], validators: readonly ValidatorCost[]): string {
+export function table(summaries: readonly Summary[]): string {
   const row = (name: string, cell: (summary: Summary) => string): string[] => [name, ...summaries.map(cell)];
   const names = Object.keys(summaries[0]?.processes ?? {});
   const rows = [
@@ -106,6 +109,7 @@ export function table(summaries: readonly Summary[], validators: readonly Valida
     row("  of the broker's floor", ({ ofBrokerFloor }) => ofBrokerFloor.toFixed(2)),
     row('acked while sending, readings/s', ({ ackedPerSecond }) => whole(ackedPerSecond)),
     row('at a third of it, readings/s', ({ latency }) => whole(latency.readingsPerSecond)),
+    row('  load late p99, ms', ({ latency }) => latency.lateP99Ms.toFixed(1)),
     row('  acked p50 / p99, ms', ({ latency }) => `${latency.ackP50Ms.toFixed(1)} / ${latency.ackP99Ms.toFixed(1)}`),
     row(
       '  stored p50 / p99, ms',
@@ -120,8 +124,23 @@ export function table(summaries: readonly Summary[], validators: readonly Valida
     ),
   ];
   rows.push(row('CPU taken by others', ({ othersCpuShare }) => `${(othersCpuShare * 100).toFixed(0)} %`));
-  const costs = validators.map(({ name, microseconds }) => `${name} ${microseconds.toFixed(2)} µs`).join(' · ');
-  return `${columns(rows)}\n\nchecking one five-metric reading: ${costs}`;
+  return columns(rows);
+}
+
+export function costsLine(what: string, costs: readonly Cost[]): string {
+  return `${what}: ${costs.map(({ name, microseconds }) => `${name} ${microseconds.toFixed(2)} µs`).join(' · ')}`;
+}
+
+export function formatsTable(readingsPerFrame: number, formats: readonly EnvelopeFormatCost[]): string {
+  return columns([
+    [`envelope format, a reading, ${readingsPerFrame} a frame`, 'bytes', 'encode, µs', 'decode, µs'],
+    ...formats.map(({ name, bytesPerReading, encode, decode }) => [
+      name,
+      whole(bytesPerReading),
+      encode.microseconds.toFixed(2),
+      decode.microseconds.toFixed(2),
+    ]),
+  ]);
 }
 
 function whole(value: number): string {

@@ -2,13 +2,8 @@ import { TelemetryFrame, parseDeviceFrame } from '@fleetwire/contracts/device-pr
 import { Metrics } from '@fleetwire/contracts/metrics';
 import { Compile } from 'typebox/compile';
 import { z } from 'zod';
-import { median } from './median.ts';
+import { type Cost, cost } from './cost.ts';
 import { frameText } from './workload.ts';
-
-export type ValidatorCost = { readonly name: string; readonly microseconds: number };
-
-const rounds = 5;
-const roundMs = 200;
 
 const [metricName = ''] = Object.keys(Metrics.patternProperties);
 const zodMetrics = z.record(
@@ -26,7 +21,7 @@ const zodFrame = z.object({
 });
 
 /** What it costs to check one frame of one five-metric reading: the decision for TypeBox, measured again. */
-export function compareValidators(): ValidatorCost[] {
+export function compareValidators(): Cost[] {
   const text = frameText(0, 1, 1, Date.now());
   const frame: unknown = JSON.parse(text);
   const typebox = Compile(TelemetryFrame);
@@ -40,15 +35,4 @@ export function compareValidators(): ValidatorCost[] {
     cost('JSON.parse', () => check(JSON.parse(text) !== null)),
     cost('frame parser of contracts, whole', () => check(parseDeviceFrame(text, now).ok)),
   ];
-}
-
-function cost(name: string, once: () => void): ValidatorCost {
-  return { name, microseconds: median(Array.from({ length: rounds }, () => timed(once))) };
-}
-
-function timed(once: () => void): number {
-  const startedAt = performance.now();
-  let times = 0;
-  for (; performance.now() - startedAt < roundMs; times += 100) for (let n = 0; n < 100; n += 1) once();
-  return ((performance.now() - startedAt) * 1_000) / times;
 }

@@ -4,7 +4,8 @@ import { type FreshPlace, freshPlace } from '../fresh.ts';
 import { type Flood, LoadedPlatform, type Pace } from '../loaded-platform.ts';
 import { forwardersOf } from '../platform.ts';
 import { serverBehind } from '../process-usage.ts';
-import { figuresOf, summarise, table } from '../report.ts';
+import { compareEnvelopeFormats } from '../envelope-formats.ts';
+import { costsLine, figuresOf, formatsTable, summarise, table } from '../report.ts';
 import type { StudyContext, StudyResult } from '../study.ts';
 import { startUsageMeter } from '../usage-meter.ts';
 import { compareValidators } from '../validators.ts';
@@ -23,6 +24,10 @@ export type Measurement = Flood & {
 export async function studyThroughput(context: StudyContext): Promise<StudyResult> {
   const { settings, say } = context;
   const validators = compareValidators();
+  const envelopeFormats = settings.frames.map((readingsPerFrame) => ({
+    readingsPerFrame,
+    formats: compareEnvelopeFormats(readingsPerFrame),
+  }));
   const measured: Measurement[][] = settings.frames.map(() => []);
   for (let run = 1; run <= settings.runs; run += 1) {
     for (const [index, readingsPerFrame] of settings.frames.entries()) {
@@ -37,8 +42,12 @@ export async function studyThroughput(context: StudyContext): Promise<StudyResul
   }
   return {
     figures: measured.flatMap(figuresOf),
-    details: table(measured.map(summarise), validators),
-    data: { validators, runs: measured.flat() },
+    details: [
+      table(measured.map(summarise)),
+      costsLine('checking one five-metric reading', validators),
+      ...envelopeFormats.map(({ readingsPerFrame, formats }) => formatsTable(readingsPerFrame, formats)),
+    ].join('\n\n'),
+    data: { validators, envelopeFormats, runs: measured.flat() },
   };
 }
 
