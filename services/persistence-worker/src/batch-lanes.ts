@@ -23,9 +23,13 @@ export type BatchLanesOptions = {
   readonly run: (batch: readonly Load[]) => Promise<void>;
 };
 
+/** After as long beside a transaction in flight a batch need not be full: that one may be stuck. */
+const patienceMs = 100;
+
 /**
  * Gathers messages into transactions and runs a bounded number of them side by side. While one is in flight, another begins only when it is
- * full: a transaction costs much by itself, and what arrives meanwhile shares the next.
+ * full: a transaction costs much by itself, two with readings of the same devices wait for each other's locks, and what arrives meanwhile
+ * shares the next.
  */
 export class BatchLanes {
   readonly #options: BatchLanesOptions;
@@ -57,8 +61,7 @@ export class BatchLanes {
     while (this.#running < this.#options.lanesMax) {
       const alone = this.#alone.shift();
       if (alone !== undefined) this.#run([alone]);
-      else if (this.#running === 0 ? this.#batcher.isDue(performance.now()) : this.#batcher.isFull)
-        this.#run(this.#batcher.take());
+      else if (this.#batcher.isFull || performance.now() >= this.#dueAt) this.#run(this.#batcher.take());
       else break;
     }
     this.#schedule();
@@ -72,13 +75,16 @@ export class BatchLanes {
     });
   }
 
+  /** When what waits begins, full or not; never while nothing waits. */
+  get #dueAt(): number {
+    const { deadline = Number.POSITIVE_INFINITY } = this.#batcher;
+    return this.#running === 0 ? deadline : deadline + patienceMs;
+  }
+
   #schedule(): void {
-    const { deadline } = this.#batcher;
-    if (this.#timer !== undefined || deadline === undefined || this.#running > 0) return;
-    const waitMs = Math.max(0, Math.ceil(deadline - performance.now()));
-    this.#timer = setTimeout(() => {
-      this.#timer = undefined;
-      this.#start();
-    }, waitMs);
+    clearTimeout(this.#timer);
+    // With every lane taken the next batch grows until one is free.
+    if (this.#batcher.isEmpty || this.#running >= this.#options.lanesMax) return;
+    this.#timer = setTimeout(() => this.#start(), Math.max(0, Math.ceil(this.#dueAt - performance.now())));
   }
 }

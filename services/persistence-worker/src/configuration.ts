@@ -29,7 +29,7 @@ export const workerVariables = {
   batchLingerMs: integer('BATCH_LINGER_MS', {
     min: 0,
     max: 5_000,
-    default: 10,
+    default: 20,
     unit: 'ms',
     doc: 'How long an envelope waits for company',
   }),

@@ -59,6 +59,14 @@ describe('batch lanes', () => {
     await rest;
   });
 
+  it('do not wait for ever for a transaction that is stuck', async () => {
+    const { running, submit } = lanesUnderTest();
+    void submit(1);
+    await eventually(() => expect(running).toHaveLength(1));
+    void submit(2);
+    await eventually(() => expect(running.map(({ sizes }) => sizes)).toEqual([[1], [2]]));
+  });
+
   it('run a full batch beside one in flight, and no more than their bound', async () => {
     const { lanes, running, submit } = lanesUnderTest();
     for (let n = 0; n < 4; n += 1) void submit(bounds.readingsMax);
