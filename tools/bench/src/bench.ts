@@ -3,6 +3,7 @@ import { availableParallelism, cpus } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import type { BackingMode } from '@fleetwire/backing-services/backing-services';
 import { startTemporaryBackingServices } from '@fleetwire/backing-services/temporary';
+import { CommanderError } from 'commander';
 import { createLogger } from '@fleetwire/service-kit/logger';
 import { type Figure, figureTable, judge } from './figure.ts';
 import { drawFlameGraphs } from './flame-graphs.ts';
@@ -52,13 +53,19 @@ export async function bench(settings: BenchSettings): Promise<boolean> {
     logger,
     say,
   };
+  const interruption = new Promise<never>((_, reject) => {
+    for (const signal of ['SIGINT', 'SIGTERM'] as const)
+      process.once(signal, () => reject(new CommanderError(1, 'bench.interrupted', `interrupted by ${signal}`)));
+  });
+  interruption.catch(({ message }: Error) => say(message));
   const machine = { cpus: availableParallelism(), model: cpus()[0]?.model, node: process.version };
   const backing = services.describe().map(({ what, version }) => `${what} ${version}`);
   const figures: Figure[] = [];
   const data: Record<string, unknown> = {};
   for (const name of settings.only) {
     say(`${name}:`);
-    const result = await studies[name](context);
+    // What a study has started ends with this process.
+    const result = await Promise.race([studies[name](context), interruption]);
     figures.push(...result.figures);
     data[name] = result.data;
     if (result.details !== undefined) process.stdout.write(`\n${result.details}\n\n`);

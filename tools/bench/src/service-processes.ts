@@ -63,8 +63,11 @@ export async function startServiceProcesses(options: {
           stdio: ['ignore', log.fd, log.fd],
         });
       let child = launch();
+      const abandon = () => child.kill('SIGKILL');
+      process.once('exit', abandon);
       started.defer(async () => {
         await stop(child, 'SIGTERM');
+        process.off('exit', abandon);
         await log.close();
       });
       const url = `http://127.0.0.1:${ports[name]}`;
