@@ -52,8 +52,10 @@ async function bringTools() {
   if (missing.node) checkThatNodeRuns();
 }
 
-async function installPackages() {
-  const args = ['install', '--frozen-lockfile', '--reporter=append-only', ...storeArguments()];
+/** @param {string} [folder] one outside the workspace, relative to the repository; without it, the workspace */
+export async function installPackages(folder) {
+  const where = folder === undefined ? [] : ['--ignore-workspace', '--dir', join(root, folder)];
+  const args = ['install', '--frozen-lockfile', '--reporter=append-only', ...where, ...storeArguments(folder ?? '')];
   // pnpm's caches go into the repository too: what is removed with the clone leaves nothing behind.
   const env = {
     ...environment(),
@@ -61,12 +63,14 @@ async function installPackages() {
     XDG_CACHE_HOME: join(stateDir, 'cache'),
     XDG_STATE_HOME: join(stateDir, 'state'),
   };
-  await runStep('installing packages', pnpmBinary(), args, { cwd: root, env }, explainFailure);
+  const step = `installing packages${folder === undefined ? '' : ` of ${folder}`}`;
+  await runStep(step, pnpmBinary(), args, { cwd: root, env }, explainFailure);
 }
 
 /** The packages that are installed already stay linked to the store they came from; pnpm insists on it. */
-function storeArguments() {
-  return existsSync(join(root, 'node_modules/.modules.yaml')) ? [] : ['--store-dir', join(stateDir, 'pnpm-store')];
+function storeArguments(folder) {
+  const isInstalled = existsSync(join(root, folder, 'node_modules/.modules.yaml'));
+  return isInstalled ? [] : ['--store-dir', join(stateDir, 'pnpm-store')];
 }
 
 function environment() {

@@ -11,6 +11,7 @@ import { studyConnections } from './studies/connections.ts';
 import { studyGrowth } from './studies/growth.ts';
 import { studyInstances } from './studies/instances.ts';
 import { studyOutage } from './studies/outage.ts';
+import { studyPeers } from './studies/peers.ts';
 import { studyReconnect } from './studies/reconnect.ts';
 import { studyThroughput } from './studies/throughput.ts';
 import type { Study, StudySettings } from './study.ts';
@@ -22,10 +23,13 @@ const studies = {
   connections: studyConnections,
   reconnect: studyReconnect,
   outage: studyOutage,
+  peers: studyPeers,
 } as const satisfies Record<string, Study>;
 
 export type StudyName = keyof typeof studies;
 export const studyNames = Object.keys(studies) as StudyName[];
+/** What is studied where nobody says otherwise. The other pipelines have packages of their own, which `bench:peers` brings. */
+export const usualStudies = studyNames.filter((name) => name !== 'peers');
 
 export type BenchSettings = StudySettings & {
   readonly only: readonly StudyName[];

@@ -1,10 +1,10 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
-import { type BenchSettings, type StudyName, bench, studyNames } from './bench.ts';
+import { type BenchSettings, type StudyName, bench, studyNames, usualStudies } from './bench.ts';
 
 export function benchCommand(): Command {
   return new Command('bench')
     .description('Measures the whole way of a reading, and beside it what database and broker could do by themselves.')
-    .option('--only <list>', `what to study, with commas: ${studyNames.join(', ')}`, studyList, studyNames)
+    .option('--only <list>', `what to study, with commas: ${studyNames.join(', ')}`, studyList, usualStudies)
     .option('--runs <n>', 'how often everything is measured; the medians count', whole, 5)
     .option('--seconds <n>', 'length of each measurement under load', whole, 8)
     .option('--devices <n>', 'sockets', whole, 300)

@@ -84,19 +84,11 @@ export class BenchPlatform implements AsyncDisposable {
   }
 
   /** Watches the platform, its servers and the load from now on. */
-  async meter(loadPids: Readonly<Record<string, number>>): Promise<UsageMeter> {
-    const { services } = this.#context;
+  meter(loadPids: Readonly<Record<string, number>>): Promise<UsageMeter> {
     const named = (name: string, processes: readonly ServiceProcess[]) =>
       processes.map(({ pid }, index) => [index === 0 ? name : `${name} ${index + 1}`, pid] as const);
-    return startUsageMeter(
-      {
-        ...Object.fromEntries([...named('ingest-ws', this.ingests), ...named('persistence-worker', this.workers)]),
-        rabbitmq: await serverBehind(services.amqpUrl),
-        postgres: await serverBehind(services.databaseUrl),
-        ...loadPids,
-      },
-      await forwardersOf(services),
-    );
+    const pids = [...named('ingest-ws', this.ingests), ...named('persistence-worker', this.workers)];
+    return meterBesideServers(this.#context.services, { ...Object.fromEntries(pids), ...loadPids });
   }
 
   /** A counter of the workers, all together; see {@link metricOf}. */
@@ -154,6 +146,18 @@ export class BenchPlatform implements AsyncDisposable {
   [Symbol.asyncDispose](): Promise<void> {
     return this.#stack.disposeAsync();
   }
+}
+
+/** Watches these processes and the servers from now on. */
+export async function meterBesideServers(
+  services: StudyContext['services'],
+  pids: Readonly<Record<string, number>>,
+): Promise<UsageMeter> {
+  const servers = {
+    rabbitmq: await serverBehind(services.amqpUrl),
+    postgres: await serverBehind(services.databaseUrl),
+  };
+  return await startUsageMeter({ ...pids, ...servers }, await forwardersOf(services));
 }
 
 /** Processes through which a container engine passes on what goes to RabbitMQ and Postgres. */

@@ -66,7 +66,7 @@ export async function startServiceProcesses(options: {
       const abandon = () => child.kill('SIGKILL');
       process.once('exit', abandon);
       started.defer(async () => {
-        await stop(child, 'SIGTERM');
+        await stopProcess(child, 'SIGTERM');
         process.off('exit', abandon);
         await log.close();
       });
@@ -78,7 +78,7 @@ export async function startServiceProcesses(options: {
           return child.pid!;
         },
         crash: async () => {
-          await stop(child, 'SIGKILL');
+          await stopProcess(child, 'SIGKILL');
           child = launch();
           await ready(name, url, child);
         },
@@ -101,7 +101,7 @@ async function ready(name: string, url: string, child: ChildProcess): Promise<vo
   throw new Error(`${name} was not ready within ${readyTimeoutMs} ms`);
 }
 
-async function stop(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
+export async function stopProcess(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return;
   const exited = once(child, 'exit');
   child.kill(signal);

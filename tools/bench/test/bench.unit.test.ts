@@ -10,6 +10,7 @@ import { textFrame } from '../src/raw-frame.ts';
 import { figuresOf, summarise } from '../src/report.ts';
 import { type Round, growthFigures, rateAround } from '../src/studies/growth.ts';
 import { instancesFigures } from '../src/studies/instances.ts';
+import { type PeersRun, peerFigures } from '../src/studies/peers.ts';
 import type { Measurement } from '../src/studies/throughput.ts';
 import { deviceIdOf, fleetReadings, frameText, metricsPerReading, readingAt } from '../src/workload.ts';
 
@@ -196,6 +197,32 @@ describe('a second instance', () => {
     expect(verdicts.slice(4, 8)).toEqual(['missed', 'bar', 'bar', 'bar']);
     expect(verdicts.slice(8)).toEqual(['none', 'none', 'none', 'none']);
     expect(figures[0]!.samples[0]!.othersCpuShare).toBe(0.02);
+  });
+});
+
+describe('the comparison with other pipelines', () => {
+  const rate = (readingsPerSecond: number, othersCpuShare: number): PeersRun['nest'] => ({
+    readings: 1_000,
+    readingsPerSecond,
+    ackedPerSecond: readingsPerSecond,
+    othersCpuShare,
+    processes: {},
+  });
+
+  it('divides within a run, and leaves out a run in which either was disturbed', () => {
+    const runs: PeersRun[] = [
+      { fleetwire: rate(60_000, 0), nest: rate(5_000, 0), rest: rate(3_000, 0) },
+      { fleetwire: rate(90_000, 0), nest: rate(10_000, 0.01), rest: rate(3_000, 0.5) },
+      { fleetwire: rate(99_000, 0), nest: rate(1_000, 0.5), rest: rate(2_000, 0) },
+    ];
+    const judged = peerFigures(runs).map((figure) => ({ name: figure.name, ...judge(figure) }));
+    expect(judged).toMatchObject([
+      { median: 90_000, calmRuns: 3 },
+      { median: 5_000, calmRuns: 2 },
+      { median: 2_000, calmRuns: 2 },
+      { name: 'Fleetwire ÷ NestJS → RabbitMQ → TypeORM', median: 9, calmRuns: 2, verdict: 'missed' },
+      { name: 'Fleetwire ÷ socket → REST → row', median: 20, calmRuns: 2, verdict: 'none' },
+    ]);
   });
 });
 
