@@ -8,6 +8,7 @@ import { createLogger } from '@fleetwire/service-kit/logger';
 import { type Figure, figureTable, judge } from './figure.ts';
 import { drawFlameGraphs } from './flame-graphs.ts';
 import { studyConnections } from './studies/connections.ts';
+import { studyFleet } from './studies/fleet.ts';
 import { studyGrowth } from './studies/growth.ts';
 import { studyInstances } from './studies/instances.ts';
 import { studyOutage } from './studies/outage.ts';
@@ -24,6 +25,7 @@ const studies = {
   reconnect: studyReconnect,
   outage: studyOutage,
   peers: studyPeers,
+  fleet: studyFleet,
 } as const satisfies Record<string, Study>;
 
 export type StudyName = keyof typeof studies;

@@ -5,6 +5,8 @@ import { measureStoredLatency } from './stored-latency.ts';
 import type { StudyContext } from './study.ts';
 import type { ProcessRow, UsageReport } from './usage-meter.ts';
 
+export type Batches = { readonly envelopes: number; readonly transactions: number };
+
 export type Flood = UsageReport & {
   readonly readings: number;
   /** Until the last row was visible. */
@@ -12,6 +14,7 @@ export type Flood = UsageReport & {
   /** While the load was on: what the edge took, stored or still queued. */
   readonly ackedPerSecond: number;
   readonly readingsPerEnvelope: number;
+  readonly batches: Batches;
 };
 
 export type Pace = UsageReport & {
@@ -25,6 +28,7 @@ export type Pace = UsageReport & {
   readonly storedP50Ms: number;
   readonly storedP99Ms: number;
   readonly storedSamples: number;
+  readonly batches: Batches;
 };
 
 export type LoadedPlatformOptions = PlatformOptions & {
@@ -89,8 +93,7 @@ export class LoadedPlatform implements AsyncDisposable {
 
   /** As fast as acks allow, and until all of it is stored. */
   async flood(seconds: number): Promise<Flood> {
-    const envelopes = () => this.#platform.ingestMetric('fleetwire_publish_confirm_seconds_count');
-    const envelopesBefore = await envelopes();
+    const batchesSince = await this.#countBatches();
     const meter = await this.#meter();
     const { inFlight: readingsInFlight } = this.#context.settings;
     const { readings, startedAt } = await this.#load.request({ type: 'flood', seconds, readingsInFlight });
@@ -98,12 +101,14 @@ export class LoadedPlatform implements AsyncDisposable {
     this.#stored += readings;
     const storedAt = await this.#platform.untilStored(this.#stored);
     const usage = await meter.stop();
+    const batches = await batchesSince();
     return {
       ...usage,
       readings,
       readingsPerSecond: (readings * 1_000) / (storedAt - startedAt),
       ackedPerSecond: (readings * 1_000) / (ackedAt - startedAt),
-      readingsPerEnvelope: Math.max(1, Math.round(readings / ((await envelopes()) - envelopesBefore))),
+      readingsPerEnvelope: Math.max(1, Math.round(readings / batches.envelopes)),
+      batches,
     };
   }
 
@@ -118,6 +123,7 @@ export class LoadedPlatform implements AsyncDisposable {
    */
   async pace(seconds: number, readingsPerSecond: number): Promise<Pace> {
     await this.#load.request({ type: 'pace', seconds: paceWarmUpSeconds, readingsPerSecond });
+    const batchesSince = await this.#countBatches();
     const meter = await this.#meter();
     const { readings, nackedReadings, lateP99Ms, ackP50Ms, ackP99Ms } = await this.#load.request({
       type: 'pace',
@@ -125,6 +131,7 @@ export class LoadedPlatform implements AsyncDisposable {
       readingsPerSecond,
     });
     const usage = await meter.stop();
+    const batches = await batchesSince();
     const probing = new AbortController();
     const samplesTaken = measureStoredLatency({
       webSocketUrl: this.#platform.webSocketUrls[0]!,
@@ -147,11 +154,22 @@ export class LoadedPlatform implements AsyncDisposable {
       storedP50Ms: percentile(samples, 50),
       storedP99Ms: percentile(samples, 99),
       storedSamples: samples.length,
+      batches,
     };
   }
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.#stack.disposeAsync();
+  }
+
+  async #countBatches(): Promise<() => Promise<Batches>> {
+    const envelopes = () => this.#platform.ingestMetric('fleetwire_publish_confirm_seconds_count');
+    const transactions = () => this.#platform.workerMetric('fleetwire_worker_batch_readings_count');
+    const [envelopesBefore, transactionsBefore] = [await envelopes(), await transactions()];
+    return async () => ({
+      envelopes: (await envelopes()) - envelopesBefore,
+      transactions: (await transactions()) - transactionsBefore,
+    });
   }
 
   #meter() {

@@ -89,6 +89,7 @@ describe('summary', () => {
     ofDatabaseFloor: readingsPerSecond / 100_000,
     ofBrokerFloor: readingsPerSecond / 200_000,
     readingsPerEnvelope: 400,
+    batches: { envelopes: 1, transactions: 1 },
     othersCpuShare,
     processes: { postgres: { cpuSeconds: 2, peakBytes: 1 } },
     latency: {
@@ -101,6 +102,7 @@ describe('summary', () => {
       storedP50Ms: 3,
       storedP99Ms: 4,
       storedSamples: 5,
+      batches: { envelopes: 1, transactions: 1 },
       othersCpuShare,
       processes: {},
     },
@@ -158,6 +160,7 @@ describe('a second instance', () => {
       readingsPerSecond,
       ackedPerSecond: readingsPerSecond,
       readingsPerEnvelope: 400,
+      batches: { envelopes: 1, transactions: 1 },
       othersCpuShare: 0.01,
       processes: Object.fromEntries(
         ['ingest-ws', 'persistence-worker', 'persistence-worker 2', 'postgres'].map((name, index) => [
@@ -176,6 +179,7 @@ describe('a second instance', () => {
       storedP50Ms: 1,
       storedP99Ms: 2 * p99Ms,
       storedSamples: 5,
+      batches: { envelopes: 1, transactions: 1 },
       othersCpuShare: 0.02,
       processes: {},
     },
