@@ -33,6 +33,7 @@ export const mayImport: Record<string, readonly string[]> = {
     /* migrations, and the audit straight from the tables */ 'store',
     /* the fault proxy */ 'test-kit',
   ],
+  'tools/scaling': [/* the micro-batcher, as production has it */ 'service-kit', /* numbers from a seed */ 'simulator'],
   'tools/setup': [],
 };
 

@@ -19,5 +19,6 @@ export const commands = {
     packages: 'tools/bench/peers',
   },
   chaos: { program: 'tools/chaos/src/main.ts', args: [], env: {} },
+  scaling: { program: 'tools/scaling/src/main.ts', args: [], env: {} },
   format: { program: 'node_modules/oxfmt/bin/oxfmt', args: ['.'], env: {} },
 };
