@@ -20,6 +20,8 @@ export class StreamAcks {
   #lowest = Number.POSITIVE_INFINITY;
   #highest = Number.NEGATIVE_INFINITY;
   #said = Number.NEGATIVE_INFINITY;
+  /** Up to it all was settled before this session. */
+  readonly #inherited: number;
   #owesRepeat = false;
   #firstRefused = Number.POSITIVE_INFINITY;
   #isGapless: boolean;
@@ -27,6 +29,7 @@ export class StreamAcks {
 
   /** @param expectedFirst the seq after the last that an earlier session of this stream settled, where that is known */
   constructor(expectedFirst?: number) {
+    this.#inherited = expectedFirst === undefined ? Number.NEGATIVE_INFINITY : expectedFirst - 1;
     this.#isGapless = true;
     this.#next = expectedFirst;
   }
@@ -69,11 +72,14 @@ export class StreamAcks {
     this.#firstRefused = Math.min(this.#firstRefused, seq);
   }
 
-  /** Nacked as retryable: all but the refused ones are missing until they come again. */
+  /**
+   * Nacked as retryable: all but the refused ones are missing until they come again. Not what was acked before, on this socket or an earlier
+   * one: the device has forgotten it, and a hole there would hold back every later ack for ever.
+   */
   leaveHole(passage: Passage): void {
     passage.isSettled = true;
-    let { first } = passage;
-    for (const seq of [...passage.refused, passage.last + 1]) {
+    let first = Math.max(passage.first, this.#said + 1, this.#inherited + 1);
+    for (const seq of [...passage.refused.filter((each) => each >= first), passage.last + 1]) {
       if (first < seq) this.#holes.push({ first, last: seq - 1 });
       first = seq + 1;
     }

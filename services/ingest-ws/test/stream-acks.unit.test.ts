@@ -32,6 +32,24 @@ describe('cumulative acks', () => {
     expect(acks.takeAck()).toBe(9);
   });
 
+  it('are not held back by a nack of what was acked already: no device sends that again', () => {
+    const acks = new StreamAcks();
+    acks.settle(acks.begin(1, 6));
+    expect(acks.takeAck()).toBe(6);
+    acks.leaveHole(acks.begin(2, 4));
+    acks.settle(acks.begin(7, 7));
+    expect(acks.takeAck()).toBe(7);
+    acks.leaveHole(acks.begin(6, 9));
+    expect(acks.upTo).toBe(7);
+  });
+
+  it('are not held back by a nack of what an earlier session settled', () => {
+    const acks = new StreamAcks(7);
+    acks.leaveHole(acks.begin(4, 5));
+    acks.settle(acks.begin(7, 8));
+    expect(acks.takeAck()).toBe(8);
+  });
+
   it('are repeated for what a device sends again after its ack was lost', () => {
     const acks = new StreamAcks();
     acks.settle(acks.begin(1, 3));
