@@ -30,8 +30,11 @@ const studies = {
 
 export type StudyName = keyof typeof studies;
 export const studyNames = Object.keys(studies) as StudyName[];
-/** What is studied where nobody says otherwise. The other pipelines have packages of their own, which `bench:peers` brings. */
-export const usualStudies = studyNames.filter((name) => name !== 'peers');
+/**
+ * What is studied where nobody says otherwise. The other pipelines have packages of their own, which `bench:peers` brings; nothing is asked of
+ * a fleet's costs, they are for docs/scaling.md.
+ */
+export const usualStudies = studyNames.filter((name) => name !== 'peers' && name !== 'fleet');
 
 export type BenchSettings = StudySettings & {
   readonly only: readonly StudyName[];
