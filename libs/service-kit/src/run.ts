@@ -1,3 +1,4 @@
+import { setFlagsFromString } from 'node:v8';
 import { ConfigurationError, type Environment } from './configuration.ts';
 import { createLogger, type Logger, type LogLevel } from './logger.ts';
 import type { Tracer } from './trace-context.ts';
@@ -38,6 +39,7 @@ export async function runService<C extends RunnableConfiguration>({
   configure,
   start,
 }: Service<C>): Promise<void> {
+  keepReadingsYoung();
   const { config, logger } = await prepare(name, () => configure(environment));
   exitOnUncaught(logger);
   const signal = firstSignal();
@@ -60,6 +62,15 @@ export async function runService<C extends RunnableConfiguration>({
   } catch (error) {
     exit(logger, 1, { err: error }, 'draining failed');
   }
+}
+
+/**
+ * Where V8 has seen objects live long, it allocates their like in the old generation from then on, and seldom unlearns it. So after one burst,
+ * with readings waiting, each later one would be garbage that only a collection of the whole heap finds: a pause of 30 to 50 ms every two
+ * seconds, in which acks wait (docs/performance/profiles.md).
+ */
+function keepReadingsYoung(): void {
+  setFlagsFromString('--no-allocation-site-pretenuring');
 }
 
 async function prepare<C extends RunnableConfiguration>(
