@@ -55,7 +55,7 @@ export type Summary = {
   };
   /** CPU per 100,000 readings of the flood. */
   readonly processes: Readonly<
-    Record<string, { readonly cpuSeconds: number; readonly cpuSecondsPer100k: number; readonly peakBytes: number }>
+    Record<string, { readonly cpuSeconds: number; readonly cpuSecondsPer100k: number; readonly memoryBytes: number }>
   >;
 };
 
@@ -90,7 +90,7 @@ export function summarise(all: readonly Measurement[]): Summary {
         {
           cpuSeconds: of((run) => run.processes[name]?.cpuSeconds ?? 0),
           cpuSecondsPer100k: of((run) => ((run.processes[name]?.cpuSeconds ?? 0) / run.readings) * 100_000),
-          peakBytes: Math.max(...runs.map((run) => run.processes[name]?.peakBytes ?? 0)),
+          memoryBytes: Math.max(...runs.map((run) => run.processes[name]?.memoryBytes ?? 0)),
         },
       ]),
     ),
@@ -117,9 +117,9 @@ export function table(summaries: readonly Summary[]): string {
     ),
     ...names.map((name) =>
       row(
-        `${name}: CPU s per 100,000, peak MiB`,
+        `${name}: CPU s per 100,000, memory MiB`,
         ({ processes }) =>
-          `${processes[name]?.cpuSecondsPer100k.toFixed(2)}, ${whole((processes[name]?.peakBytes ?? 0) / 2 ** 20)}`,
+          `${processes[name]?.cpuSecondsPer100k.toFixed(2)}, ${whole((processes[name]?.memoryBytes ?? 0) / 2 ** 20)}`,
       ),
     ),
   ];

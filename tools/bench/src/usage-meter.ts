@@ -1,8 +1,10 @@
 import { cpuSecondsOf, machineCpuSeconds, peakResidentBytes, usageOf } from './process-usage.ts';
 
-export type ProcessRow = { readonly cpuSeconds: number; readonly peakBytes: number };
-
-const sampleIntervalMs = 500;
+export type ProcessRow = {
+  readonly cpuSeconds: number;
+  /** Of a process of ours the most it ever held, of a server what it and its children hold at the end. */
+  readonly memoryBytes: number;
+};
 
 export type UsageReport = {
   readonly processes: Readonly<Record<string, ProcessRow>>;
@@ -13,7 +15,8 @@ export type UsageReport = {
 export type UsageMeter = { stop(): Promise<UsageReport> };
 
 /**
- * Measures named processes from now until `stop`: CPU time used meanwhile, and the largest memory seen.
+ * Measures named processes from now until `stop`. It looks at nothing meanwhile: walking through /proc keeps the cores busy for tens of
+ * milliseconds, and whoever is measured would wait for them.
  * @param forwarders of a container engine's ports: their CPU time is not others', but nobody's row
  */
 export async function startUsageMeter(
@@ -23,33 +26,20 @@ export async function startUsageMeter(
   const known = Object.entries(pids).flatMap(([name, pid]): [string, number][] =>
     pid === undefined ? [] : [[name, pid]],
   );
-  const readAll = () => Promise.all(known.map(async ([name, pid]) => [name, await usageOf(pid)] as const));
+  const readAll = () => Promise.all(known.map(async ([name, pid]) => ({ name, pid, ...(await usageOf(pid)) })));
   const ours = [process.pid, ...known.map(([, pid]) => pid), ...forwarders];
-  const before = new Map(await readAll());
+  const before = new Map((await readAll()).map(({ name, cpuSeconds }) => [name, cpuSeconds]));
   const machineBefore = await machineCpuSeconds();
   const oursBefore = await cpuSecondsOf(ours);
-  const peaks = new Map(known.map(([name]) => [name, 0]));
-  const sample = async () => {
-    const now = await readAll();
-    for (const [name, { residentBytes }] of now) peaks.set(name, Math.max(peaks.get(name) ?? 0, residentBytes));
-    return now;
-  };
-  let sampling: Promise<unknown> = Promise.resolve();
-  const timer = setInterval(() => {
-    sampling = sample();
-  }, sampleIntervalMs);
 
   return {
     stop: async (): Promise<UsageReport> => {
-      clearInterval(timer);
-      await sampling;
-      const after = await sample();
-      const rows = after.map(async ([name, { cpuSeconds }]) => {
-        const peakBytes = Math.max(peaks.get(name) ?? 0, isSingle(name) ? await peakResidentBytes(pids[name]!) : 0);
-        return [name, { cpuSeconds: cpuSeconds - (before.get(name)?.cpuSeconds ?? 0), peakBytes }] as const;
-      });
       const machine = await machineCpuSeconds();
       const others = machine.busy - machineBefore.busy - ((await cpuSecondsOf(ours)) - oursBefore);
+      const rows = (await readAll()).map(async ({ name, pid, cpuSeconds, residentBytes }) => {
+        const memoryBytes = isSingle(name) ? await peakResidentBytes(pid) : residentBytes;
+        return [name, { cpuSeconds: cpuSeconds - (before.get(name) ?? 0), memoryBytes }] as const;
+      });
       return {
         processes: Object.fromEntries(await Promise.all(rows)),
         othersCpuShare: Math.max(0, others / (machine.total - machineBefore.total)),

@@ -91,7 +91,7 @@ describe('summary', () => {
     readingsPerEnvelope: 400,
     batches: { envelopes: 1, transactions: 1 },
     othersCpuShare,
-    processes: { postgres: { cpuSeconds: 2, peakBytes: 1 } },
+    processes: { postgres: { cpuSeconds: 2, memoryBytes: 1 } },
     latency: {
       readings: 100_000,
       readingsPerSecond,
@@ -165,7 +165,7 @@ describe('a second instance', () => {
       processes: Object.fromEntries(
         ['ingest-ws', 'persistence-worker', 'persistence-worker 2', 'postgres'].map((name, index) => [
           name,
-          { cpuSeconds: cpuSeconds[index] ?? 0, peakBytes: 0 },
+          { cpuSeconds: cpuSeconds[index] ?? 0, memoryBytes: 0 },
         ]),
       ),
     },
