@@ -19,6 +19,8 @@ export type BatchLanesOptions = {
   readonly bounds: BatchBounds;
   /** Transactions in flight. */
   readonly lanesMax: number;
+  /** Messages that the broker delivers without a verdict: with so many here none can come to keep the others company. */
+  readonly messagesMax: number;
   /** Must not throw: it settles each load's promise. */
   readonly run: (batch: readonly Load[]) => Promise<void>;
 };
@@ -28,14 +30,16 @@ const patienceMs = 100;
 
 /**
  * Gathers messages into transactions and runs a bounded number of them side by side. While one is in flight, another begins only when it is
- * full: a transaction costs much by itself, two with readings of the same devices wait for each other's locks, and what arrives meanwhile
- * shares the next.
+ * full, or when nothing more can arrive: a transaction costs much by itself, two with readings of the same devices wait for each other's
+ * locks, and what arrives meanwhile shares the next.
  */
 export class BatchLanes {
   readonly #options: BatchLanesOptions;
   readonly #batcher: MicroBatcher<Load>;
   readonly #alone: Load[] = [];
   #running = 0;
+  /** Waiting or in a transaction. */
+  #messages = 0;
   #timer: NodeJS.Timeout | undefined;
 
   constructor(options: BatchLanesOptions) {
@@ -50,6 +54,7 @@ export class BatchLanes {
 
   /** Resolves when the readings are committed; rejects with what their transaction ran into. */
   submit(load: Omit<Load, 'promise' | 'readings'>): Promise<void> {
+    this.#messages += 1;
     const waiting = { ...load, readings: load.items.length, promise: Promise.withResolvers<void>() };
     if (load.alone) this.#alone.push(waiting);
     else this.#batcher.add(waiting, performance.now());
@@ -61,7 +66,7 @@ export class BatchLanes {
     while (this.#running < this.#options.lanesMax) {
       const alone = this.#alone.shift();
       if (alone !== undefined) this.#run([alone]);
-      else if (this.#batcher.isFull || performance.now() >= this.#dueAt) this.#run(this.#batcher.take());
+      else if (this.#isDue) this.#run(this.#batcher.take());
       else break;
     }
     this.#schedule();
@@ -71,8 +76,14 @@ export class BatchLanes {
     this.#running += 1;
     void this.#options.run(batch).finally(() => {
       this.#running -= 1;
+      this.#messages -= batch.length;
       this.#start();
     });
+  }
+
+  get #isDue(): boolean {
+    if (this.#batcher.isEmpty) return false;
+    return this.#batcher.isFull || this.#messages >= this.#options.messagesMax || performance.now() >= this.#dueAt;
   }
 
   /** When what waits begins, full or not; never while nothing waits. */

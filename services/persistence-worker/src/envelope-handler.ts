@@ -40,6 +40,7 @@ export type EnvelopeHandlerOptions = {
   readonly publish: PublishPatiently;
   readonly bounds: BatchBounds;
   readonly lanesMax: number;
+  readonly messagesMax: number;
   readonly metrics: WorkerMetrics;
   readonly logger: Logger;
   readonly tracer: Tracer;
@@ -61,6 +62,7 @@ export class EnvelopeHandler {
     this.#lanes = new BatchLanes({
       bounds: options.bounds,
       lanesMax: options.lanesMax,
+      messagesMax: options.messagesMax,
       run: (batch) => this.#runBatch(batch),
     });
   }

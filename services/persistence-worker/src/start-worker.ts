@@ -111,6 +111,7 @@ export async function startWorker({
     publish: createPatientPublisher(publisher, signal, logger),
     bounds: { readingsMax: config.batchReadingsMax, bytesMax: config.batchBytesMax, lingerMs: config.batchLingerMs },
     lanesMax: config.writersMax,
+    messagesMax: config.prefetch,
     metrics,
     logger,
     tracer,

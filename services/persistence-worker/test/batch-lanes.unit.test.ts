@@ -4,9 +4,11 @@ import { eventually } from '@fleetwire/test-kit/eventually';
 import { describe, expect, it } from 'vitest';
 import { BatchLanes, type Load } from '../src/batch-lanes.ts';
 
-const bounds = { readingsMax: 10, bytesMax: 1_000, lingerMs: 1 };
+const bounds = { readingsMax: 10, bytesMax: 1_000 };
+const lingerMs = 1;
+const never = 60_000;
 
-function lanesUnderTest(lanesMax = 2) {
+function lanesUnderTest({ lanesMax = 2, messagesMax = 100, lingerMs = 1 } = {}) {
   const running: { readonly sizes: number[]; readonly end: () => void }[] = [];
   const run = (batch: readonly Load[]): Promise<void> => {
     const { promise, resolve } = Promise.withResolvers<void>();
@@ -19,7 +21,7 @@ function lanesUnderTest(lanesMax = 2) {
     });
     return promise;
   };
-  const lanes = new BatchLanes({ bounds, lanesMax, run });
+  const lanes = new BatchLanes({ bounds: { ...bounds, lingerMs }, lanesMax, messagesMax, run });
   const submit = (readings: number, alone = false): Promise<void> =>
     lanes.submit({
       items: Array.from({ length: readings }, (_, seq) => readingOf(seq)),
@@ -51,12 +53,25 @@ describe('batch lanes', () => {
     const since = performance.now();
     void submit(4);
     const rest = submit(5 - 1);
-    while (performance.now() < since + 5 * bounds.lingerMs) await turn();
+    while (performance.now() < since + 5 * lingerMs) await turn();
     expect(running).toHaveLength(1);
     running[0]!.end();
     await eventually(() => expect(running.map(({ sizes }) => sizes)).toEqual([[1], [4, 4]]));
     running[1]!.end();
     await rest;
+  });
+
+  it('wait for no more when no more can come: the broker sends none beyond what is held', async () => {
+    const { running, submit } = lanesUnderTest({ messagesMax: 2, lingerMs: never });
+    void submit(1);
+    const second = submit(1);
+    expect(running.map(({ sizes }) => sizes)).toEqual([[1, 1]]);
+    running[0]!.end();
+    await second;
+    void submit(1, true);
+    expect(running).toHaveLength(2);
+    void submit(2);
+    expect(running.map(({ sizes }) => sizes)).toEqual([[1, 1], [1], [2]]);
   });
 
   it('do not wait for ever for a transaction that is stuck', async () => {
