@@ -1,5 +1,6 @@
 import { type Load, startLoad } from './load.ts';
-import { percentile } from './median.ts';
+import type { LoadResult } from './load-messages.ts';
+import { median, percentile } from './median.ts';
 import { BenchPlatform, type PlatformOptions } from './platform.ts';
 import { measureStoredLatency } from './stored-latency.ts';
 import type { StudyContext } from './study.ts';
@@ -120,16 +121,15 @@ export class LoadedPlatform implements AsyncDisposable {
   /**
    * Evenly, once for the acks and once with probes beside the fleet, whose looking for their rows takes CPU time that the acks would wait for.
    * It comes last: nobody counts what the probes store, and the fleet leaves.
+   * @param rounds how often: of the acks' percentiles the median counts, so that a single stall does not decide
    */
-  async pace(seconds: number, readingsPerSecond: number): Promise<Pace> {
+  async pace(seconds: number, readingsPerSecond: number, rounds = 1): Promise<Pace> {
     await this.#load.request({ type: 'pace', seconds: paceWarmUpSeconds, readingsPerSecond });
     const batchesSince = await this.#countBatches();
     const meter = await this.#meter();
-    const { readings, nackedReadings, lateP99Ms, ackP50Ms, ackP99Ms } = await this.#load.request({
-      type: 'pace',
-      seconds,
-      readingsPerSecond,
-    });
+    const acked: LoadResult[] = [];
+    for (let round = 0; round < rounds; round += 1)
+      acked.push(await this.#load.request({ type: 'pace', seconds, readingsPerSecond }));
     const usage = await meter.stop();
     const batches = await batchesSince();
     const probing = new AbortController();
@@ -139,18 +139,20 @@ export class LoadedPlatform implements AsyncDisposable {
       tokenOf: (deviceId) => this.#platform.tokenOf(deviceId),
       signal: probing.signal,
     });
-    await this.#load.request({ type: 'pace', seconds, readingsPerSecond });
+    await this.#load.request({ type: 'pace', seconds: rounds * seconds, readingsPerSecond });
     probing.abort();
     const samples = await samplesTaken;
     await this.#load.request({ type: 'disconnect' });
+    const sum = (of: (result: LoadResult) => number) => acked.reduce((total, result) => total + of(result), 0);
+    const middle = (of: (result: LoadResult) => number) => median(acked.map(of));
     return {
       ...usage,
-      readings,
+      readings: sum((result) => result.readings),
       readingsPerSecond,
-      nackedReadings,
-      lateP99Ms,
-      ackP50Ms,
-      ackP99Ms,
+      nackedReadings: sum((result) => result.nackedReadings),
+      lateP99Ms: middle((result) => result.lateP99Ms),
+      ackP50Ms: middle((result) => result.ackP50Ms),
+      ackP99Ms: middle((result) => result.ackP99Ms),
       storedP50Ms: percentile(samples, 50),
       storedP99Ms: percentile(samples, 99),
       storedSamples: samples.length,

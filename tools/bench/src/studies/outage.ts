@@ -22,8 +22,9 @@ const ackedShareMin = 0.99;
 
 /**
  * Postgres is stopped for a minute (SIGSTOP: its connections stay open, and silent) while 300 sockets send 5,000 readings a second, one a
- * frame, and go on sending after. Growth is the most resident memory of ingest-ws and persistence-worker together, during the outage and
- * until the load ends, minus the median of the 5 s before. Devices are acked all the time, and every reading is stored once in the end.
+ * frame, and go on sending after. Growth is the most resident memory of ingest-ws and persistence-worker together minus the median of the 5 s
+ * before: while Postgres is away, which shows whether anything piles up, and until the load ends, when the worker has caught up at full speed
+ * and its heap is as large as under full load. Devices are acked all the time, and every reading is stored once in the end.
  */
 export async function studyOutage(context: StudyContext): Promise<StudyResult> {
   return measureRuns(context, measure, [
@@ -32,6 +33,11 @@ export async function studyOutage(context: StudyContext): Promise<StudyResult> {
       unit: 'MB',
       goal: { direction: 'at most', bar: 100, moonshot: 40 },
       valueOf: ({ growthBytes }) => growthBytes / 1e6,
+    },
+    {
+      name: 'the same until all is stored, at full speed',
+      unit: 'MB',
+      valueOf: ({ caughtUpGrowthBytes }) => caughtUpGrowthBytes / 1e6,
     },
     { name: 'after it, until all is stored', unit: 's', valueOf: ({ catchUpSeconds }) => catchUpSeconds },
   ]);
@@ -67,15 +73,23 @@ async function measure(context: StudyContext) {
     await sleep((warmUpSeconds - steadySeconds) * 1_000);
     const steady = median(await watchMemory(pids, () => sleep(steadySeconds * 1_000)));
     let acked = 0;
-    let catchUpSeconds = 0;
-    const samples = await watchMemory(pids, async () => {
+    const away = await watchMemory(pids, async () => {
       acked = await pausePostgres();
+    });
+    let catchUpSeconds = 0;
+    const after = await watchMemory(pids, async () => {
       catchUpSeconds = await untilStored(platform, async () => (await confirmed()) - backlogReadingsMax);
       await sleep(Math.max(0, afterSeconds - catchUpSeconds) * 1_000);
     });
     if (acked < ackedShareMin * outageSeconds * readingsPerSecond)
       throw new Error(`only ${acked} readings were acked while Postgres was away`);
-    return { steady, growthBytes: Math.max(...samples) - steady, catchUpSeconds };
+    const growthBytes = Math.max(...away) - steady;
+    return {
+      steady,
+      growthBytes,
+      caughtUpGrowthBytes: Math.max(growthBytes, Math.max(...after) - steady),
+      catchUpSeconds,
+    };
   };
   const [pace, memory] = await Promise.all([
     load.request({ type: 'pace', seconds: warmUpSeconds + outageSeconds + afterSeconds, readingsPerSecond }),
