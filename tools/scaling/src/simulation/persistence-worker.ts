@@ -37,6 +37,8 @@ export class PersistenceWorker {
     lingerMs: production.batchLingerMs,
   });
   #held = 0;
+  /** Of those, what has been read and waits or is in a transaction. */
+  #decoded = 0;
   #running = 0;
   #alarmAt = Number.POSITIVE_INFINITY;
 
@@ -56,6 +58,7 @@ export class PersistenceWorker {
     this.#held += 1;
     const { thread, cost, clock } = this.#options;
     thread.do((envelope.readings * cost.perReading * decodingShare + cost.perEnvelope) / 1_000, () => {
+      this.#decoded += 1;
       this.#batcher.add({ readings: envelope.readings, bytes: envelope.bytes, envelope, from }, clock.now);
       this.#start();
     });
@@ -63,8 +66,7 @@ export class PersistenceWorker {
 
   #start(): void {
     const { clock } = this.#options;
-    while (this.#running < production.writersMax && (this.#batcher.isFull || clock.now >= this.#dueAt))
-      this.#run(this.#batcher.take());
+    while (this.#running < production.writersMax && this.#isDue) this.#run(this.#batcher.take());
     const dueAt = this.#dueAt;
     if (this.#running >= production.writersMax || dueAt >= this.#alarmAt) return;
     this.#alarmAt = dueAt;
@@ -72,6 +74,13 @@ export class PersistenceWorker {
       this.#alarmAt = Number.POSITIVE_INFINITY;
       this.#start();
     });
+  }
+
+  /** As in batch-lanes.ts: with the prefetch exhausted nothing can come to keep the others company. */
+  get #isDue(): boolean {
+    if (this.#batcher.isEmpty) return false;
+    const { clock, tuning } = this.#options;
+    return this.#batcher.isFull || this.#decoded >= tuning.prefetch || clock.now >= this.#dueAt;
   }
 
   /** As in batch-lanes.ts: beside a transaction in flight another begins only when it is full, or that one may be stuck. */
@@ -88,6 +97,7 @@ export class PersistenceWorker {
       database.write(readings, () => {
         this.#running -= 1;
         this.#held -= batch.length;
+        this.#decoded -= batch.length;
         for (const load of batch) this.#finish(load);
         this.#start();
       }),
