@@ -5,10 +5,10 @@ import { describe, expect, it } from 'vitest';
 import { BatchLanes, type Load } from '../src/batch-lanes.ts';
 
 const bounds = { readingsMax: 10, bytesMax: 1_000 };
-const lingerMs = 1;
+const shortMs = 1;
 const never = 60_000;
 
-function lanesUnderTest({ lanesMax = 2, messagesMax = 100, lingerMs = 1 } = {}) {
+function lanesUnderTest({ lanesMax = 2, messagesMax = 100, lingerMs = shortMs } = {}) {
   const running: { readonly sizes: number[]; readonly end: () => void }[] = [];
   const run = (batch: readonly Load[]): Promise<void> => {
     const { promise, resolve } = Promise.withResolvers<void>();
@@ -53,7 +53,7 @@ describe('batch lanes', () => {
     const since = performance.now();
     void submit(4);
     const rest = submit(5 - 1);
-    while (performance.now() < since + 5 * lingerMs) await turn();
+    while (performance.now() < since + 5 * shortMs) await turn();
     expect(running).toHaveLength(1);
     running[0]!.end();
     await eventually(() => expect(running.map(({ sizes }) => sizes)).toEqual([[1], [4, 4]]));
