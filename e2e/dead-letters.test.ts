@@ -15,6 +15,20 @@ async function refuseReadings(desk: Desk): Promise<{ repair(): Promise<unknown> 
   return { repair: () => desk.rows('drop trigger refuse on readings') };
 }
 
+/** All of a job is stored, as the API at `url` tells. */
+async function untilReplayed(
+  desk: Desk,
+  { id, url, count }: { id: string; url: string; count: number },
+): Promise<void> {
+  await eventually(
+    async () => {
+      const { body } = await desk.call('GET', `/dead-letters/replays/${id}`, undefined, { url });
+      expect(body).toMatchObject({ state: 'done', counts: { matched: count, published: count, stored: count } });
+    },
+    { timeoutMs: 20_000 },
+  );
+}
+
 describe('dead letters', async () => {
   const desk = await startDesk();
 
@@ -240,30 +254,34 @@ describe('replaying', async () => {
     expect(actions).toContainEqual(expect.objectContaining({ action: 'replay-cancelled', replayId: body.id }));
   });
 
-  it('goes on with another instance when the first is stopped', async () => {
-    const fault = await refuseReadings(desk);
-    await desk.publish(envelope(readings('handed-over', 60, { temperature: 20 })));
-    await desk.deadLettersOf('handed-over', 60);
-    await fault.repair();
-    const first = await desk.startApi();
-    const replay = { filter: { deviceId: 'handed-over' }, ratePerSecond: 20 };
-    const { body } = await desk.call('POST', '/dead-letters/replays', replay, { url: first.url });
-    const holder = async () =>
-      (await desk.rows<{ by: string }>('select leased_by as by from dead_letter_replays where id = $1', [body.id]))[0]!
-        .by;
-    await eventually(async () => expect((await desk.stored('handed-over')).length).toBeGreaterThan(0));
-    const before = await holder();
-    await first.stop();
-    await eventually(async () => expect([null, before]).not.toContain(await holder()));
-    expect((await desk.replayIn(body.id, 'done')).counts).toMatchObject({ matched: 60, published: 60, stored: 60 });
-    expect(await desk.stored('handed-over')).toHaveLength(60);
-  });
-
   it('is not possible where no broker is configured', async () => {
     const { url } = await desk.startApi({ AMQP_URL: '' });
     const body = { ids: ['x'] };
     expect((await desk.call('POST', '/dead-letters/replays', body, { url })).status).toBe(501);
     expect((await desk.call('POST', '/dead-letters/replays', { ...body, dryRun: true }, { url })).status).toBe(202);
+  });
+});
+
+describe('a runner that is stopped', async () => {
+  const desk = await startDesk();
+
+  it('hands its job over to another', async () => {
+    const fault = await refuseReadings(desk);
+    await desk.publish(envelope(readings('handed-over', 60, { temperature: 20 })));
+    await desk.deadLettersOf('handed-over', 60);
+    await fault.repair();
+    const replay = { filter: { deviceId: 'handed-over' }, ratePerSecond: 10 };
+    const { body } = await desk.call('POST', '/dead-letters/replays', replay);
+    const holder = async () =>
+      (await desk.rows<{ by: string }>('select leased_by as by from dead_letter_replays where id = $1', [body.id]))[0]!
+        .by;
+    await eventually(async () => expect((await desk.stored('handed-over')).length).toBeGreaterThan(0));
+    const before = await holder();
+    const heir = await desk.startApi();
+    await desk.api.stop();
+    await eventually(async () => expect([null, before]).not.toContain(await holder()));
+    await untilReplayed(desk, { id: body.id, url: heir.url, count: 60 });
+    expect(await desk.stored('handed-over')).toHaveLength(60);
   });
 });
 
@@ -297,13 +315,7 @@ describe('a runner that is killed', async () => {
     expect((await desk.stored('orphaned')).length).toBeLessThan(100);
 
     const heir = await desk.startApi();
-    await eventually(
-      async () => {
-        const found = await desk.call('GET', `/dead-letters/replays/${body.id}`, undefined, { url: heir.url });
-        expect(found.body).toMatchObject({ state: 'done', counts: { matched: 100, published: 100, stored: 100 } });
-      },
-      { timeoutMs: 20_000 },
-    );
+    await untilReplayed(desk, { id: body.id, url: heir.url, count: 100 });
     expect(new Set((await desk.stored('orphaned')).map(({ seq }) => seq)).size).toBe(100);
     expect(await desk.stored('orphaned')).toHaveLength(100);
   });
