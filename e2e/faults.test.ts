@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { getPriority } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { setInterval as every } from 'node:timers/promises';
 import { openBrokerConnection } from '@fleetwire/broker/connection';
@@ -364,4 +365,10 @@ it('a queue that is deleted under the worker is declared again, and consumed', a
     await stack.publish(readings('after', 5));
     expect(await stack.count()).toBe(5);
   });
+});
+
+it('the worker yields shared cores to the edge, whose devices wait for acks', async () => {
+  const stack = await platform();
+  const [edge, worker] = [await stack.start('ingest-ws'), await stack.start('persistence-worker')];
+  expect(getPriority(worker.pid)).toBeGreaterThan(getPriority(edge.pid));
 });
