@@ -16,6 +16,11 @@ export interface ConsumerOptions {
   /** Deliveries without a verdict, at most. To pause, hold the verdicts back: the broker then sends no more. */
   prefetch: number;
   /**
+   * Those of lower priority get what this one has no room for; those of the same get turns. An integer.
+   * Source: RabbitMQ documentation, "Consumer Priorities".
+   */
+  priority?: number;
+  /**
    * Called once per delivery, in the queue's order, without waiting for earlier ones. Its verdict is final: `done`
    * removes the message from the queue, `requeue` hands it back for immediate redelivery. Throwing is a programming
    * error; it is logged and the message handed back, so that the queue's delivery limit ends it.
@@ -69,7 +74,7 @@ interface Subscription {
  * Sources: RabbitMQ documentation, "Consumers", "Consumer Prefetch", "Consumer Cancel Notification".
  */
 export function createConsumer(connection: BrokerConnection, options: ConsumerOptions): Consumer {
-  const { logger, queue, prefetch, handle } = options;
+  const { logger, queue, prefetch, priority = 0, handle } = options;
   const { resubscribeBaseMs = 200, resubscribeCapMs = 10_000, closeTimeoutMs = 1_000 } = options;
   const stopping = new AbortController();
   const changes = new EventEmitter().setMaxListeners(0);
@@ -134,7 +139,7 @@ export function createConsumer(connection: BrokerConnection, options: ConsumerOp
       if (message === null) cancelled(subscription);
       else if (!stopping.signal.aborted) void work(subscription, message);
     };
-    await channel.consume(queue, onMessage, { consumerTag: subscription.consumerTag });
+    await channel.consume(queue, onMessage, { consumerTag: subscription.consumerTag, priority });
     if (!subscription.live) throw new Error('the channel was lost while subscribing');
     current = subscription;
     stats.subscriptions += 1;

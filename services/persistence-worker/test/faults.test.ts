@@ -88,11 +88,35 @@ describe('a message that was delivered many times without a verdict', async () =
   });
 });
 
-describe('two workers side by side', async () => {
-  const harness = await workerHarness();
+describe('two workers side by side', () => {
+  it('leave the work to the elder, and the younger takes what that one has no room for', async () => {
+    const harness = await workerHarness();
+    const workers = [await harness.worker({ PREFETCH: '5' }), await harness.worker({ PREFETCH: '5' })];
+    for (const worker of workers)
+      await eventually(async () => expect((await fetch(`${worker.url}/readyz`)).status).toBe(200));
+    const storedByEach = () =>
+      Promise.all(workers.map((worker) => metric(worker, 'fleetwire_worker_readings_total{outcome="stored"}')));
+    for (let n = 1; n <= 10; n += 1) {
+      await harness.publish(envelope(readings(`elder-${n}`, 1)));
+      await eventually(async () => expect(await storedByEach()).toEqual([n, 0]));
+    }
+    harness.postgresProxy.refuse();
+    for (let n = 1; n <= 12; n += 1) await harness.publish(envelope(readings(`both-${n}`, 1)));
+    // Five are held by each.
+    await eventually(async () => expect(await harness.waiting()).toBe(2));
+    harness.postgresProxy.resume();
+    await eventually(async () => {
+      const [elder, younger] = await storedByEach();
+      expect(elder! + younger!).toBe(22);
+      expect(younger).toBeGreaterThanOrEqual(5);
+    });
+    await untilEmpty(harness);
+  });
 
   it('store overlapping envelopes once, also when one stops in the middle', async () => {
-    const [first] = [await harness.worker(), await harness.worker()];
+    const harness = await workerHarness();
+    // Room for so few that both have work.
+    const [first] = [await harness.worker({ PREFETCH: '2' }), await harness.worker({ PREFETCH: '2' })];
     const contents = Array.from({ length: 60 }, (_, n) => envelope(readings(`pair-${n % 6}`, 200)));
     const publishing = Promise.all(contents.map((content) => harness.publish(content)));
     await eventually(async () =>

@@ -31,7 +31,6 @@ export class WorkQueue {
   #bytes = 0;
   #messages = 0;
   #readings = 0;
-  #turn = 0;
 
   constructor(options: WorkQueueOptions) {
     this.#options = options;
@@ -79,10 +78,10 @@ export class WorkQueue {
     });
   }
 
-  /** Hands out what waits to the workers that have room, in turn. */
+  /** Hands out what waits to the eldest worker that has room. */
   deliver(): void {
     while (this.#next < this.#waiting.length && this.#held === undefined) {
-      const worker = this.#workerWithRoom();
+      const worker = this.#workers.find(({ hasRoom }) => hasRoom);
       if (worker === undefined) return;
       const envelope = this.#waiting[this.#next]!;
       this.#next += 1;
@@ -95,15 +94,6 @@ export class WorkQueue {
   ack(envelope: Envelope): void {
     this.#count(envelope, -1);
     this.deliver();
-  }
-
-  #workerWithRoom(): PersistenceWorker | undefined {
-    for (let tried = 0; tried < this.#workers.length; tried += 1) {
-      this.#turn = (this.#turn + 1) % this.#workers.length;
-      const worker = this.#workers[this.#turn]!;
-      if (worker.hasRoom) return worker;
-    }
-    return undefined;
   }
 
   #count({ bytes, readings }: Envelope, sign: 1 | -1): void {
