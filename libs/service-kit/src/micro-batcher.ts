@@ -9,6 +9,7 @@ export type BatchBounds = { readonly readingsMax: number; readonly bytesMax: num
  */
 export class MicroBatcher<T extends Sized> {
   readonly #bounds: BatchBounds;
+  #takenAt = Number.NEGATIVE_INFINITY;
   #items: { readonly item: T; readonly at: number }[] = [];
   #readings = 0;
   #bytes = 0;
@@ -27,10 +28,12 @@ export class MicroBatcher<T extends Sized> {
     this.#bytes += item.bytes;
   }
 
-  /** When the oldest item has waited long enough; undefined when nothing waits. */
+  /** A linger after the batch before, if that was lately, and no item waits for longer than that; undefined when nothing waits. */
   get deadline(): number | undefined {
     const oldest = this.#items[0];
-    return oldest === undefined ? undefined : oldest.at + this.#bounds.lingerMs;
+    if (oldest === undefined) return undefined;
+    const { lingerMs } = this.#bounds;
+    return Math.min(Math.max(this.#takenAt + lingerMs, oldest.at), oldest.at + lingerMs);
   }
 
   /** What waits reaches a bound: waiting longer would make no larger batch. */
@@ -44,7 +47,8 @@ export class MicroBatcher<T extends Sized> {
   }
 
   /** One batch: as many of the oldest as the bounds allow, and at least one; empty only when nothing waits. */
-  take(): T[] {
+  take(now: number): T[] {
+    this.#takenAt = now;
     let count = 0;
     let readings = 0;
     let bytes = 0;

@@ -5,13 +5,32 @@ const bounds = { readingsMax: 10, bytesMax: 100, lingerMs: 5 };
 const item = (readings: number, bytes: number) => ({ readings, bytes });
 
 describe('a micro-batch', () => {
-  it('is due when its oldest item has lingered, not before', () => {
+  it('is due at once after a pause', () => {
     const batcher = new MicroBatcher(bounds);
     batcher.add(item(1, 1), 100);
+    expect(batcher.isDue(100)).toBe(true);
+    batcher.take(100);
+    batcher.add(item(1, 1), 105);
+    expect(batcher.isDue(105)).toBe(true);
+  });
+
+  it('is due a linger after the one before', () => {
+    const batcher = new MicroBatcher(bounds);
+    batcher.add(item(1, 1), 100);
+    batcher.take(100);
+    batcher.add(item(1, 1), 101);
     batcher.add(item(1, 1), 103);
     expect(batcher.deadline).toBe(105);
     expect(batcher.isDue(104)).toBe(false);
     expect(batcher.isDue(105)).toBe(true);
+  });
+
+  it('is due when its oldest item has lingered, also where that one was left by the batch before', () => {
+    const batcher = new MicroBatcher(bounds);
+    batcher.add(item(9, 1), 100);
+    batcher.add(item(9, 1), 101);
+    batcher.take(104);
+    expect(batcher.deadline).toBe(106);
   });
 
   it('is due at once when readings or bytes fill it', () => {
@@ -26,8 +45,8 @@ describe('a micro-batch', () => {
   it('takes the oldest that fit and leaves the rest', () => {
     const batcher = new MicroBatcher(bounds);
     for (const readings of [4, 4, 4]) batcher.add(item(readings, 1), 0);
-    expect(batcher.take()).toHaveLength(2);
-    expect(batcher.take()).toHaveLength(1);
+    expect(batcher.take(0)).toHaveLength(2);
+    expect(batcher.take(0)).toHaveLength(1);
     expect(batcher.isEmpty).toBe(true);
   });
 
@@ -35,6 +54,6 @@ describe('a micro-batch', () => {
     const batcher = new MicroBatcher(bounds);
     batcher.add(item(500, 9_000), 0);
     batcher.add(item(1, 1), 0);
-    expect(batcher.take()).toEqual([item(500, 9_000)]);
+    expect(batcher.take(0)).toEqual([item(500, 9_000)]);
   });
 });

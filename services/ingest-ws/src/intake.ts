@@ -119,7 +119,7 @@ export class Intake {
     const { publisher } = this.#options;
     if (!this.#isConnected) this.#refuseWaiting(brokerUnavailable());
     while (publisher.writable && (this.#isDraining ? !this.#batcher.isEmpty : this.#batcher.isDue(performance.now())))
-      this.#publish(this.#batcher.take());
+      this.#publish(this.#batcher.take(performance.now()));
     this.#schedule();
     this.#updateCongestion();
   }

@@ -66,7 +66,7 @@ export class BatchLanes {
     while (this.#running < this.#options.lanesMax) {
       const alone = this.#alone.shift();
       if (alone !== undefined) this.#run([alone]);
-      else if (this.#isDue) this.#run(this.#batcher.take());
+      else if (this.#isDue) this.#run(this.#batcher.take(performance.now()));
       else break;
     }
     this.#schedule();

@@ -1,7 +1,7 @@
 import { type Tuning, assumptions, production } from './assumptions.ts';
 import { type Costs, cpuMicros } from './costs.ts';
 import { databaseLoad } from './database-load.ts';
-import { type Envelopes, envelopesOf } from './envelopes.ts';
+import { type Envelopes, envelopesOf, gathered } from './envelopes.ts';
 import { type Fleet, messagesPerSecond, readingsPerSecond } from './fleet.ts';
 
 /** What a fleet needs. Counts by each reason by itself; the largest decides. */
@@ -164,10 +164,10 @@ function networkNeeds(fleet: Fleet, costs: Costs): Needs['network'] {
   };
 }
 
-/** With as many workers as there are queues: one begins when its linger has passed, or is full. */
+/** With one worker at each queue busy. */
 function transactionsPerSecond(readings: number, workers: number): number {
   const { batchLingerMs, batchReadingsMax } = production;
-  const readingsEach = Math.min(batchReadingsMax, 1 + (readings / workers) * (batchLingerMs / 1_000));
+  const readingsEach = Math.min(batchReadingsMax, gathered(readings / workers, batchLingerMs));
   return readings / readingsEach;
 }
 

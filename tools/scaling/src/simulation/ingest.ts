@@ -69,7 +69,7 @@ export class Ingest {
   #flush(lane: Lane): void {
     const { clock } = this.#options;
     while (this.#inFlight < production.publishMessagesInFlightMax && lane.batcher.isDue(clock.now))
-      this.#publish(lane, envelopeOf(lane.batcher.take()));
+      this.#publish(lane, envelopeOf(lane.batcher.take(clock.now)));
     const { deadline } = lane.batcher;
     if (lane.isTimerSet || deadline === undefined || this.#inFlight >= production.publishMessagesInFlightMax) return;
     lane.isTimerSet = true;

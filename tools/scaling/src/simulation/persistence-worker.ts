@@ -66,7 +66,7 @@ export class PersistenceWorker {
 
   #start(): void {
     const { clock } = this.#options;
-    while (this.#running < production.writersMax && this.#isDue) this.#run(this.#batcher.take());
+    while (this.#running < production.writersMax && this.#isDue) this.#run(this.#batcher.take(clock.now));
     const dueAt = this.#dueAt;
     if (this.#running >= production.writersMax || dueAt >= this.#alarmAt) return;
     this.#alarmAt = dueAt;
