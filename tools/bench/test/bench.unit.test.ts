@@ -99,6 +99,7 @@ describe('summary', () => {
       lateP99Ms: 1,
       ackP50Ms: 1,
       ackP99Ms: 2,
+      ackP99WorstMs: 2,
       storedP50Ms: 3,
       storedP99Ms: 4,
       storedSamples: 5,
@@ -115,10 +116,10 @@ describe('summary', () => {
   });
 
   it('asks of each frame size what its goals say', () => {
-    const [share, ack, stored, cpu] = figuresOf([run(60_000, 0), run(50_000, 0), run(80_000, 0)]);
+    const [share, ack, worst, stored, cpu] = figuresOf([run(60_000, 0), run(50_000, 0), run(80_000, 0)]);
     expect(judge(share!)).toEqual({ median: 0.6, least: 0.5, most: 0.8, runs: 3, calmRuns: 3, verdict: 'bar' });
     expect([ack, stored].map((figure) => judge(figure!).verdict)).toEqual(['moonshot', 'moonshot']);
-    expect(judge(cpu!).verdict).toBe('none');
+    expect([worst, cpu].map((figure) => judge(figure!).verdict)).toEqual(['none', 'none']);
   });
 });
 
@@ -176,6 +177,7 @@ describe('a second instance', () => {
       lateP99Ms: 1,
       ackP50Ms: 1,
       ackP99Ms: p99Ms,
+      ackP99WorstMs: p99Ms,
       storedP50Ms: 1,
       storedP99Ms: 2 * p99Ms,
       storedSamples: 5,

@@ -130,7 +130,7 @@ async function paced(
   env: Readonly<Record<string, string>>,
 ): Promise<Pace> {
   await using platform = await LoadedPlatform.start(context, { name: 'fleet-paced', readingsPerFrame: 1, env });
-  return await platform.pace(context.settings.seconds * 2, readingsPerSecond);
+  return await platform.pace(context.settings.seconds, readingsPerSecond);
 }
 
 async function writes(context: StudyContext, options: FleetWritesOptions): Promise<Measured> {

@@ -27,10 +27,6 @@ export type InstancesRun = Readonly<Record<Addition, Measured>> & {
 };
 
 const readingsPerFrame = 1;
-/** A 99th percentile of one stretch says little: the same configuration twice in a run differed by a factor of six. */
-const paceRounds = 3;
-/** Of a measurement's length. */
-const paceRoundShare = 0.5;
 
 /** What a second instance costs where it has no core of its own: each figure of the issue beside that of one ingest and one worker. */
 export async function studyInstances(context: StudyContext): Promise<StudyResult> {
@@ -52,11 +48,7 @@ async function measureRun(context: StudyContext, run: number, order: readonly Ad
     });
     const flood = await platform.flood(context.settings.seconds);
     await platform.assertRows();
-    const pace = await platform.pace(
-      context.settings.seconds * paceRoundShare,
-      pacedAt ?? flood.readingsPerSecond / 3,
-      paceRounds,
-    );
+    const pace = await platform.pace(context.settings.seconds, pacedAt ?? flood.readingsPerSecond / 3);
     const measured: Measured = { flood, pace };
     context.say(`run ${run}: ${name}: ${described(measured)}`);
     return measured;
