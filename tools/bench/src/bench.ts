@@ -64,7 +64,7 @@ export async function bench(settings: BenchSettings): Promise<boolean> {
   };
   const interruption = new Promise<never>((_, reject) => {
     for (const signal of ['SIGINT', 'SIGTERM'] as const)
-      process.once(signal, () => reject(new CommanderError(1, 'bench.interrupted', `interrupted by ${signal}`)));
+      process.on(signal, () => reject(new CommanderError(1, 'bench.interrupted', `interrupted by ${signal}`)));
   });
   interruption.catch(({ message }: Error) => say(message));
   const machine = { cpus: availableParallelism(), model: cpus()[0]?.model, node: process.version };

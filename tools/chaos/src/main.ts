@@ -3,7 +3,7 @@ import { runCommandLine } from '@fleetwire/simulator/command-line';
 import { chaosCommand } from './command.ts';
 
 const interrupted = new AbortController();
-// Once: the second Ctrl-C ends the process as usual.
-for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => interrupted.abort());
+// However often Ctrl-C is pressed: the servers that were started must end first.
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => interrupted.abort());
 
 await runCommandLine(chaosCommand(process.env, interrupted.signal), process.argv);
