@@ -92,7 +92,7 @@ export const ingestVariables = {
     max: 1_000,
     default: 5,
     unit: 'ms',
-    doc: 'Time from one envelope to the next, at least; readings that come meanwhile share it',
+    doc: 'Least time from one envelope to the next, unless one is full; readings that come meanwhile share it',
   }),
   publishMessagesInFlightMax: integer('PUBLISH_MESSAGES_IN_FLIGHT_MAX', {
     min: 1,

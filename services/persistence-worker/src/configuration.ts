@@ -31,7 +31,7 @@ export const workerVariables = {
     max: 5_000,
     default: 20,
     unit: 'ms',
-    doc: 'Time from one transaction to the next, at least; envelopes that come meanwhile share it',
+    doc: 'Least time from one transaction to the next, unless one is full; envelopes that come meanwhile share it',
   }),
   batchBytesMax: integer('BATCH_BYTES_MAX', {
     min: 1024,
