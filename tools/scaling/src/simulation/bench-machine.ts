@@ -19,8 +19,9 @@ export type BenchMachineOptions = {
   readonly bytesPerReading: number;
 };
 
-/** As in the load generator. */
+/** As in the load generator, whose timers are up to a millisecond late. */
 const tickMs = 2;
+const timerLateMs = 1;
 /** Readings that a closed loop sends on together. */
 const groupReadings = 25;
 const longestMs = 600_000;
@@ -31,6 +32,7 @@ export class BenchMachine {
   readonly stored = new Latencies();
   readonly #options: BenchMachineOptions;
   readonly #clock = new Clock();
+  readonly #random = seededRandom(1);
   readonly #load: Thread;
   readonly #ingest: Ingest;
   readonly #worker: PersistenceWorker;
@@ -40,7 +42,7 @@ export class BenchMachine {
     const { costs, confirm, commit } = options;
     this.#options = options;
     const clock = this.#clock;
-    const random = seededRandom(1);
+    const random = this.#random;
     const machine = new Machine(clock, options.cores);
     const database = new Database({ clock, machine, cost: costs.database, commit, random });
     const queue = new WorkQueue({ clock, leader: new Thread(machine), cost: costs.broker, confirm, random });
@@ -90,9 +92,10 @@ export class BenchMachine {
       const readings = Math.floor((due - sent) / readingsPerFrame) * readingsPerFrame;
       sent += readings;
       if (readings > 0) this.#send(readings);
-      if (this.#clock.now < seconds * 1_000) this.#clock.after(tickMs, tick);
+      if (this.#clock.now < seconds * 1_000) this.#clock.after(tickMs + this.#random() * timerLateMs, tick);
     };
     tick();
+    this.#clock.run(seconds * 1_000);
     this.#drained(() => sent);
   }
 
