@@ -141,7 +141,9 @@ export function openBrokerConnection(options: BrokerConnectionOptions): BrokerCo
       };
       const model = await connect(url, socketOptions);
       const ended = watch(model, destroy);
-      await onOpen(model);
+      // What amqplib is asked for just when the connection ends may never be answered, such as the closing of a channel.
+      const cutShort = ended.then((reason) => Promise.reject(new Error(reason)));
+      await Promise.race([onOpen(model), cutShort]);
       return { model, ended, destroy };
     } catch (error) {
       destroy('giving up this attempt');

@@ -21,6 +21,16 @@ async function socketsOpenedDuring(action: () => Promise<void>): Promise<Socket[
 describe('broker connection', async () => {
   const harness = brokerHarness(await freshVhost());
 
+  it('begins anew when what is done on opening never comes to an end', async () => {
+    let openings = 0;
+    const connection = harness.open({
+      connectTimeoutMs: 300,
+      onOpen: () => ((openings += 1) === 1 ? new Promise<void>(() => {}) : Promise.resolve()),
+    });
+    await eventually(() => expect(connection.state).toBe('open'));
+    expect(openings).toBe(2);
+  });
+
   it('declares the topology before it calls itself open', async () => {
     const connection = harness.open();
     await connection.opened;
