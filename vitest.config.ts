@@ -1,6 +1,6 @@
 import { defineConfig } from 'vitest/config';
 
-const unitTests = '{libs,services,tools}/*/test/**/*.unit.test.ts';
+const unitTests = '{libs/*,services/*,cli,lab/*,scripts,scripts/launcher}/test/**/*.unit.test.ts';
 
 export default defineConfig({
   test: {
@@ -17,9 +17,9 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'integration',
-          include: ['{libs,services,tools}/*/test/**/*.test.ts', 'e2e/*.test.ts'],
+          include: ['{libs/*,services/*,cli,lab/*,scripts,scripts/launcher}/test/**/*.test.ts', 'lab/e2e/*.test.ts'],
           exclude: ['**/node_modules/**', unitTests],
-          globalSetup: 'libs/test-kit/src/global-setup.ts',
+          globalSetup: 'libs/platform/src/testing/global-setup.ts',
         },
       },
     ],

@@ -45,7 +45,7 @@ quietly curl -fsS -H "authorization: Bearer $device" -d '{"metrics":{"celsius":8
 eventually reads_back
 
 step "$devices devices send $sent readings; the worker is killed meanwhile"
-docker compose run --rm -T --entrypoint node cli tools/simulator/src/main.ts --url ws://ingest-ws:8080/ws --keys /run/keys/keys.json \
+docker compose run --rm -T --entrypoint node cli lab/fleet/main.ts --url ws://ingest-ws:8080/ws --keys /run/keys/keys.json \
   --prefix load- --devices $devices --count $readings_each --rate $readings_per_second >"$log.fleet" 2>&1 &
 fleet=$!
 eventually is_stored 50

@@ -1,7 +1,7 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import type { Socket } from 'node:net';
-import { eventually } from '@fleetwire/test-kit/eventually';
-import { freshVhost } from '@fleetwire/test-kit/fresh-vhost';
+import { eventually } from '@fleetwire/platform/testing/eventually';
+import { freshVhost } from '@fleetwire/platform/testing/fresh-vhost';
 import { describe, expect, it } from 'vitest';
 import type { ConnectionState } from '../src/connection.ts';
 import { PermanentBrokerError } from '../src/errors.ts';

@@ -1,5 +1,5 @@
-import { eventually } from '@fleetwire/test-kit/eventually';
-import { freshVhost } from '@fleetwire/test-kit/fresh-vhost';
+import { eventually } from '@fleetwire/platform/testing/eventually';
+import { freshVhost } from '@fleetwire/platform/testing/fresh-vhost';
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { Delivery } from '../src/delivery.ts';
 import type { Verdict } from '../src/settled-prefix.ts';

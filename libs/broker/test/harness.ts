@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { connect, type Channel } from 'amqplib';
-import { startFaultProxy, type FaultProxy } from '@fleetwire/test-kit/fault-proxy';
+import { startFaultProxy, type FaultProxy } from '@fleetwire/platform/faults/fault-proxy';
 import { afterEach, beforeEach } from 'vitest';
 import { openBrokerConnection, type BrokerConnection, type BrokerConnectionOptions } from '../src/connection.ts';
 import { createConsumer, type Consumer, type ConsumerOptions } from '../src/consumer.ts';

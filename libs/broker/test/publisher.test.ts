@@ -1,5 +1,5 @@
-import { eventually } from '@fleetwire/test-kit/eventually';
-import { freshVhost } from '@fleetwire/test-kit/fresh-vhost';
+import { eventually } from '@fleetwire/platform/testing/eventually';
+import { freshVhost } from '@fleetwire/platform/testing/fresh-vhost';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { PublishError } from '../src/errors.ts';
 import { exchanges, fleetwireTopology, queues, routingKeys } from '../src/topology.ts';

@@ -1,4 +1,4 @@
-import { startFaultProxy } from '@fleetwire/test-kit/fault-proxy';
+import { startFaultProxy } from '@fleetwire/platform/faults/fault-proxy';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { createBatchWriter } from '../src/batch-writer.ts';
 import { type FailureClass, classifyFailure } from '../src/failure.ts';

@@ -1,5 +1,5 @@
-import { freshDatabase } from '@fleetwire/test-kit/fresh-database';
-import { cleanUp } from '@fleetwire/test-kit/clean-up';
+import { freshDatabase } from '@fleetwire/platform/testing/fresh-database';
+import { cleanUp } from '@fleetwire/platform/testing/clean-up';
 import { type Database, type DatabaseOptions, openDatabase } from '../src/database.ts';
 import { migrate } from '../src/migrate.ts';
 

@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
-import { freshDatabase } from '@fleetwire/test-kit/fresh-database';
+import { freshDatabase } from '@fleetwire/platform/testing/fresh-database';
 import { describe, expect, it } from 'vitest';
 import { SchemaNotCurrentError, classifyFailure } from '../src/failure.ts';
 import { assertSchemaCurrent, migrate } from '../src/migrate.ts';

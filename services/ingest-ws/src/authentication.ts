@@ -1,10 +1,10 @@
 import type { IncomingMessage } from 'node:http';
 import { type Claims, mayPublish, parseClaims } from '@fleetwire/contracts/access';
 import { subprotocol, tokenSubprotocolPrefix } from '@fleetwire/contracts/device-protocol';
-import { openKeySource } from '@fleetwire/service-kit/authentication';
-import { forbidden, unauthorized } from '@fleetwire/service-kit/problem';
-import { TokenError } from '@fleetwire/service-kit/token-error';
-import { createTokenVerifier, readBearer } from '@fleetwire/service-kit/tokens';
+import { openKeySource } from '@fleetwire/auth/key-set';
+import { forbidden, unauthorized } from '@fleetwire/runtime/problem';
+import { TokenError } from '@fleetwire/auth/token-error';
+import { createTokenVerifier, readBearer } from '@fleetwire/auth/tokens';
 import type { IngestConfiguration } from './configuration.ts';
 
 /** @throws Problem 401 where the token is missing or refused, 403 where its role does not publish */

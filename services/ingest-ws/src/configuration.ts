@@ -1,13 +1,8 @@
 import { limits } from '@fleetwire/contracts/limits';
-import { authenticationRelations, authenticationVariables } from '@fleetwire/service-kit/authentication';
-import {
-  type ConfigurationOf,
-  type Environment,
-  readConfiguration,
-  relation,
-} from '@fleetwire/service-kit/configuration';
-import { listenVariables, serviceVariables } from '@fleetwire/service-kit/service-variables';
-import { integer, secret, url } from '@fleetwire/service-kit/variables';
+import { authenticationRelations, authenticationVariables } from '@fleetwire/runtime/authentication-variables';
+import { type ConfigurationOf, type Environment, readConfiguration, relation } from '@fleetwire/runtime/configuration';
+import { listenVariables, serviceVariables } from '@fleetwire/runtime/service-variables';
+import { integer, secret, url } from '@fleetwire/runtime/variables';
 
 const kibibyte = 1024;
 const mebibyte = 1024 * kibibyte;

@@ -9,7 +9,7 @@ import {
   edgeReportType,
   encodeEdgeReport,
 } from '@fleetwire/contracts/edge-report';
-import type { Logger } from '@fleetwire/service-kit/logger';
+import type { Logger } from '@fleetwire/runtime/logger';
 import type { Accounts } from './accounts.ts';
 
 const retryPauseMs = 50;

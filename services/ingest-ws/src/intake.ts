@@ -5,11 +5,11 @@ import { PublishError } from '@fleetwire/broker/errors';
 import { exchanges, routingKeys } from '@fleetwire/broker/topology';
 import { encodeEnvelope, envelopeSchemaVersion, envelopeType } from '@fleetwire/contracts/envelope';
 import type { nackCodes } from '@fleetwire/contracts/device-protocol';
-import type { Logger } from '@fleetwire/service-kit/logger';
+import type { Logger } from '@fleetwire/runtime/logger';
 import type { Accounts } from './accounts.ts';
 import type { IngestMetrics } from './metrics.ts';
-import { type BatchBounds, MicroBatcher } from '@fleetwire/service-kit/micro-batcher';
-import type { BegunSpan, Tracer } from '@fleetwire/service-kit/trace-context';
+import { type BatchBounds, MicroBatcher } from '@fleetwire/runtime/micro-batcher';
+import type { BegunSpan, Tracer } from '@fleetwire/runtime/trace-context';
 import { type Arrival, beginPublication, beginReception, contentsOf, trailHeaders } from './trail.ts';
 
 /** Why readings were not taken this time. All of it is retryable. */

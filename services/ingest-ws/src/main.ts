@@ -1,4 +1,4 @@
-import { runService } from '@fleetwire/service-kit/run';
+import { runService } from '@fleetwire/runtime/run';
 import { readIngestConfiguration } from './configuration.ts';
 import { startIngest } from './start-ingest.ts';
 

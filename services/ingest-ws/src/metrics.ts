@@ -1,4 +1,4 @@
-import { Counter, Gauge, Histogram, type Registry, Tally } from '@fleetwire/service-kit/metrics';
+import { Counter, Gauge, Histogram, type Registry, Tally } from '@fleetwire/runtime/metrics';
 
 export type IngestMetrics = ReturnType<typeof createIngestMetrics>;
 

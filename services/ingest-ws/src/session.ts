@@ -13,7 +13,7 @@ import { limits } from '@fleetwire/contracts/limits';
 import { type Problem, refused } from '@fleetwire/contracts/problem';
 import type { Reading } from '@fleetwire/contracts/reading';
 import type { Telemetry } from '@fleetwire/contracts/telemetry-input';
-import { type Context, contextOf } from '@fleetwire/service-kit/trace-context';
+import { type Context, contextOf } from '@fleetwire/runtime/trace-context';
 import type { Accounts } from './accounts.ts';
 import { ackFrame } from './ack-frame.ts';
 import { errorOf, finalNack, inFlightLimit, retryableNack } from './answers.ts';

@@ -1,6 +1,6 @@
 import type { EnvelopeRun } from '@fleetwire/contracts/envelope';
 import { correlationHeader } from '@fleetwire/contracts/event';
-import { type BegunSpan, type Context, type Tracer, beginSpan } from '@fleetwire/service-kit/trace-context';
+import { type BegunSpan, type Context, type Tracer, beginSpan } from '@fleetwire/runtime/trace-context';
 
 /** Whose readings these are: a line of the log leads from them to the socket or request they came on. */
 export type Source = { readonly sessionId: string } | { readonly requestId: string };

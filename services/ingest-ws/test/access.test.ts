@@ -1,7 +1,7 @@
-import { generateKeySet } from '@fleetwire/service-kit/key-set';
-import { createTokenMinter } from '@fleetwire/service-kit/tokens';
-import { freshVhost } from '@fleetwire/test-kit/fresh-vhost';
-import { eventually } from '@fleetwire/test-kit/eventually';
+import { generateKeySet } from '@fleetwire/auth/key-set';
+import { createTokenMinter } from '@fleetwire/auth/tokens';
+import { freshVhost } from '@fleetwire/platform/testing/fresh-vhost';
+import { eventually } from '@fleetwire/platform/testing/eventually';
 import { describe, expect, it } from 'vitest';
 import { connect, ingest, queued, telemetry, token } from './harness.ts';
 

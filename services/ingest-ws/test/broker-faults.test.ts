@@ -1,7 +1,7 @@
 import { openBrokerConnection } from '@fleetwire/broker/connection';
 import { exchanges, queues, routingKeys } from '@fleetwire/broker/topology';
-import { freshVhost } from '@fleetwire/test-kit/fresh-vhost';
-import { eventually } from '@fleetwire/test-kit/eventually';
+import { freshVhost } from '@fleetwire/platform/testing/fresh-vhost';
+import { eventually } from '@fleetwire/platform/testing/eventually';
 import { describe, expect, it } from 'vitest';
 import { connect, ingest, logger, queued, telemetry, token, untilReady } from './harness.ts';
 

@@ -1,5 +1,5 @@
-import { freshVhost } from '@fleetwire/test-kit/fresh-vhost';
-import { eventually } from '@fleetwire/test-kit/eventually';
+import { freshVhost } from '@fleetwire/platform/testing/fresh-vhost';
+import { eventually } from '@fleetwire/platform/testing/eventually';
 import { describe, expect, it } from 'vitest';
 import { connect, ingest, queued, telemetry, token } from './harness.ts';
 

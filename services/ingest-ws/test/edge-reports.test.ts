@@ -2,8 +2,8 @@ import { openBrokerConnection } from '@fleetwire/broker/connection';
 import { createConsumer } from '@fleetwire/broker/consumer';
 import { declareTopology, fleetwireTopology, queues } from '@fleetwire/broker/topology';
 import { decodeEdgeReport, type EdgeReport, edgeReportType } from '@fleetwire/contracts/edge-report';
-import { eventually } from '@fleetwire/test-kit/eventually';
-import { freshVhost } from '@fleetwire/test-kit/fresh-vhost';
+import { eventually } from '@fleetwire/platform/testing/eventually';
+import { freshVhost } from '@fleetwire/platform/testing/fresh-vhost';
 import { afterAll, describe, expect, it } from 'vitest';
 import { connect, ingest, logger, telemetry, token } from './harness.ts';
 

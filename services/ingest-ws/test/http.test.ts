@@ -1,5 +1,5 @@
-import { freshVhost } from '@fleetwire/test-kit/fresh-vhost';
-import { eventually } from '@fleetwire/test-kit/eventually';
+import { freshVhost } from '@fleetwire/platform/testing/fresh-vhost';
+import { eventually } from '@fleetwire/platform/testing/eventually';
 import { describe, expect, it } from 'vitest';
 import { ingest, queued, token, untilReady } from './harness.ts';
 

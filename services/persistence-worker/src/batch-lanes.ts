@@ -1,7 +1,7 @@
 import type { Headers } from '@fleetwire/broker/retry-headers';
 import type { IdentifiedReading } from '@fleetwire/contracts/reading';
 import type { Origin } from '@fleetwire/store/books-statements';
-import { type BatchBounds, MicroBatcher, type Sized } from '@fleetwire/service-kit/micro-batcher';
+import { type BatchBounds, MicroBatcher, type Sized } from '@fleetwire/runtime/micro-batcher';
 
 /** The readings of one message, waiting for their transaction. */
 export type Load = Sized & {

@@ -1,11 +1,6 @@
-import {
-  type ConfigurationOf,
-  type Environment,
-  readConfiguration,
-  relation,
-} from '@fleetwire/service-kit/configuration';
-import { listenVariables, serviceVariables } from '@fleetwire/service-kit/service-variables';
-import { integer, optional, secret, url } from '@fleetwire/service-kit/variables';
+import { type ConfigurationOf, type Environment, readConfiguration, relation } from '@fleetwire/runtime/configuration';
+import { listenVariables, serviceVariables } from '@fleetwire/runtime/service-variables';
+import { integer, optional, secret, url } from '@fleetwire/runtime/variables';
 
 export const workerVariables = {
   ...serviceVariables,

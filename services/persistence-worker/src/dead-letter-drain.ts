@@ -3,7 +3,7 @@ import { attemptOf } from '@fleetwire/broker/retry-headers';
 import type { Verdict } from '@fleetwire/broker/settled-prefix';
 import { type DeadLetter, deadLetterType, parseDeadLetter } from '@fleetwire/contracts/dead-letter';
 import { decodeEnvelope, envelopeType } from '@fleetwire/contracts/envelope';
-import type { Logger } from '@fleetwire/service-kit/logger';
+import type { Logger } from '@fleetwire/runtime/logger';
 import type { DatabaseGate } from './database-gate.ts';
 import { deadMember, deadMessage, deadReading } from './dead-lettering.ts';
 import { trailOf } from './trail.ts';

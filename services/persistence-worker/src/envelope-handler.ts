@@ -16,9 +16,9 @@ import {
 } from '@fleetwire/contracts/envelope';
 import type { IdentifiedReading } from '@fleetwire/contracts/reading';
 import { replayHeader } from '@fleetwire/contracts/replay';
-import type { Logger } from '@fleetwire/service-kit/logger';
-import type { BatchBounds } from '@fleetwire/service-kit/micro-batcher';
-import type { Tracer } from '@fleetwire/service-kit/trace-context';
+import type { Logger } from '@fleetwire/runtime/logger';
+import type { BatchBounds } from '@fleetwire/runtime/micro-batcher';
+import type { Tracer } from '@fleetwire/runtime/trace-context';
 import type { Origin } from '@fleetwire/store/books-statements';
 import type { Trial as SuspectTrial } from '@fleetwire/store/suspects';
 import { BatchLanes, type Load } from './batch-lanes.ts';

@@ -1,5 +1,5 @@
 import { constants, getPriority, setPriority } from 'node:os';
-import { runService } from '@fleetwire/service-kit/run';
+import { runService } from '@fleetwire/runtime/run';
 import { readWorkerConfiguration } from './configuration.ts';
 import { startWorker } from './start-worker.ts';
 

@@ -1,6 +1,6 @@
 import { queues } from '@fleetwire/broker/topology';
 import { deadLetterReasons } from '@fleetwire/contracts/dead-letter';
-import { Counter, Gauge, Histogram, type Registry, fromZero } from '@fleetwire/service-kit/metrics';
+import { Counter, Gauge, Histogram, type Registry, fromZero } from '@fleetwire/runtime/metrics';
 
 export type WorkerMetrics = ReturnType<typeof createWorkerMetrics>;
 

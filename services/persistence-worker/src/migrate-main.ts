@@ -1,5 +1,5 @@
-import { readConfiguration } from '@fleetwire/service-kit/configuration';
-import { createLogger } from '@fleetwire/service-kit/logger';
+import { readConfiguration } from '@fleetwire/runtime/configuration';
+import { createLogger } from '@fleetwire/runtime/logger';
 import { migrate } from '@fleetwire/store/migrate';
 import { workerVariables } from './configuration.ts';
 

@@ -8,7 +8,7 @@ import {
   beginSpan,
   contextOf,
   traceIdOf,
-} from '@fleetwire/service-kit/trace-context';
+} from '@fleetwire/runtime/trace-context';
 
 /** What every line of the log about a message carries, so that they can be joined with those of the edge. */
 export type Trail = { readonly correlationId: string | undefined; readonly traceId: string | undefined };

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Logger } from '@fleetwire/service-kit/logger';
+import type { Logger } from '@fleetwire/runtime/logger';
 import type { Database } from '@fleetwire/store/database';
 import { minuteOf } from '@fleetwire/contracts/edge-report';
 import { forgetBooks } from '@fleetwire/store/books';

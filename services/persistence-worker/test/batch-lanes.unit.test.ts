@@ -1,6 +1,6 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import type { IdentifiedReading } from '@fleetwire/contracts/reading';
-import { eventually } from '@fleetwire/test-kit/eventually';
+import { eventually } from '@fleetwire/platform/testing/eventually';
 import { describe, expect, it } from 'vitest';
 import { BatchLanes, type Load } from '../src/batch-lanes.ts';
 

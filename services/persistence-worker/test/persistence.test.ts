@@ -1,6 +1,6 @@
 import { queues } from '@fleetwire/broker/topology';
 import { migrate } from '@fleetwire/store/migrate';
-import { eventually } from '@fleetwire/test-kit/eventually';
+import { eventually } from '@fleetwire/platform/testing/eventually';
 import { describe, expect, it } from 'vitest';
 import { envelope, metric, readings, untilEmpty, workerHarness } from './harness.ts';
 

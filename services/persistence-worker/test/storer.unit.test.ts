@@ -1,5 +1,5 @@
 import type { IdentifiedReading } from '@fleetwire/contracts/reading';
-import { createLogger } from '@fleetwire/service-kit/logger';
+import { createLogger } from '@fleetwire/runtime/logger';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { DatabaseGate } from '../src/database-gate.ts';

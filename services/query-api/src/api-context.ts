@@ -1,4 +1,4 @@
-import type { TokenMinter } from '@fleetwire/service-kit/tokens';
+import type { TokenMinter } from '@fleetwire/auth/tokens';
 import type { LatestState } from '@fleetwire/store/readers';
 import type { DeadLetterDesk } from './dead-letters/desk.ts';
 import type { ReplayRunner } from './dead-letters/replay-runner.ts';

@@ -1,5 +1,5 @@
 import { fileURLToPath } from 'node:url';
-import type { HelmetOptions } from '@fleetwire/service-kit/http';
+import type { HelmetOptions } from '@fleetwire/runtime/http';
 import { Router } from 'express';
 import { openApiDocument } from './openapi.ts';
 

@@ -1,7 +1,7 @@
 import { mayRead, parseClaims, type Role } from '@fleetwire/contracts/access';
-import { forbidden, unauthorized } from '@fleetwire/service-kit/problem';
-import { TokenError } from '@fleetwire/service-kit/token-error';
-import { readBearer, type TokenVerifier } from '@fleetwire/service-kit/tokens';
+import { forbidden, unauthorized } from '@fleetwire/runtime/problem';
+import { TokenError } from '@fleetwire/auth/token-error';
+import { readBearer, type TokenVerifier } from '@fleetwire/auth/tokens';
 
 export interface Caller {
   readonly sub: string;

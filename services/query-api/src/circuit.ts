@@ -1,6 +1,6 @@
-import type { Logger } from '@fleetwire/service-kit/logger';
-import { Gauge, type Registry } from '@fleetwire/service-kit/metrics';
-import { unavailable } from '@fleetwire/service-kit/problem';
+import type { Logger } from '@fleetwire/runtime/logger';
+import { Gauge, type Registry } from '@fleetwire/runtime/metrics';
+import { unavailable } from '@fleetwire/runtime/problem';
 import CircuitBreaker from 'opossum';
 
 export type CircuitState = 'closed' | 'half-open' | 'open';

@@ -1,12 +1,12 @@
-import { authenticationRelations, authenticationVariables } from '@fleetwire/service-kit/authentication';
+import { authenticationRelations, authenticationVariables } from '@fleetwire/runtime/authentication-variables';
 import {
   readConfiguration as read,
   relation,
   type ConfigurationOf,
   type Environment,
-} from '@fleetwire/service-kit/configuration';
-import { listenVariables, serviceVariables } from '@fleetwire/service-kit/service-variables';
-import { integer, optional, secret, url, urls } from '@fleetwire/service-kit/variables';
+} from '@fleetwire/runtime/configuration';
+import { listenVariables, serviceVariables } from '@fleetwire/runtime/service-variables';
+import { integer, optional, secret, url, urls } from '@fleetwire/runtime/variables';
 
 export const variables = {
   ...serviceVariables,

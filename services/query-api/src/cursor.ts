@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { badRequest, type Problem } from '@fleetwire/service-kit/problem';
+import { badRequest, type Problem } from '@fleetwire/runtime/problem';
 import Type, { type Static, type TSchema } from 'typebox';
 import { Compile } from 'typebox/compile';
 

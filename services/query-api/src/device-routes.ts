@@ -1,6 +1,6 @@
 import { DeviceId } from '@fleetwire/contracts/identifiers';
 import { limits } from '@fleetwire/contracts/limits';
-import { badRequest, notFound } from '@fleetwire/service-kit/problem';
+import { badRequest, notFound } from '@fleetwire/runtime/problem';
 import type { DeviceSummary } from '@fleetwire/store/readers';
 import Type from 'typebox';
 import { Cursor, cursorCodec } from './cursor.ts';

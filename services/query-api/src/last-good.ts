@@ -1,4 +1,4 @@
-import { Problem } from '@fleetwire/service-kit/problem';
+import { Problem } from '@fleetwire/runtime/problem';
 
 export interface Answer<T> {
   readonly value: T;

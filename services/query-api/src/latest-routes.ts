@@ -1,5 +1,5 @@
 import { DeviceId } from '@fleetwire/contracts/identifiers';
-import { notFound } from '@fleetwire/service-kit/problem';
+import { notFound } from '@fleetwire/runtime/problem';
 import type { LatestState as StoredLatest } from '@fleetwire/store/readers';
 import Type, { type Static } from 'typebox';
 import { Cursor, cursorCodec } from './cursor.ts';

@@ -1,4 +1,4 @@
-import { runService } from '@fleetwire/service-kit/run';
+import { runService } from '@fleetwire/runtime/run';
 import { readConfiguration } from './configuration.ts';
 import { startQueryApi } from './query-api.ts';
 

@@ -1,4 +1,4 @@
-import { problemMediaType } from '@fleetwire/service-kit/problem';
+import { problemMediaType } from '@fleetwire/runtime/problem';
 import type { TSchema } from 'typebox';
 import { ingestOperations } from './ingest-operations.ts';
 import { ProblemDocument } from './problem-schema.ts';

@@ -1,5 +1,5 @@
 import { minuteOf } from '@fleetwire/contracts/edge-report';
-import { Gauge, type Registry } from '@fleetwire/service-kit/metrics';
+import { Gauge, type Registry } from '@fleetwire/runtime/metrics';
 import { type Audit, audit } from './books/balance.ts';
 import type { QueueMonitor, QueueReport } from './queues/queue-monitor.ts';
 import { messagesIn } from './queues/queue-sample.ts';

@@ -1,4 +1,4 @@
-import type { FieldProblem } from '@fleetwire/service-kit/problem';
+import type { FieldProblem } from '@fleetwire/runtime/problem';
 import type { TObject, TSchema } from 'typebox';
 import { Compile } from 'typebox/compile';
 

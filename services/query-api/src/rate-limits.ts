@@ -1,4 +1,4 @@
-import { tooManyRequests } from '@fleetwire/service-kit/problem';
+import { tooManyRequests } from '@fleetwire/runtime/problem';
 import type { RequestHandler } from 'express';
 import { ipKeyGenerator, rateLimit, type Options } from 'express-rate-limit';
 import { callerOf } from './router.ts';

@@ -1,4 +1,4 @@
-import type { Logger } from '@fleetwire/service-kit/logger';
+import type { Logger } from '@fleetwire/runtime/logger';
 import { openDatabase, type Database } from '@fleetwire/store/database';
 import type { Configuration } from './configuration.ts';
 

@@ -1,6 +1,6 @@
 import { DeviceId } from '@fleetwire/contracts/identifiers';
 import { limits } from '@fleetwire/contracts/limits';
-import { notFound } from '@fleetwire/service-kit/problem';
+import { notFound } from '@fleetwire/runtime/problem';
 import Type from 'typebox';
 import { Cursor, cursorCodec } from './cursor.ts';
 import { route } from './route.ts';

@@ -1,6 +1,6 @@
 import type { Parsed, Problem } from '@fleetwire/contracts/problem';
 import { parserOf } from '@fleetwire/contracts/schema-problem';
-import { badRequest, methodNotAllowed, type FieldProblem } from '@fleetwire/service-kit/problem';
+import { badRequest, methodNotAllowed, type FieldProblem } from '@fleetwire/runtime/problem';
 import { Router, type Request, type RequestHandler, type Response } from 'express';
 import type { ApiContext } from './api-context.ts';
 import { authorize, type Authenticate, type Caller } from './caller.ts';

@@ -1,4 +1,4 @@
-import { unavailable } from '@fleetwire/service-kit/problem';
+import { unavailable } from '@fleetwire/runtime/problem';
 import type { StoreStatus } from '@fleetwire/store/readers';
 import type { BrokerView, QueueDepth } from './broker-view.ts';
 import type { Circuit, CircuitState } from './circuit.ts';

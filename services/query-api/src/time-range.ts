@@ -1,5 +1,5 @@
 import { limits } from '@fleetwire/contracts/limits';
-import { badRequest, type FieldProblem } from '@fleetwire/service-kit/problem';
+import { badRequest, type FieldProblem } from '@fleetwire/runtime/problem';
 import Type from 'typebox';
 
 const relative = /^now(?:([+-])(\d{1,6})(s|m|h|d|w))?$/;

@@ -1,6 +1,6 @@
 import { roles } from '@fleetwire/contracts/access';
 import { DeviceId } from '@fleetwire/contracts/identifiers';
-import { notImplemented } from '@fleetwire/service-kit/problem';
+import { notImplemented } from '@fleetwire/runtime/problem';
 import Type from 'typebox';
 import { route } from './route.ts';
 

@@ -1,6 +1,6 @@
-import { manageBroker } from '@fleetwire/test-kit/manage-broker';
-import { eventually } from '@fleetwire/test-kit/eventually';
-import { freshVhost } from '@fleetwire/test-kit/fresh-vhost';
+import { manageBroker } from '@fleetwire/platform/testing/manage-broker';
+import { eventually } from '@fleetwire/platform/testing/eventually';
+import { freshVhost } from '@fleetwire/platform/testing/fresh-vhost';
 import { describe, expect, inject, it } from 'vitest';
 import { createBrokerView, vhostOf } from '../src/broker-view.ts';
 

@@ -1,5 +1,5 @@
-import { createLogger } from '@fleetwire/service-kit/logger';
-import { createRegistry } from '@fleetwire/service-kit/metrics';
+import { createLogger } from '@fleetwire/runtime/logger';
+import { createRegistry } from '@fleetwire/runtime/metrics';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { circuitGauge, createCircuit, type Circuit } from '../src/circuit.ts';
 

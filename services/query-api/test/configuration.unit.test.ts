@@ -1,4 +1,4 @@
-import { variablesTable } from '@fleetwire/service-kit/configuration';
+import { variablesTable } from '@fleetwire/runtime/configuration';
 import { describe, expect, it } from 'vitest';
 import { readConfiguration, variables } from '../src/configuration.ts';
 

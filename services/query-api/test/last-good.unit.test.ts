@@ -1,4 +1,4 @@
-import { unavailable } from '@fleetwire/service-kit/problem';
+import { unavailable } from '@fleetwire/runtime/problem';
 import { describe, expect, it } from 'vitest';
 import { createLastGood } from '../src/last-good.ts';
 

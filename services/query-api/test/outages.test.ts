@@ -1,6 +1,6 @@
-import { eventually } from '@fleetwire/test-kit/eventually';
-import { startFaultProxy } from '@fleetwire/test-kit/fault-proxy';
-import { freshVhost } from '@fleetwire/test-kit/fresh-vhost';
+import { eventually } from '@fleetwire/platform/testing/eventually';
+import { startFaultProxy } from '@fleetwire/platform/faults/fault-proxy';
+import { freshVhost } from '@fleetwire/platform/testing/fresh-vhost';
 import { afterAll, beforeEach, describe, expect, inject, it } from 'vitest';
 import { startApi } from './running-api.ts';
 import { freshStore, reading } from './stored.ts';

@@ -1,5 +1,5 @@
 import { migrate } from '@fleetwire/store/migrate';
-import { freshDatabase } from '@fleetwire/test-kit/fresh-database';
+import { freshDatabase } from '@fleetwire/platform/testing/fresh-database';
 import { describe, expect, it } from 'vitest';
 import { startApi } from './running-api.ts';
 

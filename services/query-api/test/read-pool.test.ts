@@ -1,7 +1,7 @@
-import { createLogger } from '@fleetwire/service-kit/logger';
-import { createRegistry } from '@fleetwire/service-kit/metrics';
+import { createLogger } from '@fleetwire/runtime/logger';
+import { createRegistry } from '@fleetwire/runtime/metrics';
 import { readings } from '@fleetwire/store/readers';
-import { eventually } from '@fleetwire/test-kit/eventually';
+import { eventually } from '@fleetwire/platform/testing/eventually';
 import { describe, expect, it } from 'vitest';
 import { circuitGauge, createCircuit } from '../src/circuit.ts';
 import { openReadPool } from '../src/read-pool.ts';

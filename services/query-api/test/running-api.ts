@@ -1,8 +1,8 @@
-import { generateKeySet } from '@fleetwire/service-kit/key-set';
-import { createLogger } from '@fleetwire/service-kit/logger';
-import { createTokenMinter } from '@fleetwire/service-kit/tokens';
+import { generateKeySet } from '@fleetwire/auth/key-set';
+import { createLogger } from '@fleetwire/runtime/logger';
+import { createTokenMinter } from '@fleetwire/auth/tokens';
 import { Compile } from 'typebox/compile';
-import { cleanUp } from '@fleetwire/test-kit/clean-up';
+import { cleanUp } from '@fleetwire/platform/testing/clean-up';
 import { expect } from 'vitest';
 import { readConfiguration } from '../src/configuration.ts';
 import { startQueryApi } from '../src/query-api.ts';

@@ -2,8 +2,8 @@ import type { IdentifiedReading } from '@fleetwire/contracts/reading';
 import { createBatchWriter } from '@fleetwire/store/batch-writer';
 import { openDatabase, type Database } from '@fleetwire/store/database';
 import { migrate } from '@fleetwire/store/migrate';
-import { freshDatabase } from '@fleetwire/test-kit/fresh-database';
-import { cleanUp } from '@fleetwire/test-kit/clean-up';
+import { freshDatabase } from '@fleetwire/platform/testing/fresh-database';
+import { cleanUp } from '@fleetwire/platform/testing/clean-up';
 
 export interface TestStore {
   readonly databaseUrl: string;

@@ -1,5 +1,5 @@
 import { DeviceId, Epoch } from '@fleetwire/contracts/identifiers';
-import { notFound } from '@fleetwire/service-kit/problem';
+import { notFound } from '@fleetwire/runtime/problem';
 import { serverEpochPrefix } from '@fleetwire/store/gaps';
 import Type from 'typebox';
 import { Cursor, cursorCodec } from '../cursor.ts';

@@ -1,6 +1,6 @@
 import { minuteOf, startOfMinute } from '@fleetwire/contracts/edge-report';
 import { DeviceId } from '@fleetwire/contracts/identifiers';
-import { badRequest } from '@fleetwire/service-kit/problem';
+import { badRequest } from '@fleetwire/runtime/problem';
 import Type from 'typebox';
 import { route } from '../route.ts';
 import { Time } from '../schemas.ts';

@@ -1,4 +1,4 @@
-import { notFound } from '@fleetwire/service-kit/problem';
+import { notFound } from '@fleetwire/runtime/problem';
 import Type from 'typebox';
 import { Cursor, cursorCodec } from '../cursor.ts';
 import { route } from '../route.ts';

@@ -1,4 +1,4 @@
-import { notFound, Problem } from '@fleetwire/service-kit/problem';
+import { notFound, Problem } from '@fleetwire/runtime/problem';
 import { decisions, type Decision } from '@fleetwire/store/dead-letters/decisions';
 import type { Selection } from '@fleetwire/store/dead-letters/selection';
 import Type from 'typebox';

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { badRequest, notFound, notImplemented, Problem } from '@fleetwire/service-kit/problem';
+import { badRequest, notFound, notImplemented, Problem } from '@fleetwire/runtime/problem';
 import type { NewReplay } from '@fleetwire/store/dead-letters/replays';
 import Type from 'typebox';
 import type { ApiContext } from '../api-context.ts';

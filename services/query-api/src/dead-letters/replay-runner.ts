@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createPatientPublisher } from '@fleetwire/broker/patient-publisher';
 import type { Publisher } from '@fleetwire/broker/publisher';
-import type { Logger } from '@fleetwire/service-kit/logger';
+import type { Logger } from '@fleetwire/runtime/logger';
 import type { Database } from '@fleetwire/store/database';
 import {
   finishPublishing,

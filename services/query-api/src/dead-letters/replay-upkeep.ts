@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Logger } from '@fleetwire/service-kit/logger';
+import type { Logger } from '@fleetwire/runtime/logger';
 import type { Database } from '@fleetwire/store/database';
 import { createReplay } from '@fleetwire/store/dead-letters/replays';
 import { settleReplays } from '@fleetwire/store/dead-letters/settle';

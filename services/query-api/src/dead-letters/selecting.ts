@@ -1,6 +1,6 @@
 import { deadLetterReasons } from '@fleetwire/contracts/dead-letter';
 import { limits } from '@fleetwire/contracts/limits';
-import { badRequest } from '@fleetwire/service-kit/problem';
+import { badRequest } from '@fleetwire/runtime/problem';
 import { type DeadLetterStatus, deadLetterStatuses, type Selection } from '@fleetwire/store/dead-letters/selection';
 import Type, { type Static } from 'typebox';
 import { Instant, parseInstant } from '../time-range.ts';

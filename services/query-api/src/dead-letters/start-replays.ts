@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { openBrokerConnection } from '@fleetwire/broker/connection';
 import { createPublisher } from '@fleetwire/broker/publisher';
-import type { Logger } from '@fleetwire/service-kit/logger';
+import type { Logger } from '@fleetwire/runtime/logger';
 import type { Database } from '@fleetwire/store/database';
 import type { Configuration } from '../configuration.ts';
 import { startReplayRunner, type ReplayRunner } from './replay-runner.ts';

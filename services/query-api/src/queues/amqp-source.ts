@@ -1,6 +1,6 @@
 import { openBrokerConnection } from '@fleetwire/broker/connection';
 import { fleetwireTopology } from '@fleetwire/broker/topology';
-import type { Logger } from '@fleetwire/service-kit/logger';
+import type { Logger } from '@fleetwire/runtime/logger';
 import type { QueueSample, QueueSource } from './queue-sample.ts';
 
 export interface AmqpSource extends QueueSource {

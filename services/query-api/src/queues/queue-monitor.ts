@@ -1,6 +1,6 @@
 import { queues, retrySteps, retryQueue } from '@fleetwire/broker/topology';
 import type { WorkerState } from '@fleetwire/contracts/worker-state';
-import { unavailable } from '@fleetwire/service-kit/problem';
+import { unavailable } from '@fleetwire/runtime/problem';
 import type { Circuit } from '../circuit.ts';
 import type { DatabaseState } from '../database-probe.ts';
 import { bottleneckOf, timeToDrain, type Diagnosis, type Drain } from './bottleneck.ts';

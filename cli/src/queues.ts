@@ -1,0 +1,79 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { parseDuration } from '@fleetwire/contracts/duration';
+import { Command, InvalidArgumentError } from 'commander';
+import { type Connection, createApi, withConnection } from './api.ts';
+import { action, print, table } from './output.ts';
+
+type Settings = Connection & { readonly watch?: number | true };
+
+/** What the API says of queues (docs/openapi.json: Queues). */
+interface Queues {
+  readonly asOf: string;
+  readonly source: string;
+  readonly alarms: readonly string[];
+  readonly workers: { readonly answering: number; readonly holding: number };
+  readonly data: readonly {
+    readonly name: string;
+    readonly ready: number;
+    readonly unacked: number | null;
+    readonly consumers: number;
+    readonly rates: { readonly in: number | null; readonly out: number | null };
+    readonly oldest: { readonly ageSeconds: number | null; readonly atLeast: boolean };
+    readonly drain: { readonly seconds: number | null };
+    readonly bottleneck: { readonly verdict: string; readonly why: string };
+  }[];
+}
+
+const watchDefaultMs = 2_000;
+const clearScreen = '\u001B[H\u001B[2J\u001B[3J';
+
+export function queuesCommand(signal: AbortSignal): Command {
+  const command = withConnection(
+    new Command('queues').description('how deep the queues are, how fast they move, and where they are stuck'),
+  ).option('--watch [time]', 'again and again, such as every 5s (default: 2s), until Ctrl-C', interval);
+
+  return action(command, async (settings: Settings) => {
+    const { watch, json } = settings;
+    const api = createApi(settings, signal);
+    const pauseMs = watch === true ? watchDefaultMs : watch;
+    for (;;) {
+      const queues: Queues = await api.get('/queues');
+      const isScreen = pauseMs !== undefined && !json && process.stdout.isTTY;
+      print(queues, `${isScreen ? clearScreen : ''}${queuesText(queues)}`, json);
+      if (pauseMs === undefined) return;
+      await sleep(pauseMs, undefined, { signal }).catch(() => {});
+      if (signal.aborted) return;
+    }
+  });
+}
+
+function queuesText({ asOf, source, alarms, workers, data }: Queues): string {
+  const rows = data.map(({ name, ready, unacked, consumers, rates, oldest, drain, bottleneck }) => [
+    name,
+    ready,
+    unacked,
+    consumers,
+    rates.in === null ? null : rates.in.toFixed(1),
+    rates.out === null ? null : rates.out.toFixed(1),
+    oldest.ageSeconds === null ? null : `${oldest.atLeast ? '≥ ' : ''}${timeText(oldest.ageSeconds)}`,
+    drain.seconds === null ? null : timeText(drain.seconds),
+    `${bottleneck.verdict}: ${bottleneck.why}`,
+  ]);
+  return [
+    `${asOf}, by ${source}; ${workers.answering} workers answer, ${workers.holding} wait for Postgres`,
+    ...alarms.map((alarm) => `alarm: ${alarm}`),
+    table(['QUEUE', 'READY', 'UNACKED', 'CONSUMERS', 'IN/S', 'OUT/S', 'OLDEST', 'DRAINED IN', 'BOTTLENECK'], rows),
+  ].join('\n');
+}
+
+function timeText(seconds: number): string {
+  if (seconds < 100) return `${Math.round(seconds)} s`;
+  return seconds < 6_000 ? `${Math.round(seconds / 60)} min` : `${Math.round(seconds / 3_600)} h`;
+}
+
+/** @returns milliseconds */
+function interval(text: string): number {
+  const milliseconds = parseDuration(text) ?? 0;
+  if (milliseconds >= 500) return milliseconds;
+  throw new InvalidArgumentError('It must be a time from 500ms, such as 5s.');
+}

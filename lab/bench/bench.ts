@@ -1,0 +1,93 @@
+import { mkdir, writeFile } from 'node:fs/promises';
+import { availableParallelism, cpus } from 'node:os';
+import { dirname, join, resolve } from 'node:path';
+import type { BackingMode } from '@fleetwire/platform/servers/backing-services';
+import { startTemporaryBackingServices } from '@fleetwire/platform/servers/temporary';
+import { CommanderError } from 'commander';
+import { createLogger } from '@fleetwire/runtime/logger';
+import { type Figure, figureTable, judge } from './figure.ts';
+import { drawFlameGraphs } from './flame-graphs.ts';
+import { studyConnections } from './studies/connections.ts';
+import { studyFleet } from './studies/fleet.ts';
+import { studyGrowth } from './studies/growth.ts';
+import { studyInstances } from './studies/instances.ts';
+import { studyOutage } from './studies/outage.ts';
+import { studyPeers } from './studies/peers.ts';
+import { studyReconnect } from './studies/reconnect.ts';
+import { studyThroughput } from './studies/throughput.ts';
+import type { Study, StudySettings } from './study.ts';
+
+const studies = {
+  throughput: studyThroughput,
+  instances: studyInstances,
+  growth: studyGrowth,
+  connections: studyConnections,
+  reconnect: studyReconnect,
+  outage: studyOutage,
+  peers: studyPeers,
+  fleet: studyFleet,
+} as const satisfies Record<string, Study>;
+
+export type StudyName = keyof typeof studies;
+export const studyNames = Object.keys(studies) as StudyName[];
+/**
+ * What is studied where nobody says otherwise. The other pipelines have packages of their own, which `bench:peers` brings; nothing is asked of
+ * a fleet's costs, they are for docs/scaling.md.
+ */
+export const usualStudies = studyNames.filter((name) => name !== 'peers' && name !== 'fleet');
+
+export type BenchSettings = StudySettings & {
+  readonly only: readonly StudyName[];
+  readonly backing: BackingMode;
+  readonly out?: string;
+  readonly profile?: string;
+};
+
+const stateDir = new URL('../../.fleetwire/', import.meta.url).pathname;
+
+/** Measures, prints what was found, writes one JSON file. @returns whether every bar was reached */
+export async function bench(settings: BenchSettings): Promise<boolean> {
+  const startedAt = new Date();
+  const stamp = startedAt.toISOString().replaceAll(':', '-').slice(0, 19);
+  const out = settings.out ?? join(stateDir, 'bench', `${stamp}.json`);
+  const say = (line: string) => process.stderr.write(`${line}\n`);
+  const logger = await createLogger({ name: 'bench', level: 'warn' });
+
+  await using services = await startTemporaryBackingServices({ mode: settings.backing, parentDir: stateDir, log: say });
+  const context = {
+    services,
+    settings,
+    logDir: join(stateDir, 'bench', 'logs', stamp),
+    profileDir: settings.profile === undefined ? undefined : resolve(settings.profile),
+    logger,
+    say,
+  };
+  const interruption = new Promise<never>((_, reject) => {
+    for (const signal of ['SIGINT', 'SIGTERM'] as const)
+      process.on(signal, () => reject(new CommanderError(1, 'bench.interrupted', `interrupted by ${signal}`)));
+  });
+  interruption.catch(({ message }: Error) => say(message));
+  const machine = { cpus: availableParallelism(), model: cpus()[0]?.model, node: process.version };
+  const backing = services.describe().map(({ what, version }) => `${what} ${version}`);
+  const figures: Figure[] = [];
+  const data: Record<string, unknown> = {};
+  for (const name of settings.only) {
+    say(`${name}:`);
+    // What a study has started ends with this process.
+    const result = await Promise.race([studies[name](context), interruption]);
+    figures.push(...result.figures);
+    data[name] = result.data;
+    if (result.details !== undefined) process.stdout.write(`\n${result.details}\n\n`);
+  }
+
+  if (context.profileDir !== undefined) await drawFlameGraphs(context.profileDir);
+  await mkdir(dirname(out), { recursive: true });
+  const judged = figures.map((figure) => ({ ...figure, ...judge(figure) }));
+  const written = { startedAt, settings, machine, backing, kind: services.kind, figures: judged, studies: data };
+  await writeFile(out, `${JSON.stringify(written, undefined, 2)}\n`);
+  process.stdout.write(
+    `\n${backing.join(', ')} (${services.kind.rabbitmq}), ${machine.cpus} CPUs; medians of ${settings.runs} runs\n\n` +
+      `${figureTable(figures)}\n\nwritten to ${out}\n`,
+  );
+  return judged.every(({ verdict }) => verdict !== 'missed' && verdict !== 'disturbed');
+}

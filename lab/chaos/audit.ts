@@ -1,0 +1,97 @@
+import type { Ledger } from '../fleet/ledger.ts';
+import { RangeSet } from '../fleet/range-set.ts';
+import type { Evidence, StoredStream } from './evidence.ts';
+
+export type FleetRecord = {
+  readonly ledger: Pick<Ledger, 'deviceId' | 'epoch' | 'attempted' | 'acked' | 'refused' | 'givenUp'>;
+  /** Bad on purpose: exactly these may be refused. */
+  readonly plannedRefusals: RangeSet;
+};
+
+/** What became of every reading that was attempted, in readings: each is counted once. */
+export type Books = {
+  readonly attempted: number;
+  readonly acked: number;
+  readonly stored: number;
+  readonly deadLettered: number;
+  readonly refused: number;
+  /** Neither stored nor dead-lettered nor refused, and never acknowledged. */
+  readonly neverAcked: number;
+  /** Acknowledged and gone. */
+  readonly lost: number;
+  readonly balanced: boolean;
+};
+
+/** `identities` names the offenders, where there are any. */
+export type Breach = { readonly rule: string; readonly readings: number; readonly identities: readonly string[] };
+
+const identitiesShownMax = 20;
+
+/** Holds the fleet's own ledger against what is stored. Pure: all it knows was gathered before. */
+export function audit(fleet: readonly FleetRecord[], evidence: Evidence): { books: Books; breaches: Breach[] } {
+  const offences = new Map<string, { readings: number; identities: string[] }>();
+  const accuse = (rule: string, { deviceId, epoch }: { deviceId: string; epoch: string }, offenders: RangeSet) => {
+    if (offenders.size === 0) return;
+    const offence = offences.get(rule) ?? { readings: 0, identities: [] };
+    offences.set(rule, offence);
+    offence.readings += offenders.size;
+    if (offence.identities.length < identitiesShownMax)
+      offence.identities.push(`${deviceId} (epoch ${epoch}): ${offenders}`);
+  };
+
+  const books = { attempted: 0, acked: 0, stored: 0, deadLettered: 0, refused: 0, neverAcked: 0, lost: 0 };
+  const unknown = new Map(evidence.streams.map((stream) => [keyOf(stream), stream]));
+  for (const { ledger, plannedRefusals } of fleet) {
+    const { attempted, acked, refused, givenUp } = ledger;
+    const stream = unknown.get(keyOf(ledger)) ?? emptyStream(ledger);
+    unknown.delete(keyOf(ledger));
+    const { stored, deadLettered } = stream;
+    const onlyDead = deadLettered.minus(stored);
+    const missing = attempted.minus(stored).minus(onlyDead).minus(refused);
+    const neverAcked = missing.minus(acked);
+    const lost = missing.minus(neverAcked);
+
+    accuse('acknowledged, and neither stored nor dead-lettered', ledger, acked.minus(stored).minus(deadLettered));
+    accuse('stored twice', ledger, stream.storedTwice);
+    accuse('stored, and never attempted', ledger, stored.minus(attempted));
+    accuse('refused, and stored all the same', ledger, refused.minus(refused.minus(stored)));
+    accuse('refused, though nothing was wrong with it', ledger, refused.minus(plannedRefusals));
+    accuse('bad, and acknowledged', ledger, acked.minus(acked.minus(plannedRefusals)));
+    accuse('dead-lettered, though nothing was wrong with it', ledger, deadLettered);
+    accuse('neither acknowledged nor refused after everything was healed', ledger, givenUp);
+
+    books.attempted += attempted.size;
+    books.acked += acked.size;
+    books.stored += stored.size;
+    books.deadLettered += onlyDead.size;
+    books.refused += refused.size;
+    books.neverAcked += neverAcked.size;
+    books.lost += lost.size;
+  }
+  for (const stream of unknown.values()) accuse('stored, and never attempted', stream, stream.stored);
+
+  const breaches = [...offences].map(([rule, offence]): Breach => ({ rule, ...offence }));
+  const add = (rule: string, readings: number, identities: readonly string[] = []) => {
+    if (readings > 0) breaches.push({ rule, readings, identities: identities.slice(0, identitiesShownMax) });
+  };
+  add('a dead letter that names no reading', evidence.namelessDeadLetters);
+  add('stored with another content than was sent', evidence.alteredSamples.length, evidence.alteredSamples);
+  const { attempted, stored, deadLettered, refused, neverAcked, lost } = books;
+  const difference = attempted - stored - deadLettered - refused - neverAcked - lost;
+  add('the books do not balance: attempted = stored + dead-lettered + refused + never acked', Math.abs(difference));
+  return { books: { ...books, balanced: difference === 0 && lost === 0 }, breaches };
+}
+
+function keyOf({ deviceId, epoch }: { deviceId: string; epoch: string }): string {
+  return `${deviceId} ${epoch}`;
+}
+
+function emptyStream({ deviceId, epoch }: { deviceId: string; epoch: string }): StoredStream {
+  return {
+    deviceId,
+    epoch,
+    stored: new RangeSet(),
+    storedTwice: new RangeSet(),
+    deadLettered: new RangeSet(),
+  };
+}

@@ -1,0 +1,35 @@
+import type { Random } from '../fleet/random.ts';
+import type { Platform } from './platform.ts';
+
+/** `cluster`: three RabbitMQ nodes, and Postgres, in containers. */
+export type Backing = 'native' | 'containers' | 'cluster';
+
+/** What a fault breaks. Faults of one lane never overlap; those of different lanes do. */
+export type Lane = 'rabbitmq' | 'postgres' | 'ingest-ws' | 'persistence-worker' | 'query-api' | `link ${LinkName}`;
+
+export const linkNames = [
+  'device-ingest',
+  'ingest-rabbitmq',
+  'worker-rabbitmq',
+  'worker-postgres',
+  'query-postgres',
+] as const;
+
+/** Connections that run through a fault proxy. */
+export type LinkName = (typeof linkNames)[number];
+
+/** Resolves when what was broken works again, by itself or because it was mended. */
+export type Heal = () => Promise<void>;
+
+export type Fault = {
+  readonly name: string;
+  /** For people, half a sentence. */
+  readonly what: string;
+  readonly lane: Lane;
+  /** How long it lasts once it is injected. */
+  readonly holdMinMs: number;
+  readonly holdMaxMs: number;
+  /** Where it can be had; everywhere unless given. */
+  readonly on?: readonly Backing[];
+  inject(platform: Platform, random: Random): Promise<Heal>;
+};

@@ -1,0 +1,9 @@
+#!/usr/bin/env node
+import { runCommandLine } from '@fleetwire/cli/command-line';
+import { chaosCommand } from './command.ts';
+
+const interrupted = new AbortController();
+// However often Ctrl-C is pressed: the servers that were started must end first.
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => interrupted.abort());
+
+await runCommandLine(chaosCommand(process.env, interrupted.signal), process.argv);

@@ -1,0 +1,151 @@
+import { RangeSet } from '../../fleet/range-set.ts';
+import { describe, expect, it } from 'vitest';
+import { type FleetRecord, audit } from '../audit.ts';
+import type { Evidence, StoredStream } from '../evidence.ts';
+
+const device = { deviceId: 'd-1', epoch: 'boot' };
+type Numbers = readonly (readonly [first: number, last: number])[];
+
+function setOf(numbers: Numbers = []): RangeSet {
+  const set = new RangeSet();
+  for (const [first, last] of numbers) set.add(first, last);
+  return set;
+}
+
+function fleetOf(
+  ledger: Partial<Record<'attempted' | 'acked' | 'refused' | 'givenUp', Numbers>>,
+  planned: Numbers = ledger.refused ?? [],
+): FleetRecord[] {
+  const { attempted, acked, refused, givenUp } = ledger;
+  return [
+    {
+      ledger: {
+        ...device,
+        attempted: setOf(attempted),
+        acked: setOf(acked),
+        refused: setOf(refused),
+        givenUp: setOf(givenUp),
+      },
+      plannedRefusals: setOf(planned),
+    },
+  ];
+}
+
+function evidenceOf(
+  stream: Partial<Record<'stored' | 'storedTwice' | 'deadLettered', Numbers>>,
+  rest: Partial<Evidence> = {},
+  identity = device,
+): Evidence {
+  const kept: StoredStream = {
+    ...identity,
+    stored: setOf(stream.stored),
+    storedTwice: setOf(stream.storedTwice),
+    deadLettered: setOf(stream.deadLettered),
+  };
+  return { streams: [kept], deadLetters: [], namelessDeadLetters: 0, samplesCompared: 0, alteredSamples: [], ...rest };
+}
+
+const rulesOf = (fleet: readonly FleetRecord[], evidence: Evidence) =>
+  audit(fleet, evidence).breaches.map(({ rule, readings }) => `${rule}: ${readings}`);
+
+describe('the audit', () => {
+  it('finds nothing where all is stored that was acked, and the rest was refused as planned', () => {
+    const fleet = fleetOf({
+      attempted: [[1, 100]],
+      acked: [
+        [1, 49],
+        [51, 100],
+      ],
+      refused: [[50, 50]],
+    });
+    const evidence = evidenceOf({
+      stored: [
+        [1, 49],
+        [51, 100],
+      ],
+    });
+    const { books, breaches } = audit(fleet, evidence);
+    expect(breaches).toEqual([]);
+    expect(books).toEqual({
+      attempted: 100,
+      acked: 99,
+      stored: 99,
+      deadLettered: 0,
+      refused: 1,
+      neverAcked: 0,
+      lost: 0,
+      balanced: true,
+    });
+  });
+
+  it('names what was acknowledged and is gone', () => {
+    const { books, breaches } = audit(
+      fleetOf({ attempted: [[1, 10]], acked: [[1, 10]] }),
+      evidenceOf({
+        stored: [
+          [1, 3],
+          [6, 10],
+        ],
+      }),
+    );
+    expect(breaches).toEqual([
+      {
+        rule: 'acknowledged, and neither stored nor dead-lettered',
+        readings: 2,
+        identities: ['d-1 (epoch boot): 4-5'],
+      },
+    ]);
+    expect(books).toMatchObject({ lost: 2, balanced: false });
+  });
+
+  it('lets a reading be stored without an ack, and be lost without one', () => {
+    const fleet = fleetOf({ attempted: [[1, 10]], acked: [[1, 4]] });
+    const { books, breaches } = audit(fleet, evidenceOf({ stored: [[1, 6]] }));
+    expect(breaches).toEqual([]);
+    expect(books).toMatchObject({ neverAcked: 4, balanced: true });
+  });
+
+  const acked: Numbers = [[1, 10]];
+  it.for<[string, FleetRecord[], Evidence]>([
+    ['stored twice: 1', fleetOf({ attempted: acked, acked }), evidenceOf({ stored: acked, storedTwice: [[4, 4]] })],
+    ['stored, and never attempted: 2', fleetOf({ attempted: acked, acked }), evidenceOf({ stored: [[1, 12]] })],
+    [
+      'refused, and stored all the same: 1',
+      fleetOf({ attempted: acked, acked: [[1, 9]], refused: [[10, 10]] }),
+      evidenceOf({ stored: acked }),
+    ],
+    [
+      'refused, though nothing was wrong with it: 1',
+      fleetOf({ attempted: acked, acked: [[1, 9]], refused: [[10, 10]] }, []),
+      evidenceOf({ stored: [[1, 9]] }),
+    ],
+    ['bad, and acknowledged: 1', fleetOf({ attempted: acked, acked }, [[5, 5]]), evidenceOf({ stored: acked })],
+    [
+      'dead-lettered, though nothing was wrong with it: 1',
+      fleetOf({ attempted: acked, acked }),
+      evidenceOf({ stored: [[1, 9]], deadLettered: [[10, 10]] }),
+    ],
+    [
+      'neither acknowledged nor refused after everything was healed: 1',
+      fleetOf({ attempted: acked, acked: [[1, 9]], givenUp: [[10, 10]] }),
+      evidenceOf({ stored: [[1, 9]] }),
+    ],
+    [
+      'a dead letter that names no reading: 3',
+      fleetOf({ attempted: acked, acked }),
+      evidenceOf({ stored: acked }, { namelessDeadLetters: 3 }),
+    ],
+    [
+      'stored with another content than was sent: 1',
+      fleetOf({ attempted: acked, acked }),
+      evidenceOf({ stored: acked }, { alteredSamples: ['d-1 (epoch boot) 3'] }),
+    ],
+  ])('finds: %s', ([rule, fleet, evidence]) => {
+    expect(rulesOf(fleet, evidence)).toContain(rule);
+  });
+
+  it('finds a stream that no device of the fleet has', () => {
+    const evidence = evidenceOf({ stored: [[1, 2]] }, {}, { deviceId: 'stranger', epoch: 'boot' });
+    expect(rulesOf(fleetOf({}), evidence)).toEqual(['stored, and never attempted: 2']);
+  });
+});

@@ -1,0 +1,41 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { catalogue } from '../catalogue.ts';
+import { schedule } from '../schedule.ts';
+
+const settings = fc.record({ durationMs: fc.integer({ min: 1, max: 3_600_000 }), seed: fc.integer({ min: 1 }) });
+const someFaults = fc.subarray([...catalogue], { minLength: 1 });
+
+describe('the schedule', () => {
+  it('is the same for the same faults, duration and seed, and another for another seed', () => {
+    const once = schedule(catalogue, { durationMs: 60_000, seed: 1 });
+    expect(schedule(catalogue, { durationMs: 60_000, seed: 1 })).toEqual(once);
+    expect(schedule(catalogue, { durationMs: 60_000, seed: 2 })).not.toEqual(once);
+  });
+
+  it('has every fault at least once, however short the time', () => {
+    fc.assert(
+      fc.property(someFaults, settings, (faults, options) => {
+        const planned = [...schedule(faults, options).values()].flat().map(({ fault }) => fault);
+        expect(new Set(planned)).toEqual(new Set(faults));
+      }),
+    );
+  });
+
+  it('never has two faults of one lane at a time, and holds each within its bounds', () => {
+    fc.assert(
+      fc.property(someFaults, settings, (faults, options) => {
+        for (const [lane, appointments] of schedule(faults, options)) {
+          let freeAtMs = 0;
+          for (const { fault, atMs, holdMs } of appointments) {
+            expect(fault.lane).toBe(lane);
+            expect(atMs).toBeGreaterThanOrEqual(freeAtMs);
+            expect(holdMs).toBeGreaterThanOrEqual(fault.holdMinMs);
+            expect(holdMs).toBeLessThanOrEqual(fault.holdMaxMs);
+            freeAtMs = atMs + holdMs - 1;
+          }
+        }
+      }),
+    );
+  });
+});

@@ -1,0 +1,52 @@
+import { faultsNamed } from '../chaos/catalogue.ts';
+import { type ChaosReport, type ChaosSettings, runChaos } from '../chaos/chaos.ts';
+import { reportText } from '../chaos/report.ts';
+import { expect, inject, it } from 'vitest';
+
+const kind = inject('backingKind');
+/** Starting, healing and draining included, while other suites take their share of the machine. */
+const timeoutMs = 240_000;
+
+it.skipIf(kind === 'given')(
+  'loses nothing that was acknowledged while every part of it is broken',
+  { timeout: timeoutMs },
+  async () => {
+    await provePromise({
+      faults: faultsNamed(['all']),
+      minutes: 0.6,
+      backing: kind === 'containers' ? 'containers' : 'native',
+    });
+  },
+);
+
+it.skipIf(kind !== 'containers')(
+  'loses nothing that was acknowledged while its RabbitMQ cluster loses its leader, and its majority',
+  { timeout: timeoutMs },
+  async () => {
+    const faults = faultsNamed(['rabbitmq-leader-killed', 'rabbitmq-majority-killed', 'rabbitmq-leader-paused']);
+    const { timeline } = await provePromise({ faults, minutes: 0.4, backing: 'cluster' });
+    expect(timeline.length).toBeGreaterThanOrEqual(faults.length);
+  },
+);
+
+async function provePromise(settings: Pick<ChaosSettings, 'faults' | 'minutes' | 'backing'>): Promise<ChaosReport> {
+  const lines: string[] = [];
+  const report = await runChaos({
+    ...settings,
+    seed: 20_260_101,
+    rate: 300,
+    devices: 30,
+    env: process.env,
+    signal: AbortSignal.timeout(timeoutMs),
+    say: (line) => lines.push(line),
+  });
+  expect(report.breaches, `${lines.join('\n')}\n${reportText(report)}`).toEqual([]);
+  expect(report.books).toMatchObject({ balanced: true, lost: 0 });
+  // The run proves something only if the faults came and the load went on.
+  const come = new Set([...report.timeline.map(({ fault }) => fault), ...report.notRun]);
+  expect(come).toEqual(new Set(settings.faults.map(({ name }) => name)));
+  expect(report.books.acked).toBeGreaterThan(3_000);
+  expect(report.fleet.resent).toBeGreaterThan(0);
+  expect(report.samplesCompared).toBeGreaterThan(1_000);
+  return report;
+}

@@ -1,0 +1,44 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
+import { processTree, untilGone } from '@fleetwire/platform/servers/process-tree';
+import { cleanUp } from '@fleetwire/platform/testing/clean-up';
+import { eventually } from '@fleetwire/platform/testing/eventually';
+import { expect, inject, it } from 'vitest';
+
+const kind = inject('backingKind');
+const startTimeoutMs = 120_000;
+const endTimeoutMs = 30_000;
+const impatienceMs = 50;
+
+it.skipIf(kind === 'given').each([
+  { tool: 'bench', args: ['--only', 'reconnect', '--runs', '1'], begins: /^reconnect:$/m },
+  { tool: 'chaos', args: ['--minutes', '1'], begins: /devices send/ },
+])(
+  '$tool leaves nothing running, however often it is interrupted',
+  { timeout: startTimeoutMs + 2 * endTimeoutMs },
+  async ({ tool, args, begins }) => {
+    const { AMQP_URL: _amqpUrl, DATABASE_URL: _databaseUrl, ...env } = process.env;
+    const main = fileURLToPath(new URL(`../${tool}/main.ts`, import.meta.url));
+    const backing = kind === 'containers' ? 'containers' : 'native';
+    const child = spawn(process.execPath, [main, '--backing', backing, ...args], {
+      env,
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    cleanUp(() => child.kill('SIGKILL'));
+    let output = '';
+    for (const stream of [child.stdout, child.stderr])
+      stream.setEncoding('utf8').on('data', (text: string) => (output += text));
+    await eventually(() => expect(output).toMatch(begins), { timeoutMs: startTimeoutMs });
+
+    const started = processTree(child.pid!);
+    // Containers are no children of it.
+    if (kind === 'native') expect(started.length).toBeGreaterThan(2);
+    const exited = once(child, 'exit');
+    // As somebody impatient does, or a shell that signals the whole group of a process that passes signals on.
+    const interrupting = setInterval(() => child.kill('SIGINT'), impatienceMs);
+    await exited;
+    clearInterval(interrupting);
+    await untilGone(started, endTimeoutMs);
+  },
+);

@@ -1,0 +1,172 @@
+import { once } from 'node:events';
+import { migrate } from '@fleetwire/store/migrate';
+import { eventually } from '@fleetwire/platform/testing/eventually';
+import { freshDatabase } from '@fleetwire/platform/testing/fresh-database';
+import { freshVhost } from '@fleetwire/platform/testing/fresh-vhost';
+import { expect, test } from 'vitest';
+import WebSocket from 'ws';
+import { type ServiceName, type ServiceProcess, startService } from './service-process.ts';
+import { type CollectedSpan, attribute, startSpanCollector } from './span-collector.ts';
+
+/** All three services as processes that log everything. */
+async function startServices(env: Record<string, string>) {
+  const [amqpUrl, databaseUrl] = [await freshVhost(), await freshDatabase()];
+  await migrate(databaseUrl);
+  const start = async (name: ServiceName, more: Record<string, string> = {}) => {
+    const service = await startService(name, {
+      LOG_LEVEL: 'debug',
+      AUTH_MODE: 'open',
+      AMQP_URL: amqpUrl,
+      DATABASE_URL: databaseUrl,
+      ...env,
+      ...more,
+    });
+    await service.untilReady();
+    return service;
+  };
+  // Long enough for two frames to share an envelope.
+  const ingest = await start('ingest-ws', { ENVELOPE_LINGER_MS: '200' });
+  return { ingest, worker: await start('persistence-worker'), api: await start('query-api') };
+}
+
+type Services = Awaited<ReturnType<typeof startServices>>;
+
+async function untilStored({ worker }: Services, readings: number): Promise<void> {
+  await eventually(async () =>
+    expect(await worker.metric('fleetwire_worker_readings_total{outcome="stored"}')).toBe(readings),
+  );
+}
+
+async function sendFrames({ ingest }: Services, frames: readonly object[]): Promise<void> {
+  const socket = new WebSocket(`${ingest.url.replace('http', 'ws')}/ws?epoch=boot`);
+  await once(socket, 'open');
+  for (const frame of frames) socket.send(JSON.stringify({ type: 'telemetry', ...frame }));
+  await new Promise<void>((resolve) => {
+    socket.on('message', (data: Buffer) => {
+      if (data.toString().includes('"ack"')) resolve();
+    });
+  });
+  socket.close();
+}
+
+async function post({ ingest }: Services, body: object, headers: Record<string, string>): Promise<void> {
+  const response = await fetch(`${ingest.url}/api/v1/telemetry`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', ...headers },
+    body: JSON.stringify(body),
+  });
+  expect(response.status).toBe(202);
+}
+
+/** The line of the service's log that fits; it may come a moment after what it tells of. */
+async function lineOf(service: ServiceProcess, fits: (line: Record<string, unknown>) => boolean) {
+  return eventually(() => {
+    const line = service.logged().find(fits);
+    if (line === undefined) throw new Error('no line fits');
+    return line;
+  });
+}
+
+const [deviceTrace, otherTrace, callerTrace] = ['a', 'b', 'c'].map((digit) => digit.repeat(32));
+const traceparent = (traceId = '') => `00-${traceId}-${'1'.repeat(16)}-01`;
+const reading = (seq: number) => ({ seq, ts: Date.now(), metrics: { temperature: seq } });
+
+test('one reading is followed from its device through all services to the transaction that stores it', async () => {
+  const collector = await startSpanCollector();
+  const services = await startServices({ OTEL_EXPORTER_OTLP_ENDPOINT: collector.url });
+  await sendFrames(services, [{ deviceId: 'alone', ...reading(1), traceparent: traceparent(deviceTrace) }]);
+  await untilStored(services, 1);
+  await sendFrames(services, [
+    { deviceId: 'one', ...reading(1), traceparent: traceparent(deviceTrace) },
+    { deviceId: 'two', ...reading(1), traceparent: traceparent(otherTrace) },
+    { deviceId: 'three', ...reading(1), traceparent: 'no trace at all' },
+  ]);
+  await untilStored(services, 4);
+  await post(
+    services,
+    { deviceId: 'by-http', epoch: 'boot', ...reading(7) },
+    { traceparent: traceparent(callerTrace), 'x-request-id': 'asked-by-me' },
+  );
+  await untilStored(services, 5);
+  const answer = await fetch(`${services.api.url}/api/v1/devices/by-http`, {
+    headers: { traceparent: traceparent(callerTrace) },
+  });
+  expect(answer.status).toBe(200);
+  await answer.text();
+  for (const service of Object.values(services)) expect(await service.terminate()).toBe(0);
+
+  const { spans } = collector;
+  const spansOf = (traceId: string | undefined) =>
+    spans.filter((span) => span.traceId === traceId).map(({ service, name }) => `${service}: ${name}`);
+  const named = (name: string) => spans.filter((span) => span.name === name);
+  const edge = ['ingest-ws: telemetry receive', 'ingest-ws: telemetry publish'];
+  const storage = ['persistence-worker: telemetry process', 'persistence-worker: telemetry store'];
+
+  // A single trace goes on …
+  expect(spansOf(deviceTrace)).toEqual(expect.arrayContaining([...edge, ...storage]));
+  expect(spansOf(callerTrace)).toEqual(
+    expect.arrayContaining(['ingest-ws: POST', ...edge, ...storage, 'query-api: GET']),
+  );
+  // … and several are linked from the envelope that they share.
+  const linked = ({ links = [] }: CollectedSpan) => links.map(({ traceId }) => traceId);
+  const shared = named('telemetry publish').find((span) => linked(span).length > 0);
+  expect(linked(shared!)).toEqual([deviceTrace, otherTrace]);
+  expect(spansOf(shared?.traceId)).toEqual(expect.arrayContaining(storage));
+  // A frame without a trace has no span of its own.
+  expect(named('telemetry receive')).toHaveLength(4);
+
+  // The lines of the log are joined by the envelope's id.
+  const confirmed = await lineOf(services.ingest, (line) => JSON.stringify(line).includes('by-http'));
+  expect(confirmed).toMatchObject({
+    msg: 'envelope confirmed',
+    traceId: callerTrace,
+    contents: [{ deviceId: 'by-http', epoch: 'boot', firstSeq: 7, lastSeq: 7, requestId: 'asked-by-me' }],
+  });
+  const written = await lineOf(services.worker, (line) => line['correlationId'] === confirmed['correlationId']);
+  expect(written).toMatchObject({ msg: 'envelope written', readings: 1, traceId: callerTrace });
+  const store = named('telemetry store').find(({ traceId }) => traceId === callerTrace);
+  expect(attribute(store!, 'fleetwire.batch.id')).toBe(written['batchId']);
+});
+
+test('without an exporter the trace and the correlation id still travel, and nothing is exported', async () => {
+  const collector = await startSpanCollector();
+  const services = await startServices({});
+  await sendFrames(services, [{ deviceId: 'alone', ...reading(1), traceparent: traceparent(deviceTrace) }]);
+  await untilStored(services, 1);
+  const confirmed = await lineOf(services.ingest, ({ msg }) => msg === 'envelope confirmed');
+  const written = await lineOf(services.worker, ({ msg }) => msg === 'envelope written');
+  expect(confirmed).toMatchObject({ correlationId: expect.any(String), traceId: deviceTrace });
+  expect(written).toMatchObject({ correlationId: confirmed['correlationId'], traceId: deviceTrace });
+  for (const service of Object.values(services)) expect(await service.terminate()).toBe(0);
+  expect(collector.spans).toEqual([]);
+});
+
+test('a dead letter leads back to the envelope that its reading came in', async () => {
+  const services = await startServices({ RETENTION_DAYS: '30' });
+  const ts = Date.now() - 90 * 24 * 3_600_000;
+  await sendFrames(services, [{ ...reading(1), deviceId: 'late', ts, traceparent: traceparent(deviceTrace) }]);
+  const deadLetters = await eventually(async () => {
+    const answer = await fetch(`${services.api.url}/api/v1/dead-letters?deviceId=late`);
+    const { data } = (await answer.json()) as { data: { id: string }[] };
+    expect(data).toHaveLength(1);
+    return data;
+  });
+  const answer = await fetch(`${services.api.url}/api/v1/dead-letters/${deadLetters[0]!.id}`);
+  const { headers } = (await answer.json()) as { headers: Record<string, string> };
+  const confirmed = await lineOf(services.ingest, ({ msg }) => msg === 'envelope confirmed');
+  const buried = await lineOf(services.worker, ({ msg }) => msg === 'dead-lettered');
+  const trail = { correlationId: confirmed['correlationId'], traceId: deviceTrace };
+  expect(confirmed).toMatchObject(trail);
+  expect(buried).toMatchObject({ ...trail, deviceId: 'late', epoch: 'boot', seq: 1 });
+  expect(headers).toMatchObject({
+    'x-fleetwire-correlation-id': trail.correlationId,
+    traceparent: expect.stringContaining(deviceTrace!),
+  });
+});
+
+test('a collector that is away holds up neither readings nor the drain', async () => {
+  const services = await startServices({ OTEL_EXPORTER_OTLP_ENDPOINT: 'http://127.0.0.1:9' });
+  await sendFrames(services, [{ deviceId: 'alone', ...reading(1) }]);
+  await untilStored(services, 1);
+  for (const service of Object.values(services)) expect(await service.terminate()).toBe(0);
+});

@@ -1,0 +1,231 @@
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
+import { type DeviceClientOptions, startDeviceClient } from '../device-client.ts';
+import { LinkRefusedError } from '../uplink.ts';
+import {
+  type DeviceConnection,
+  type DeviceServerOptions,
+  type ReceivedFrame,
+  startDeviceServer,
+} from './device-server.ts';
+
+const at = (ts: number) => ({ ts, metrics: { temperature: 21 } });
+const upTo = (last: number) => Array.from({ length: last }, (_, index) => index + 1);
+const lastSeqOf = ({ seq, readings }: ReceivedFrame) => seq + (readings?.length ?? 1) - 1;
+const ackAll = (connection: DeviceConnection, frame: ReceivedFrame) => connection.ack(lastSeqOf(frame));
+
+async function startPair(serverOptions: DeviceServerOptions = {}, clientOptions: Partial<DeviceClientOptions> = {}) {
+  const server = await startDeviceServer(serverOptions);
+  const client = startDeviceClient({
+    url: server.url,
+    deviceId: 'thermo-1',
+    backoff: { delayMinMs: 5, delayMaxMs: 20 },
+    answerTimeoutMs: 200,
+    ...clientOptions,
+  });
+  onTestFinished(async () => {
+    await client.stop({ settleTimeoutMs: 0 });
+    await server[Symbol.asyncDispose]();
+  });
+  return { server, client };
+}
+
+describe('device client', () => {
+  it('shows its token and its epoch, numbers its readings from 1 and settles them by the ack', async () => {
+    const { server, client } = await startPair({ onFrame: ackAll }, { token: 'secret', epoch: 'boot-7' });
+    expect(client.send(at(1_000), at(2_000))).toBe(1);
+    expect(client.send(at(3_000))).toBe(3);
+    await client.whenSettled();
+    const { request, frames } = server.connection(1);
+    expect(request.headers.authorization).toBe('Bearer secret');
+    expect(request.url).toBe('/ws?epoch=boot-7');
+    expect(frames.flatMap(({ ts, readings }) => readings?.map((reading) => reading.ts) ?? [ts])).toEqual([
+      1_000, 2_000, 3_000,
+    ]);
+    expect([...client.ledger.acked]).toEqual([[1, 3]]);
+    expect(client.statistics.latency.count).toBe(3);
+  });
+
+  it('names device and epoch in every frame as a gateway, and hears only the acks of its own stream', async () => {
+    const { server, client } = await startPair(
+      { hello: () => ({ deviceId: 'gateway', epoch: 'other' }) },
+      { isGateway: true, epoch: 'e1' },
+    );
+    client.send(at(1));
+    await vi.waitFor(() => expect(server.connection(1).frames).toMatchObject([{ deviceId: 'thermo-1', epoch: 'e1' }]));
+    server.connection(1).send({ type: 'ack', upTo: 1, deviceId: 'thermo-2', epoch: 'e1' });
+    server.connection(1).send({ type: 'ack', upTo: 1, deviceId: 'thermo-1', epoch: 'e0' });
+    server.connection(1).send({ type: 'pong', ts: 0 });
+    expect(client.unsettled).toBe(1);
+    server.connection(1).send({ type: 'ack', upTo: 1, deviceId: 'thermo-1', epoch: 'e1' });
+    await client.whenSettled();
+  });
+
+  it('keeps no more in flight than the server allows', async () => {
+    const { server, client } = await startPair({ limits: { inFlightMax: 5 } });
+    client.send(...upTo(12).map(at));
+    await vi.waitFor(() => expect(server.connection(1).seqs).toEqual(upTo(5)));
+    server.connection(1).ack(3);
+    await vi.waitFor(() => expect(server.connection(1).seqs).toEqual(upTo(8)));
+  });
+
+  it('fills the hole that a retryable nack leaves, after the time that the server asks for, before anything new', async () => {
+    const { server, client } = await startPair();
+    client.send(at(1), at(2), at(3));
+    await vi.waitFor(() => expect(server.connection(1).seqs).toEqual([1, 2, 3]));
+    const nackedAt = performance.now();
+    server
+      .connection(1)
+      .send({ type: 'nack', seq: 2, count: 1, code: 'overloaded', message: '', retryable: true, retryAfterMs: 60 });
+    server.connection(1).ack(1);
+    await vi.waitFor(() => expect(client.ledger.postponed.size).toBe(1));
+    client.send(at(4));
+    await vi.waitFor(() => expect(server.connection(1).seqs).toEqual([1, 2, 3, 2, 4]));
+    expect(performance.now() - nackedAt).toBeGreaterThan(55);
+    server.connection(1).ack(4);
+    await client.whenSettled();
+    expect([...client.ledger.acked]).toEqual([[1, 4]]);
+    expect(client.ledger.resentReadings).toBe(1);
+  });
+
+  it('gives a reading up that is nacked for good, and keeps its neighbours of the same frame', async () => {
+    const { client } = await startPair({
+      onFrame: (connection, frame) => {
+        connection.send({ type: 'nack', seq: 2, count: 1, code: 'not-finite', message: '', retryable: false });
+        ackAll(connection, frame);
+      },
+    });
+    client.send(at(1), at(2), at(3));
+    await client.whenSettled();
+    expect([...client.ledger.refused]).toEqual([[2, 2]]);
+    expect([...client.ledger.acked]).toEqual([
+      [1, 1],
+      [3, 3],
+    ]);
+    expect(client.ledger.nacksByCode.get('not-finite')).toBe(1);
+  });
+
+  it('sends again under the same numbers and epoch what a lost connection left without an ack', async () => {
+    const { server, client } = await startPair(
+      {
+        onFrame: (connection, frame, n) => {
+          if (n > 1) return ackAll(connection, frame);
+          if (frame.seq === 1) connection.ack(1);
+          else connection.socket.terminate();
+        },
+      },
+      { readingsPerFrameMax: 1 },
+    );
+    client.send(at(1));
+    client.send(at(2));
+    await client.whenSettled();
+    expect(server.connection(2).seqs).toEqual([2]);
+    expect(server.connection(2).request.url).toBe(server.connection(1).request.url);
+    expect([...client.ledger.acked]).toEqual([[1, 2]]);
+  });
+
+  it.for([1001, 1012, 1013, 4429])('comes back after close code %i', async (code) => {
+    const { server, client } = await startPair({
+      onFrame: (connection, frame, n) => {
+        if (n === 1) connection.socket.close(code);
+        else ackAll(connection, frame);
+      },
+    });
+    client.send(at(1));
+    await client.whenSettled();
+    expect(server.connections).toHaveLength(2);
+    expect(client.statistics.disconnects.get(String(code))).toBe(1);
+  });
+
+  it.for([4400, 4401, 4403, 4409, 1009])(
+    'stays away after close code %i, and says why to those who wait',
+    async (code) => {
+      const { server, client } = await startPair({ onFrame: ({ socket }) => socket.close(code, 'no') });
+      client.send(at(1));
+      await expect(client.whenSettled()).rejects.toThrow(new LinkRefusedError(String(code), 'no'));
+      expect(server.connections).toHaveLength(1);
+      await client.stop();
+      expect([...client.ledger.givenUp]).toEqual([[1, 1]]);
+    },
+  );
+
+  it('stays away when the upgrade is answered with 401, and comes back after 503', async () => {
+    const refused = await startPair({ rejectWithStatus: () => 401 });
+    refused.client.send(at(1));
+    await expect(refused.client.whenSettled()).rejects.toMatchObject({ code: 'HTTP 401' });
+
+    const { client } = await startPair({ rejectWithStatus: (n) => (n < 3 ? 503 : undefined), onFrame: ackAll });
+    client.send(at(1));
+    await client.whenSettled();
+    expect(client.statistics.disconnects.get('503')).toBe(2);
+  });
+
+  it('does not send again what the hello says was settled before', async () => {
+    const { server, client } = await startPair(
+      {
+        hello: (_request, n) => (n === 1 ? {} : { lastSeq: 2 }),
+        onFrame: (connection, frame, n) => {
+          if (n === 1 && frame.seq === 3) connection.socket.terminate();
+          if (n === 2) ackAll(connection, frame);
+        },
+      },
+      { readingsPerFrameMax: 1 },
+    );
+    for (const ts of upTo(3)) client.send(at(ts));
+    await client.whenSettled();
+    expect(server.connection(2).seqs).toEqual([3]);
+    expect([...client.ledger.acked]).toEqual([[1, 3]]);
+  });
+
+  it('gives a server up that never says hello', async () => {
+    const { client } = await startPair({ hello: (_request, n) => (n === 1 ? 'none' : {}), onFrame: ackAll });
+    client.send(at(1));
+    await client.whenSettled();
+    expect(client.statistics.connects).toBe(1);
+  });
+
+  it('gives a server up that shows no sign of life any more', async () => {
+    const { server, client } = await startPair({
+      limits: { heartbeatIntervalMs: 40 },
+      onFrame: (connection, frame, n) => {
+        // Reads nothing more: no pong either, as behind a half-open connection.
+        if (n === 1) connection.socket.pause();
+        else ackAll(connection, frame);
+      },
+    });
+    client.send(at(1));
+    await client.whenSettled();
+    expect(server.connections).toHaveLength(2);
+  });
+
+  it('keeps readings while offline, and drops the oldest when its buffer is full', async () => {
+    const { server, client } = await startPair(
+      { rejectWithStatus: (n) => (n < 4 ? 503 : undefined), onFrame: ackAll },
+      { bufferReadingsMax: 10 },
+    );
+    client.send(...upTo(13).map(at));
+    await client.whenSettled();
+    expect(server.connection(1).seqs).toEqual(upTo(13).slice(3));
+    expect([...client.ledger.givenUp]).toEqual([[1, 3]]);
+  });
+
+  it('ignores messages of types that it does not know', async () => {
+    const { client } = await startPair({
+      onFrame: (connection, frame) => {
+        connection.socket.send('{"type":"weather","sunny":true}');
+        ackAll(connection, frame);
+      },
+    });
+    client.send(at(1));
+    await client.whenSettled();
+  });
+
+  it('waits for its acks when it is stopped', async () => {
+    const { client } = await startPair({
+      onFrame: (connection, frame) => setTimeout(() => ackAll(connection, frame), 50),
+    });
+    client.send(at(1));
+    await client.stop();
+    expect(client.ledger.acked.size).toBe(1);
+    expect(client.ledger.givenUp.size).toBe(0);
+  });
+});

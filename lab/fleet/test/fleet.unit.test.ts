@@ -1,0 +1,74 @@
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { credentialsFrom } from '../credentials.ts';
+import { type FleetOptions, runFleet } from '../fleet.ts';
+import { complaints, totalsOf } from '../report.ts';
+import { newLinkStatistics } from '../uplink.ts';
+import { startSinkServer } from './sink-server.ts';
+
+async function fleetOf(options: Partial<FleetOptions>) {
+  const server = await startSinkServer();
+  onTestFinished(() => server[Symbol.asyncDispose]());
+  const statistics = newLinkStatistics();
+  const startedAt = performance.now();
+  const fleet = await runFleet({
+    url: server.url,
+    credentials: await credentialsFrom({}),
+    statistics,
+    devices: 20,
+    idPrefix: 'sim-',
+    ratePerDevice: Number.POSITIVE_INFINITY,
+    readingsPerFrame: 5,
+    misconduct: { duplicates: 0, outOfOrder: 0, malformed: 0 },
+    seed: 1,
+    rampUpMs: 50,
+    bufferReadingsMax: 1_000,
+    overflow: 'drop-oldest',
+    settleTimeoutMs: 5_000,
+    signal: new AbortController().signal,
+    ...options,
+  });
+  const source = { ledgers: fleet.map(({ client }) => client.ledger), fleet, statistics, startedAt };
+  return { server, fleet, totals: totalsOf(source, performance.now()), problems: complaints(source) };
+}
+
+describe('fleet', () => {
+  it('sends exactly the count of each device, as fast as the acks come', async () => {
+    const { server, totals, problems } = await fleetOf({ countPerDevice: 101 });
+    expect(problems).toEqual([]);
+    expect(totals).toMatchObject({ devices: 20, sent: 2_020, acked: 2_020, refused: 0, connected: 0, reconnects: 0 });
+    expect(server.stored.size).toBe(2_020);
+    expect(server.received).toBe(2_020);
+  });
+
+  it('keeps the rate of each device', async () => {
+    const { fleet, problems } = await fleetOf({ ratePerDevice: 100, durationMs: 1_000, rampUpMs: 0 });
+    expect(problems).toEqual([]);
+    for (const { readings } of fleet) {
+      expect(readings).toBeGreaterThanOrEqual(50);
+      expect(readings).toBeLessThanOrEqual(105);
+    }
+  });
+
+  it('misbehaves in the measure asked for, and no neighbour of a bad reading is lost', async () => {
+    const { server, fleet, totals, problems } = await fleetOf({
+      countPerDevice: 1_000,
+      misconduct: { duplicates: 0.2, outOfOrder: 0.1, malformed: 0.1 },
+    });
+    expect(problems).toEqual([]);
+    expect(totals.acked + totals.refused).toBe(20_000);
+    expect(totals.refused).toBe(totals.refusedAsPlanned);
+    expect(totals.refused).toBeGreaterThan(40);
+    expect(totals.badFrames).toBeGreaterThan(40);
+    expect(Object.values(totals.errors).reduce((sum, count) => sum + count, 0)).toBe(totals.badFrames);
+    expect(totals.duplicates).toBeGreaterThan(500);
+    expect(server.stored.size).toBe(totals.acked);
+    expect(fleet).toHaveLength(20);
+  });
+
+  it('ends when told to, and still settles what it sent', async () => {
+    const { totals, problems } = await fleetOf({ signal: AbortSignal.timeout(300) });
+    expect(problems).toEqual([]);
+    expect(totals.sent).toBeGreaterThan(0);
+    expect(totals.acked).toBe(totals.sent);
+  });
+});

@@ -1,0 +1,49 @@
+import { fileURLToPath } from 'node:url';
+import type { BackingMode, BackingServices } from '../servers/backing-services.ts';
+import { startTemporaryBackingServices } from '../servers/temporary.ts';
+import type { TestProject } from 'vitest/node';
+
+declare module 'vitest' {
+  export interface ProvidedContext {
+    /** Each with a user that may do anything. Take a `freshVhost()` or a `freshDatabase()` rather than what they name. */
+    amqpUrl: string;
+    managementUrl: string;
+    databaseUrl: string;
+    /** Where RabbitMQ comes from in this run. */
+    backingKind: BackingServices['kind']['rabbitmq'];
+  }
+}
+
+const endings = [
+  ['SIGINT', 130],
+  ['SIGTERM', 143],
+  ['SIGHUP', 129],
+] as const;
+const modes: readonly BackingMode[] = ['auto', 'native', 'containers'];
+
+/** One RabbitMQ and one Postgres for the whole run. FLEETWIRE_TEST_BACKING chooses where from; see the backing services' modes. */
+export default async function setUp(project: TestProject) {
+  const mode = modes.find((known) => known === (process.env['FLEETWIRE_TEST_BACKING'] ?? 'auto'));
+  if (!mode) throw new Error(`FLEETWIRE_TEST_BACKING must be one of ${modes.join(', ')}`);
+
+  const services = await startTemporaryBackingServices({
+    mode,
+    parentDir: fileURLToPath(new URL('../../../../.fleetwire', import.meta.url)),
+    log: (line) => console.log(`backing services: ${line}`),
+  });
+  project.provide('amqpUrl', services.amqpUrl);
+  project.provide('managementUrl', services.managementUrl);
+  project.provide('databaseUrl', services.databaseUrl);
+  project.provide('backingKind', services.kind.rabbitmq);
+
+  const stopOnce = once(() => services.stop());
+  // vitest ends at once when it is interrupted, without tearing down; the servers would stay.
+  for (const [signal, exitCode] of endings)
+    process.once(signal, () => void stopOnce().finally(() => process.exit(exitCode)));
+  return stopOnce;
+}
+
+function once(action: () => Promise<void>): () => Promise<void> {
+  let result: Promise<void> | undefined;
+  return () => (result ??= action());
+}

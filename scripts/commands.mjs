@@ -1,0 +1,24 @@
+/**
+ * What each command of package.json runs once everything is in place. Programs are files of the repository, run by Node.
+ * `packages` is a folder outside the workspace, with a lockfile of its own, that nobody but this command needs.
+ */
+export const commands = {
+  start: { program: 'scripts/launcher/main.ts', args: [], env: {} },
+  test: { program: 'scripts/test.ts', args: [], env: {} },
+  'test:containers': {
+    program: 'scripts/test.ts',
+    args: ['--skip-check'],
+    env: { FLEETWIRE_TEST_BACKING: 'containers' },
+  },
+  check: { program: 'scripts/check.ts', args: [], env: {} },
+  bench: { program: 'lab/bench/main.ts', args: [], env: {} },
+  'bench:peers': {
+    program: 'lab/bench/main.ts',
+    args: ['--only', 'peers'],
+    env: {},
+    packages: 'lab/bench/peers',
+  },
+  chaos: { program: 'lab/chaos/main.ts', args: [], env: {} },
+  scaling: { program: 'lab/scaling/main.ts', args: [], env: {} },
+  format: { program: 'node_modules/oxfmt/bin/oxfmt', args: ['.'], env: {} },
+};

@@ -1,0 +1,14 @@
+#!/usr/bin/env node
+// `npx fleetwire …`: the command line, on whatever Node the machine has.
+import { prepareWorkspace } from './prepare.mjs';
+import { SetupProblem } from './problem.mjs';
+import { runProgram } from './run-program.mjs';
+
+try {
+  const { env } = await prepareWorkspace();
+  process.exitCode = await runProgram('cli/src/main.ts', process.argv.slice(2), env);
+} catch (error) {
+  if (!(error instanceof SetupProblem)) throw error;
+  console.error(error.message);
+  process.exitCode = 1;
+}

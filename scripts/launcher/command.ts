@@ -1,0 +1,36 @@
+import { resolve } from 'node:path';
+import type { BackingMode } from '@fleetwire/platform/servers/backing-services';
+import { Command, InvalidArgumentError, Option } from 'commander';
+import { existsSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+
+export const repositoryRoot = fileURLToPath(new URL('../..', import.meta.url));
+
+export interface LauncherOptions {
+  simulator: boolean;
+  open: boolean;
+  data: string;
+  csv?: string[];
+  backing: BackingMode;
+}
+
+/** @param calledFrom the folder that relative paths are meant from; npm changes into the repository before it runs anything */
+export function launcherCommand(calledFrom: string): Command {
+  const fromThere = (path: string) => resolve(calledFrom, path);
+  const existing = (path: string, before: string[] = []) => {
+    if (!existsSync(fromThere(path))) throw new InvalidArgumentError('There is no such file.');
+    return [...before, fromThere(path)];
+  };
+  return new Command('npm start --')
+    .description('Starts Fleetwire on this machine: RabbitMQ, Postgres, the three services and a simulated fleet.')
+    .option('--no-simulator', 'start without the simulated fleet')
+    .option('--open', 'ask for no tokens; everything listens on loopback only', false)
+    .option('--data <dir>', 'where the data lies', fromThere, resolve(repositoryRoot, '.fleetwire/data'))
+    .option('--csv <files...>', 'replay these files as devices in place of the simulated fleet', existing)
+    .addOption(
+      new Option('--backing <kind>', 'where RabbitMQ and Postgres come from')
+        .choices(['auto', 'native', 'containers'] satisfies BackingMode[])
+        .default('auto'),
+    )
+    .allowExcessArguments(false);
+}

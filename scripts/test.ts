@@ -1,0 +1,28 @@
+import { readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { repositoryRoot, runInForeground } from './foreground.ts';
+import { type VitestReport, countTests } from './test-count.ts';
+
+/** `npm test`: the checks, then all suites; the last line says how the tests went. */
+const args = process.argv.slice(2);
+const filters = args.filter((arg) => arg !== '--skip-check');
+const reportFile = join(repositoryRoot, '.fleetwire/test-report.json');
+
+const checked = args.includes('--skip-check') ? 0 : await runInForeground('scripts/check.ts', []);
+rmSync(reportFile, { force: true });
+const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${reportFile}`];
+const tested = await runInForeground('node_modules/vitest/vitest.mjs', ['run', ...reporters, ...filters]);
+
+const { passed, failed, skipped } = countTests(readReport(), tested !== 0);
+if (checked !== 0) console.log('The checks failed; their findings are above the tests.');
+console.log(`Tests: ${passed} passed, ${failed} failed, ${skipped} skipped`);
+process.exitCode = checked === 0 && failed === 0 ? 0 : 1;
+
+function readReport(): VitestReport | undefined {
+  try {
+    return JSON.parse(readFileSync(reportFile, 'utf8')) as VitestReport;
+  } catch {
+    console.log('vitest ended without a report.');
+    return undefined;
+  }
+}

@@ -1,7 +1,0 @@
-#!/usr/bin/env node
-import { runCommandLine } from '@fleetwire/simulator/command-line';
-import { benchCommand } from './command.ts';
-
-await runCommandLine(benchCommand(), process.argv);
-// A study that was interrupted is not waited for.
-process.exit();

@@ -1,7 +1,0 @@
-#!/usr/bin/env node
-import { runCommandLine } from '@fleetwire/simulator/command-line';
-import { fleetwireCommand } from './fleetwire-command.ts';
-
-const stopping = new AbortController();
-process.once('SIGINT', () => stopping.abort(new Error('interrupted')));
-await runCommandLine(fleetwireCommand(stopping.signal), process.argv);
