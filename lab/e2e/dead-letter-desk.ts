@@ -7,9 +7,9 @@ import { createPublisher } from '@fleetwire/broker/publisher';
 import { declareTopology, exchanges, routingKeys } from '@fleetwire/broker/topology';
 import { readWorkerConfiguration } from '@fleetwire/persistence-worker/configuration';
 import { startWorker } from '@fleetwire/persistence-worker/start-worker';
-import { readConfiguration } from '@fleetwire/query-api/configuration';
+import { readQueryApiConfiguration } from '@fleetwire/query-api/configuration';
 import type { DeadLetterDetails, DeadLetterEvent, Replay } from '@fleetwire/query-api/dead-letters/schemas';
-import { startQueryApi } from '@fleetwire/query-api/query-api';
+import { startQueryApi } from '@fleetwire/query-api/start-query-api';
 import { generateKeySet } from '@fleetwire/auth/key-set';
 import { createLogger } from '@fleetwire/runtime/logger';
 import { createTokenMinter } from '@fleetwire/auth/tokens';
@@ -70,7 +70,7 @@ export async function startDesk(environment: Record<string, string> = {}) {
   const database = openDatabase({ databaseUrl, poolMax: 1, statementTimeoutMs: 30_000, applicationName: 'e2e' });
   const worker = await startWorker({ config: readWorkerConfiguration(common), logger });
   const startApi = async (overrides: Record<string, string> = {}) => {
-    const api = await startQueryApi({ config: readConfiguration({ ...common, ...overrides }), logger });
+    const api = await startQueryApi({ config: readQueryApiConfiguration({ ...common, ...overrides }), logger });
     cleanUp(() => api.stop());
     return api;
   };

@@ -3,8 +3,8 @@ import { readIngestConfiguration } from '@fleetwire/ingest-ws/configuration';
 import { startIngest } from '@fleetwire/ingest-ws/start-ingest';
 import { readWorkerConfiguration } from '@fleetwire/persistence-worker/configuration';
 import { startWorker } from '@fleetwire/persistence-worker/start-worker';
-import { readConfiguration } from '@fleetwire/query-api/configuration';
-import { startQueryApi } from '@fleetwire/query-api/query-api';
+import { readQueryApiConfiguration } from '@fleetwire/query-api/configuration';
+import { startQueryApi } from '@fleetwire/query-api/start-query-api';
 import { generateKeySet } from '@fleetwire/auth/key-set';
 import { createLogger } from '@fleetwire/runtime/logger';
 import { createTokenMinter } from '@fleetwire/auth/tokens';
@@ -38,7 +38,7 @@ export async function startPlatform() {
   const common = { PORT: '0', AMQP_URL: amqpUrl, DATABASE_URL: databaseUrl, AUTH_JWKS: JSON.stringify(publicJwks) };
   const ingest = await startIngest({ config: readIngestConfiguration(common), logger });
   const worker = await startWorker({ config: readWorkerConfiguration(common), logger });
-  const api = await startQueryApi({ config: readConfiguration(common), logger });
+  const api = await startQueryApi({ config: readQueryApiConfiguration(common), logger });
   const database = openDatabase({ databaseUrl, poolMax: 1, statementTimeoutMs: 30_000, applicationName: 'e2e' });
   cleanUp(async () => {
     await ingest.stop();

@@ -1,14 +1,9 @@
 import { authenticationRelations, authenticationVariables } from '@fleetwire/runtime/authentication-variables';
-import {
-  readConfiguration as read,
-  relation,
-  type ConfigurationOf,
-  type Environment,
-} from '@fleetwire/runtime/configuration';
+import { type ConfigurationOf, type Environment, readConfiguration, relation } from '@fleetwire/runtime/configuration';
 import { listenVariables, serviceVariables } from '@fleetwire/runtime/service-variables';
 import { integer, optional, secret, url, urls } from '@fleetwire/runtime/variables';
 
-export const variables = {
+export const queryApiVariables = {
   ...serviceVariables,
   ...listenVariables(8081),
   ...authenticationVariables,
@@ -141,12 +136,12 @@ export const variables = {
   }),
 };
 
-export type Configuration = ConfigurationOf<typeof variables>;
+export type QueryApiConfiguration = ConfigurationOf<typeof queryApiVariables>;
 
 const relations = [
   ...authenticationRelations,
   relation(
-    variables,
+    queryApiVariables,
     'STATEMENT_TIMEOUT_MS < BREAKER_TIMEOUT_MS',
     ['statementTimeoutMs', 'breakerTimeoutMs'],
     (c) => c.statementTimeoutMs < c.breakerTimeoutMs,
@@ -154,6 +149,6 @@ const relations = [
 ];
 
 /** @throws {ConfigurationError} */
-export function readConfiguration(environment: Environment): Configuration {
-  return read(variables, environment, relations);
+export function readQueryApiConfiguration(environment: Environment): QueryApiConfiguration {
+  return readConfiguration(queryApiVariables, environment, relations);
 }

@@ -1,10 +1,10 @@
 import { runService } from '@fleetwire/runtime/run';
-import { readConfiguration } from './configuration.ts';
-import { startQueryApi } from './query-api.ts';
+import { readQueryApiConfiguration } from './configuration.ts';
+import { startQueryApi } from './start-query-api.ts';
 
 await runService({
   name: 'query-api',
   environment: process.env,
-  configure: readConfiguration,
+  configure: readQueryApiConfiguration,
   start: startQueryApi,
 });

@@ -1,6 +1,6 @@
 import type { Logger } from '@fleetwire/runtime/logger';
 import { openDatabase, type Database } from '@fleetwire/store/database';
-import type { Configuration } from './configuration.ts';
+import type { QueryApiConfiguration } from './configuration.ts';
 
 export interface PoolOptions {
   readonly poolMax: number;
@@ -11,7 +11,7 @@ export interface PoolOptions {
 
 /** Connections that cannot write, whatever they are made to run. */
 export function openReadPool(
-  config: Pick<Configuration, 'databaseUrl' | 'statementTimeoutMs'>,
+  config: Pick<QueryApiConfiguration, 'databaseUrl' | 'statementTimeoutMs'>,
   options: PoolOptions,
 ): Database {
   return openPool(config, { ...options, databaseUrl: config.databaseUrl, readOnly: true });
@@ -19,14 +19,14 @@ export function openReadPool(
 
 /** A few connections that may write: what people decide about dead letters. */
 export function openWritePool(
-  config: Pick<Configuration, 'databaseUrl' | 'databaseWriteUrl' | 'statementTimeoutMs'>,
+  config: Pick<QueryApiConfiguration, 'databaseUrl' | 'databaseWriteUrl' | 'statementTimeoutMs'>,
   options: PoolOptions,
 ): Database {
   return openPool(config, { ...options, databaseUrl: config.databaseWriteUrl ?? config.databaseUrl, readOnly: false });
 }
 
 function openPool(
-  { statementTimeoutMs }: Pick<Configuration, 'statementTimeoutMs'>,
+  { statementTimeoutMs }: Pick<QueryApiConfiguration, 'statementTimeoutMs'>,
   { purpose, logger, ...options }: PoolOptions & { readonly databaseUrl: string; readonly readOnly: boolean },
 ): Database {
   return openDatabase({

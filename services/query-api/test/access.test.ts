@@ -1,7 +1,7 @@
 import { migrate } from '@fleetwire/store/migrate';
 import { freshDatabase } from '@fleetwire/platform/testing/fresh-database';
 import { describe, expect, it } from 'vitest';
-import { readConfiguration } from '../src/configuration.ts';
+import { readQueryApiConfiguration } from '../src/configuration.ts';
 import { keys, startApi, tokenFor } from './running-api.ts';
 
 const databaseUrl = await freshDatabase();
@@ -104,8 +104,8 @@ describe('AUTH_MODE=open', () => {
 
   it('refuses to start where others can reach it', () => {
     const environment = { DATABASE_URL: databaseUrl, AUTH_MODE: 'open' };
-    expect(readConfiguration({ ...environment, HOST: '127.0.0.1' }).authMode).toBe('open');
-    expect(() => readConfiguration({ ...environment, HOST: '0.0.0.0' })).toThrow(
+    expect(readQueryApiConfiguration({ ...environment, HOST: '127.0.0.1' }).authMode).toBe('open');
+    expect(() => readQueryApiConfiguration({ ...environment, HOST: '0.0.0.0' })).toThrow(
       'AUTH_MODE=open needs a loopback HOST',
     );
   });

@@ -1,24 +1,24 @@
 import { variablesTable } from '@fleetwire/runtime/configuration';
 import { describe, expect, it } from 'vitest';
-import { readConfiguration, variables } from '../src/configuration.ts';
+import { readQueryApiConfiguration, queryApiVariables } from '../src/configuration.ts';
 
 const least = { DATABASE_URL: 'postgres://db/fleetwire', AUTH_JWKS: '{}' };
 
 describe('the configuration', () => {
   it('needs a database and keys, no more', () => {
-    expect(readConfiguration(least)).toMatchObject({ port: 8081, host: '127.0.0.1', authMode: 'jwt' });
-    expect(() => readConfiguration({})).toThrow(
+    expect(readQueryApiConfiguration(least)).toMatchObject({ port: 8081, host: '127.0.0.1', authMode: 'jwt' });
+    expect(() => readQueryApiConfiguration({})).toThrow(
       expect.objectContaining({ problems: [expect.any(String), expect.any(String)] }),
     );
   });
 
   it('must let Postgres give up before the circuit does', () => {
     const wrong = { ...least, STATEMENT_TIMEOUT_MS: '5000', BREAKER_TIMEOUT_MS: '5000' };
-    expect(() => readConfiguration(wrong)).toThrow('STATEMENT_TIMEOUT_MS < BREAKER_TIMEOUT_MS');
+    expect(() => readQueryApiConfiguration(wrong)).toThrow('STATEMENT_TIMEOUT_MS < BREAKER_TIMEOUT_MS');
   });
 
   it('is documented as it is (vitest -u writes it)', async () => {
-    const page = `# Configuration of query-api\n\n${variablesTable(variables)}`;
+    const page = `# Configuration of query-api\n\n${variablesTable(queryApiVariables)}`;
     await expect(page).toMatchFileSnapshot('../../../docs/configuration/query-api.md');
   });
 });

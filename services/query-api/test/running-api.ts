@@ -4,8 +4,8 @@ import { createTokenMinter } from '@fleetwire/auth/tokens';
 import { Compile } from 'typebox/compile';
 import { cleanUp } from '@fleetwire/platform/testing/clean-up';
 import { expect } from 'vitest';
-import { readConfiguration } from '../src/configuration.ts';
-import { startQueryApi } from '../src/query-api.ts';
+import { readQueryApiConfiguration } from '../src/configuration.ts';
+import { startQueryApi } from '../src/start-query-api.ts';
 import type { Operation } from '../src/route.ts';
 import { routes } from '../src/routes.ts';
 
@@ -33,7 +33,7 @@ export interface RunningApi {
 
 /** The whole service on a free port, stopped after the suite. */
 export async function startApi(environment: Record<string, string>): Promise<RunningApi> {
-  const config = readConfiguration({
+  const config = readQueryApiConfiguration({
     PORT: '0',
     AUTH_JWKS: JSON.stringify(privateJwks),
     LOG_LEVEL: 'silent',

@@ -3,7 +3,7 @@ import { openBrokerConnection } from '@fleetwire/broker/connection';
 import { createPublisher } from '@fleetwire/broker/publisher';
 import type { Logger } from '@fleetwire/runtime/logger';
 import type { Database } from '@fleetwire/store/database';
-import type { Configuration } from '../configuration.ts';
+import type { QueryApiConfiguration } from '../configuration.ts';
 import { startReplayRunner, type ReplayRunner } from './replay-runner.ts';
 import { startReplayUpkeep } from './replay-upkeep.ts';
 
@@ -19,7 +19,7 @@ export function startReplays({
   logger,
 }: {
   readonly amqpUrl: string;
-  readonly config: Pick<Configuration, 'replayLeaseMs' | 'automaticReplaysMax' | 'automaticReplayDelayMs'>;
+  readonly config: Pick<QueryApiConfiguration, 'replayLeaseMs' | 'automaticReplaysMax' | 'automaticReplayDelayMs'>;
   readonly database: Database;
   readonly logger: Logger;
 }): ReplayRunner {

@@ -14,7 +14,7 @@ import { apiPages, pagePolicy } from './api-pages.ts';
 import { createBrokerView, vhostOf } from './broker-view.ts';
 import { authenticateByToken, everyoneIsAdmin, type Authenticate } from './caller.ts';
 import { circuitGauge, createCircuit, type Circuit, type CircuitOptions } from './circuit.ts';
-import type { Configuration } from './configuration.ts';
+import type { QueryApiConfiguration } from './configuration.ts';
 import { createDeadLetterDesk } from './dead-letters/desk.ts';
 import { startReplays } from './dead-letters/start-replays.ts';
 import { startDatabaseProbe } from './database-probe.ts';
@@ -49,7 +49,7 @@ export async function startQueryApi({
   logger,
   tracer = untraced,
 }: {
-  readonly config: Configuration;
+  readonly config: QueryApiConfiguration;
   readonly logger: Logger;
   readonly tracer?: Tracer;
 }): Promise<QueryApi> {
@@ -193,7 +193,7 @@ export async function startQueryApi({
   };
 }
 
-function authenticator(config: Configuration, keys: KeySource | undefined): Authenticate {
+function authenticator(config: QueryApiConfiguration, keys: KeySource | undefined): Authenticate {
   if (config.authMode === 'open') return everyoneIsAdmin;
   if (!keys) throw new Error('AUTH_MODE=jwt has no keys to check tokens with');
   return authenticateByToken(
@@ -201,11 +201,14 @@ function authenticator(config: Configuration, keys: KeySource | undefined): Auth
   );
 }
 
-async function openMinter(config: Configuration, keys: KeySource | undefined): Promise<TokenMinter | undefined> {
+async function openMinter(
+  config: QueryApiConfiguration,
+  keys: KeySource | undefined,
+): Promise<TokenMinter | undefined> {
   if (!keys || signingKeys(await keys.current()).length === 0) return undefined;
   return createTokenMinter({ privateJwks: keys, ...tokenNames(config) });
 }
 
-function tokenNames({ authIssuer, authAudience }: Configuration) {
+function tokenNames({ authIssuer, authAudience }: QueryApiConfiguration) {
   return { issuer: authIssuer, audience: authAudience };
 }
