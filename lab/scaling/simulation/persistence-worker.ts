@@ -27,7 +27,7 @@ type Load = {
 /** Of a reading's CPU, what reading its envelope takes; the rest goes into the transaction. */
 const decodingShare = 0.5;
 
-/** Envelopes into transactions, a bounded number of them side by side: as batch-lanes.ts. */
+/** Envelopes into transactions, a bounded number of them side by side: as transaction-batcher.ts. */
 export class PersistenceWorker {
   storedReadings = 0;
   readonly #options: PersistenceWorkerOptions;
@@ -66,9 +66,9 @@ export class PersistenceWorker {
 
   #start(): void {
     const { clock } = this.#options;
-    while (this.#running < production.writersMax && this.#isDue) this.#run(this.#batcher.take(clock.now));
+    while (this.#running < production.transactionsMax && this.#isDue) this.#run(this.#batcher.take(clock.now));
     const dueAt = this.#dueAt;
-    if (this.#running >= production.writersMax || dueAt >= this.#alarmAt) return;
+    if (this.#running >= production.transactionsMax || dueAt >= this.#alarmAt) return;
     this.#alarmAt = dueAt;
     clock.after(Math.max(0, Math.ceil(dueAt - clock.now)), () => {
       this.#alarmAt = Number.POSITIVE_INFINITY;
@@ -76,17 +76,17 @@ export class PersistenceWorker {
     });
   }
 
-  /** As in batch-lanes.ts: with the prefetch exhausted nothing can come to keep the others company. */
+  /** As in transaction-batcher.ts: with the prefetch exhausted nothing can come to keep the others company. */
   get #isDue(): boolean {
     if (this.#batcher.isEmpty) return false;
     const { clock, tuning } = this.#options;
     return this.#batcher.isFull || this.#decoded >= tuning.prefetch || clock.now >= this.#dueAt;
   }
 
-  /** As in batch-lanes.ts: beside a transaction in flight another begins only when it is full, or that one may be stuck. */
+  /** As in transaction-batcher.ts: beside a transaction in flight another begins only when it is full, or that one may be stuck. */
   get #dueAt(): number {
     const { deadline = Number.POSITIVE_INFINITY } = this.#batcher;
-    return this.#running === 0 ? deadline : deadline + production.lanePatienceMs;
+    return this.#running === 0 ? deadline : deadline + production.stuckTransactionMs;
   }
 
   #run(batch: readonly Load[]): void {

@@ -61,14 +61,14 @@ describe("production's bounds", () => {
       batchReadingsMax: defaultOf(worker, 'BATCH_READINGS_MAX'),
       batchBytesMax: defaultOf(worker, 'BATCH_BYTES_MAX'),
       batchLingerMs: defaultOf(worker, 'BATCH_LINGER_MS'),
-      writersMax: defaultOf(worker, 'WRITERS_MAX'),
+      transactionsMax: defaultOf(worker, 'WRITERS_MAX'),
       holdCapMs: defaultOf(worker, 'HOLD_CAP_MS'),
     });
   });
 
-  it('are those of the lanes', async () => {
-    const lanes = new URL('../../../services/persistence-worker/src/batch-lanes.ts', import.meta.url);
-    expect(await readFile(lanes, 'utf8')).toContain(`const patienceMs = ${production.lanePatienceMs};`);
+  it('are those of the transaction batcher', async () => {
+    const batcher = new URL('../../../services/persistence-worker/src/transaction-batcher.ts', import.meta.url);
+    expect(await readFile(batcher, 'utf8')).toContain(`const stuckAfterMs = ${production.stuckTransactionMs};`);
   });
 
   it('are those of the topology', async () => {

@@ -35,7 +35,7 @@ export const workerVariables = {
     unit: 'bytes',
     doc: 'Envelope bytes that fill a transaction',
   }),
-  writersMax: integer('WRITERS_MAX', {
+  transactionsMax: integer('WRITERS_MAX', {
     min: 1,
     max: 16,
     default: 2,
@@ -115,7 +115,12 @@ export type WorkerConfiguration = ConfigurationOf<typeof workerVariables>;
 /** @throws ConfigurationError that lists every problem */
 export function readWorkerConfiguration(environment: Environment): WorkerConfiguration {
   return readConfiguration(workerVariables, environment, [
-    relation(workerVariables, 'PREFETCH ≥ WRITERS_MAX', ['prefetch', 'writersMax'], (c) => c.prefetch >= c.writersMax),
+    relation(
+      workerVariables,
+      'PREFETCH ≥ WRITERS_MAX',
+      ['prefetch', 'transactionsMax'],
+      (c) => c.prefetch >= c.transactionsMax,
+    ),
     relation(
       workerVariables,
       'HOLD_CAP_MS ≥ HOLD_BASE_MS',

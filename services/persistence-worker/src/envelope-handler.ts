@@ -21,7 +21,7 @@ import type { BatchBounds } from '@fleetwire/runtime/micro-batcher';
 import type { Tracer } from '@fleetwire/runtime/trace-context';
 import type { Origin } from '@fleetwire/store/books-statements';
 import type { Trial as SuspectTrial } from '@fleetwire/store/suspects';
-import { BatchLanes, type Load } from './batch-lanes.ts';
+import { type PendingMessage, TransactionBatcher } from './transaction-batcher.ts';
 import { type Failure, deadMember, deadMessage, deadReading } from './dead-lettering.ts';
 import type { WorkerMetrics } from './metrics.ts';
 import { isSuspect, suspectId, trialOf } from './quarantine.ts';
@@ -39,7 +39,7 @@ export type EnvelopeHandlerOptions = {
   readonly trials: { begin(trial: SuspectTrial): Promise<number>; end(trial: SuspectTrial): Promise<unknown> };
   readonly publish: PublishPatiently;
   readonly bounds: BatchBounds;
-  readonly lanesMax: number;
+  readonly transactionsMax: number;
   readonly messagesMax: number;
   readonly metrics: WorkerMetrics;
   readonly logger: Logger;
@@ -53,15 +53,15 @@ export type EnvelopeHandlerOptions = {
 /** Sees each message of the work queue to its end: its readings committed, or their dead letters or retry copy confirmed. */
 export class EnvelopeHandler {
   readonly #options: EnvelopeHandlerOptions;
-  readonly #lanes: BatchLanes;
+  readonly #batcher: TransactionBatcher;
   readonly #turns = new Turns();
   readonly #held = new Set<{ readonly oldestArrivalAt: number }>();
 
   constructor(options: EnvelopeHandlerOptions) {
     this.#options = options;
-    this.#lanes = new BatchLanes({
+    this.#batcher = new TransactionBatcher({
       bounds: options.bounds,
-      lanesMax: options.lanesMax,
+      transactionsMax: options.transactionsMax,
       messagesMax: options.messagesMax,
       run: (batch) => this.#runBatch(batch),
     });
@@ -69,7 +69,7 @@ export class EnvelopeHandler {
 
   /** Transactions in flight. */
   get writersBusy(): number {
-    return this.#lanes.running;
+    return this.#batcher.running;
   }
 
   /** When the oldest reading arrived that waits here for its end, epoch milliseconds; undefined while none does. */
@@ -157,7 +157,7 @@ export class EnvelopeHandler {
     const held = { oldestArrivalAt: oldestArrival(readings) };
     this.#held.add(held);
     try {
-      await this.#lanes.submit({
+      await this.#batcher.submit({
         items: readings,
         bytes: delivery.content.length,
         // The books tell what a replay stores from what came from the edge.
@@ -200,7 +200,7 @@ export class EnvelopeHandler {
     }
   }
 
-  async #runBatch(batch: readonly Load[]): Promise<void> {
+  async #runBatch(batch: readonly PendingMessage[]): Promise<void> {
     const { storer, metrics, logger, tracer, signal } = this.#options;
     const readings = batch.length === 1 ? batch[0]!.items : batch.flatMap(({ items }) => items);
     const batchId = randomUUID();
@@ -306,7 +306,7 @@ class CondemnedReadings extends Error {
   }
 }
 
-function settle({ items, promise }: Load, condemned: readonly Condemned[]): void {
+function settle({ items, promise }: PendingMessage, condemned: readonly Condemned[]): void {
   const own = condemned.length === 0 ? [] : condemned.filter(({ reading }) => items.includes(reading));
   if (own.length === 0) promise.resolve();
   else promise.reject(new CondemnedReadings(own));
@@ -320,7 +320,7 @@ function originOf({ headers, redelivered, deliveryCount }: Delivery): Origin {
     : 'first';
 }
 
-function commonOrigin(batch: readonly Load[]): Origin {
+function commonOrigin(batch: readonly PendingMessage[]): Origin {
   const origins = new Set(batch.map(({ origin }) => origin));
   const [only = 'first'] = origins;
   return origins.size > 1 ? 'repeat' : only;

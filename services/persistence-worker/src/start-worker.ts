@@ -57,7 +57,7 @@ export async function startWorker({
 
   const database = openDatabase({
     databaseUrl: config.databaseUrl,
-    poolMax: config.writersMax + spareConnections,
+    poolMax: config.transactionsMax + spareConnections,
     statementTimeoutMs: config.statementTimeoutMs,
     applicationName: 'persistence-worker',
     pipelined: true,
@@ -112,7 +112,7 @@ export async function startWorker({
     },
     publish: createPatientPublisher(publisher, signal, logger),
     bounds: { readingsMax: config.batchReadingsMax, bytesMax: config.batchBytesMax, lingerMs: config.batchLingerMs },
-    lanesMax: config.writersMax,
+    transactionsMax: config.transactionsMax,
     messagesMax: config.prefetch,
     metrics,
     logger,
@@ -145,7 +145,7 @@ export async function startWorker({
     subscribed: work.subscribed,
     holding: !gate.isOpen,
     writersBusy: handler.writersBusy,
-    writersMax: config.writersMax,
+    writersMax: config.transactionsMax,
     oldestArrivalAt: handler.oldestArrivalAt ?? null,
   });
   health.addCheck(
