@@ -59,7 +59,7 @@ async function verdictOn(token: string, keys: string, issuer: string, audience: 
   const verifier = createTokenVerifier({ jwks: await readKeys(keys), issuer, audience });
   try {
     const claims = parseClaims(await verifier.verify(token));
-    return claims.ok ? 'good' : `refused: ${claims.problem.message}`;
+    return claims.ok ? 'good' : `refused: ${claims.issue.message}`;
   } catch (error) {
     return `refused: ${(error as Error).message}`;
   }

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Problem } from '@fleetwire/contracts/problem';
+import type { ValidationIssue } from '@fleetwire/contracts/validation-issue';
 import { backoffMs } from './backoff.ts';
 import { frameOverheadBytesMax, telemetryBody } from './frame.ts';
 import type { OutgoingRun } from './outbox.ts';
@@ -83,7 +83,7 @@ export class HttpUplink implements Uplink {
     const problem = (await response.json().catch(() => ({}))) as {
       detail?: string;
       accepted?: number;
-      errors?: Partial<Problem>[];
+      errors?: Partial<ValidationIssue>[];
     };
     if (finalStatuses.has(response.status)) {
       this.#stopping.abort();

@@ -21,8 +21,8 @@ describe('workload', () => {
       const startTs = Date.now() - 3_600_000;
       const parsed = parseDeviceFrame(frameText(7, 41, count, startTs), Date.now());
       if (!parsed.ok || parsed.value.type !== 'telemetry') return expect.unreachable();
-      const { seq, observations, problems } = parsed.value.telemetry;
-      expect({ seq, problems, count: observations.length }).toEqual({ seq: 41, problems: [], count });
+      const { seq, observations, issues } = parsed.value.telemetry;
+      expect({ seq, issues, count: observations.length }).toEqual({ seq: 41, issues: [], count });
       for (const [index, observation] of observations.entries()) {
         const { ts, metrics } = readingAt(7, 41 + index, startTs);
         expect(observation).toEqual({ ts, metrics });

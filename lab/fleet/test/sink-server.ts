@@ -35,14 +35,14 @@ export async function startSinkServer(): Promise<SinkServer> {
       const frame = isBinary ? undefined : parseDeviceFrame(data.toString(), Date.now());
       if (!frame?.ok || frame.value.type !== 'telemetry' || frame.value.telemetry.seq === undefined)
         return send({ type: 'error', code: 'wrong-type', message: '', retryable: false });
-      const { deviceId, epoch, seq, observations, problems } = frame.value.telemetry;
+      const { deviceId, epoch, seq, observations, issues } = frame.value.telemetry;
       received += observations.length;
-      for (const { index, problem } of problems)
+      for (const { index, issue } of issues)
         send({
           type: 'nack',
           seq: seq + index,
           count: 1,
-          code: problem.code,
+          code: issue.code,
           message: '',
           retryable: false,
           deviceId,

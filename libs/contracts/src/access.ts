@@ -1,6 +1,6 @@
 import Type, { type Static } from 'typebox';
 import { DeviceId } from './identifiers.ts';
-import { parserOf } from './schema-problem.ts';
+import { parserOf } from './schema-issue.ts';
 
 export const roles = ['device', 'analyst', 'operator', 'admin'] as const;
 export type Role = (typeof roles)[number];

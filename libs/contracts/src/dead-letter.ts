@@ -1,6 +1,6 @@
 import Type, { type Static } from 'typebox';
 import { eventAttributes } from './event.ts';
-import { parserOf } from './schema-problem.ts';
+import { parserOf } from './schema-issue.ts';
 
 export const deadLetterType = 'reading.dead-lettered';
 export const deadLetterSchemaVersion = '1.0';

@@ -1,7 +1,7 @@
 import Type from 'typebox';
 import { parseJson } from './json-text.ts';
 import type { limits } from './limits.ts';
-import { type Problem, refused } from './problem.ts';
+import { type ValidationIssue, refused } from './validation-issue.ts';
 import { type Telemetry, TelemetryInput, parseTelemetry } from './telemetry-input.ts';
 
 /** The WebSocket subprotocol; a client that asks for none speaks the same. */
@@ -14,7 +14,6 @@ export const tokenSubprotocolPrefix = 'fleetwire.token.';
 export const closeCodes = Object.freeze({
   draining: 1001,
   tooBig: 1009,
-  restart: 1012,
   overloaded: 1013,
   malformed: 4400,
   unauthorised: 4401,
@@ -32,7 +31,6 @@ export const TelemetryFrame = Type.Object({
     }),
   ),
 });
-export const PingFrame = Type.Object({ type: Type.Literal('ping') });
 
 export type DeviceFrame =
   | { readonly type: 'telemetry'; readonly telemetry: Telemetry; readonly traceparent: string | undefined }
@@ -43,7 +41,7 @@ export const deviceFrameTypes = ['telemetry', 'ping'] as const satisfies readonl
 /** A frame that could not be taken, with the sequence number and the stream it spoke of where those were readable. */
 export type RefusedFrame = {
   readonly ok: false;
-  readonly problem: Problem;
+  readonly issue: ValidationIssue;
   readonly seq: number | undefined;
   /** Readings in it, as far as that can be told. */
   readonly count: number;
@@ -57,9 +55,9 @@ export function parseDeviceFrame(
   now: number,
 ): { readonly ok: true; readonly value: DeviceFrame } | RefusedFrame {
   const json = parseJson(text);
-  if (!json.ok) return refusedFrame(undefined, json.problem);
+  if (!json.ok) return refusedFrame(undefined, json.issue);
   if (typeof json.value !== 'object' || json.value === null || Array.isArray(json.value)) {
-    return refusedFrame(undefined, refused('wrong-type', '', 'a frame must be a JSON object').problem);
+    return refusedFrame(undefined, refused('wrong-type', '', 'a frame must be a JSON object').issue);
   }
   const frame = json.value as Record<string, unknown>;
   switch (frame['type']) {
@@ -70,28 +68,28 @@ export function parseDeviceFrame(
             ok: true,
             value: { type: 'telemetry', telemetry: telemetry.value, traceparent: textOf(frame['traceparent']) },
           }
-        : refusedFrame(frame, telemetry.problem);
+        : refusedFrame(frame, telemetry.issue);
     }
     case 'ping':
       return { ok: true, value: { type: 'ping' } };
     case undefined:
       return refusedFrame(
         frame,
-        refused('missing-field', 'type', `is missing; accepted types are ${deviceFrameTypes.join(', ')}`).problem,
+        refused('missing-field', 'type', `is missing; accepted types are ${deviceFrameTypes.join(', ')}`).issue,
       );
     default:
       return refusedFrame(
         frame,
-        refused('unknown-type', 'type', `is not known; accepted types are ${deviceFrameTypes.join(', ')}`).problem,
+        refused('unknown-type', 'type', `is not known; accepted types are ${deviceFrameTypes.join(', ')}`).issue,
       );
   }
 }
 
-function refusedFrame(frame: Record<string, unknown> | undefined, problem: Problem): RefusedFrame {
+function refusedFrame(frame: Record<string, unknown> | undefined, issue: ValidationIssue): RefusedFrame {
   const { type, seq, readings, deviceId, device_id, epoch } = frame ?? {};
   return {
     ok: false,
-    problem,
+    issue,
     seq: type === 'telemetry' && Number.isSafeInteger(seq) ? (seq as number) : undefined,
     count: Array.isArray(readings) ? Math.max(1, readings.length) : 1,
     deviceId: [deviceId, device_id].find((id) => typeof id === 'string'),
@@ -132,7 +130,7 @@ export type NackMessage = {
   readonly type: 'nack';
   readonly seq: number;
   readonly count: number;
-  readonly code: Problem['code'] | (typeof nackCodes)[number];
+  readonly code: ValidationIssue['code'] | (typeof nackCodes)[number];
   readonly message: string;
   readonly retryable: boolean;
   readonly retryAfterMs?: number;
@@ -149,6 +147,6 @@ export type ErrorMessage = {
   readonly acceptedTypes?: readonly string[];
 };
 
-export type PongMessage = { readonly type: 'pong'; readonly ts: number };
+type PongMessage = { readonly type: 'pong'; readonly ts: number };
 
 export type ServerMessage = HelloMessage | AckMessage | NackMessage | ErrorMessage | PongMessage;

@@ -1,8 +1,8 @@
 import Type, { type Static } from 'typebox';
 import { decodeEvent, eventAttributes } from './event.ts';
 import { limits } from './limits.ts';
-import type { Parsed } from './problem.ts';
-import { parserOf } from './schema-problem.ts';
+import type { Parsed } from './validation-issue.ts';
+import { parserOf } from './schema-issue.ts';
 
 export const edgeReportType = 'ingest.accounted';
 export const edgeReportSchemaVersion = '1.0';

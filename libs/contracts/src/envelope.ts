@@ -2,9 +2,9 @@ import Type, { type Static } from 'typebox';
 import { decodeEvent, eventAttributes } from './event.ts';
 import { DeviceId, Epoch, Seq } from './identifiers.ts';
 import { Metrics } from './metrics.ts';
-import { type Parsed, type Problem, accepted } from './problem.ts';
+import { type Parsed, type ValidationIssue, accepted } from './validation-issue.ts';
 import type { IdentifiedReading } from './reading.ts';
-import { parserOf } from './schema-problem.ts';
+import { parserOf } from './schema-issue.ts';
 
 export const envelopeType = 'telemetry.received';
 export const envelopeSchemaVersion = '1.0';
@@ -50,7 +50,7 @@ export type RefusedReading = {
   readonly epoch: string;
   readonly receivedAt: number;
   readonly value: unknown;
-  readonly problem: Problem;
+  readonly issue: ValidationIssue;
 };
 
 export type DecodedEnvelope = {
@@ -90,7 +90,7 @@ export function decodeEnvelope(content: Buffer): Parsed<DecodedEnvelope> {
           ts: reading.value.ts,
           metrics: reading.value.metrics,
         });
-      else rejects.push({ deviceId, epoch, receivedAt, value: member, problem: reading.problem });
+      else rejects.push({ deviceId, epoch, receivedAt, value: member, issue: reading.issue });
     }
   }
   return accepted({ id: outer.value.id, readings, refused: rejects });

@@ -1,5 +1,5 @@
 import Type from 'typebox';
-import { type Parsed, accepted, refused } from './problem.ts';
+import { type Parsed, accepted, refused } from './validation-issue.ts';
 
 /**
  * What every message between our services carries beside its data: a past-tense fact, with attributes named after CloudEvents 1.0
@@ -34,6 +34,9 @@ export function decodeEvent(content: Buffer, supported: string): Parsed<unknown>
 
 /** AMQP header with the id of the envelope that a reading first travelled in; every line of the log about it carries it as `correlationId`. */
 export const correlationHeader = 'x-fleetwire-correlation-id';
+
+/** AMQP header of an envelope that carries dead letters again: the replay's id. Reconciliation does not count these readings as received anew. */
+export const replayHeader = 'x-fleetwire-replay';
 
 /** The major of `"1.4"`; NaN where there is none. */
 function majorOf(schemaVersion: unknown): number {

@@ -1,4 +1,4 @@
-import { type Parsed, type Problem, accepted, refused } from './problem.ts';
+import { type Parsed, type ValidationIssue, accepted, refused } from './validation-issue.ts';
 
 /** Deeper than anything the protocol allows, shallow enough to walk without fear for the stack. */
 const nestingLevelsMax = 16;
@@ -14,25 +14,23 @@ export function parseJson(text: string): Parsed<unknown> {
   } catch (error) {
     return refused('malformed-json', '', `not JSON: ${(error as Error).message}`);
   }
-  const problem = text.includes('\\u') ? unstorableText('', value, 1) : undefined;
-  return problem === undefined ? accepted(value) : { ok: false, problem };
+  const issue = text.includes('\\u') ? unstorableText('', value, 1) : undefined;
+  return issue === undefined ? accepted(value) : { ok: false, issue };
 }
 
-function unstorableText(field: string, value: unknown, level: number): Problem | undefined {
+function unstorableText(field: string, value: unknown, level: number): ValidationIssue | undefined {
   if (typeof value === 'string') {
-    if (value.includes('\0')) return refused('unstorable-text', field, 'contains a NUL character').problem;
-    return value.isWellFormed()
-      ? undefined
-      : refused('unstorable-text', field, 'contains half a surrogate pair').problem;
+    if (value.includes('\0')) return refused('unstorable-text', field, 'contains a NUL character').issue;
+    return value.isWellFormed() ? undefined : refused('unstorable-text', field, 'contains half a surrogate pair').issue;
   }
   if (typeof value !== 'object' || value === null) return undefined;
   if (level > nestingLevelsMax)
     return refused('limit-exceeded', field, `is nested deeper than ${nestingLevelsMax} levels (nestingLevelsMax)`)
-      .problem;
+      .issue;
   for (const [name, member] of Object.entries(value)) {
     const path = Array.isArray(value) ? `${field}[${name}]` : field === '' ? name : `${field}.${name}`;
-    const problem = unstorableText(field, name, level) ?? unstorableText(path, member, level + 1);
-    if (problem !== undefined) return problem;
+    const issue = unstorableText(field, name, level) ?? unstorableText(path, member, level + 1);
+    if (issue !== undefined) return issue;
   }
   return undefined;
 }

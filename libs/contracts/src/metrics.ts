@@ -1,7 +1,7 @@
 import Type, { type Static } from 'typebox';
 import { Compile } from 'typebox/compile';
 import { limits } from './limits.ts';
-import { type Parsed, accepted, refused } from './problem.ts';
+import { type Parsed, accepted, refused } from './validation-issue.ts';
 
 /** Any JSON value inside an object metric. */
 export type Json = string | number | boolean | null | readonly Json[] | { readonly [name: string]: Json };

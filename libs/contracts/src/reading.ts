@@ -1,6 +1,6 @@
 import Type from 'typebox';
 import { MetricValue, Metrics, parseMetrics } from './metrics.ts';
-import { type Parsed, accepted, refused } from './problem.ts';
+import { type Parsed, accepted, refused } from './validation-issue.ts';
 import { parseTimestamp } from './timestamp.ts';
 
 /** One observation, parsed: `ts` in epoch milliseconds. */

@@ -1,6 +1,6 @@
 import Type, { type Static } from 'typebox';
 import { limits } from './limits.ts';
-import { type Parsed, type Problem, accepted, refused, within } from './problem.ts';
+import { type Parsed, type ValidationIssue, accepted, refused, within } from './validation-issue.ts';
 import { type Telemetry, TelemetryInput, parseTelemetry } from './telemetry-input.ts';
 
 /** Body of `POST /api/v1/telemetry`. */
@@ -25,12 +25,12 @@ export const TelemetryAccepted = Type.Object({
 export type TelemetryAccepted = Static<typeof TelemetryAccepted>;
 
 /** An element that was refused; `field` begins with its index, `[2].metrics.temp`, where the body was an array. */
-export type ElementProblem = { readonly index: number; readonly problem: Problem };
+type ElementIssue = { readonly index: number; readonly issue: ValidationIssue };
 
-/** Elements of a body, each judged alone; an element that is refused whole stands in `problems` only. */
+/** Elements of a body, each judged alone; an element that is refused whole stands in `issues` only. */
 export type TelemetryBody = {
   readonly elements: readonly { readonly index: number; readonly telemetry: Telemetry }[];
-  readonly problems: readonly ElementProblem[];
+  readonly issues: readonly ElementIssue[];
 };
 
 /** @param now epoch milliseconds */
@@ -45,16 +45,16 @@ export function parseTelemetryBody(value: unknown, now: number): Parsed<Telemetr
     );
   }
   const elements: { index: number; telemetry: Telemetry }[] = [];
-  const problems: ElementProblem[] = [];
+  const issues: ElementIssue[] = [];
   for (const [index, item] of list.entries()) {
     const prefix = Array.isArray(value) ? `[${index}]` : '';
     const parsed = parseTelemetry(item, now);
     if (!parsed.ok) {
-      problems.push({ index, problem: within(prefix, parsed.problem) });
+      issues.push({ index, issue: within(prefix, parsed.issue) });
       continue;
     }
     elements.push({ index, telemetry: parsed.value });
-    for (const { problem } of parsed.value.problems) problems.push({ index, problem: within(prefix, problem) });
+    for (const { issue } of parsed.value.issues) issues.push({ index, issue: within(prefix, issue) });
   }
-  return accepted({ elements, problems });
+  return accepted({ elements, issues });
 }

@@ -1,9 +1,9 @@
 import Type from 'typebox';
 import { DeviceId, Epoch, Seq } from './identifiers.ts';
 import { limits } from './limits.ts';
-import { type Parsed, type Problem, accepted, refused, within } from './problem.ts';
+import { type Parsed, type ValidationIssue, accepted, refused, within } from './validation-issue.ts';
 import { type Observation, ObservationInput, parseObservation } from './reading.ts';
-import { parserOf } from './schema-problem.ts';
+import { parserOf } from './schema-issue.ts';
 
 const addressFields = {
   deviceId: Type.Optional(DeviceId),
@@ -27,7 +27,7 @@ export const TelemetryInput = Type.Object(
   },
 );
 
-/** Telemetry of one device, parsed. `problems` are the readings that were refused, by their index; their neighbours stand. */
+/** Telemetry of one device, parsed. `issues` are the readings that were refused, by their index; their neighbours stand. */
 export type Telemetry = {
   readonly deviceId: string | undefined;
   readonly epoch: string | undefined;
@@ -35,7 +35,7 @@ export type Telemetry = {
   readonly seq: number | undefined;
   /** One for each reading sent; undefined where it was refused. */
   readonly observations: readonly (Observation | undefined)[];
-  readonly problems: readonly { readonly index: number; readonly problem: Problem }[];
+  readonly issues: readonly { readonly index: number; readonly issue: ValidationIssue }[];
 };
 
 const parseAddress = parserOf(Address);
@@ -61,12 +61,12 @@ export function parseTelemetry(value: unknown, now: number): Parsed<Telemetry> {
   if (seq !== undefined && list.length - 1 > limits.seqMax - seq)
     return refused('limit-exceeded', 'seq', `runs past ${limits.seqMax} (seqMax)`);
 
-  const problems: { index: number; problem: Problem }[] = [];
+  const issues: { index: number; issue: ValidationIssue }[] = [];
   const observations = list.map((item, index) => {
     const parsed = parseObservation(item, now, seq !== undefined);
     if (parsed.ok) return parsed.value;
-    problems.push({ index, problem: isSingle ? parsed.problem : within(`readings[${index}]`, parsed.problem) });
+    issues.push({ index, issue: isSingle ? parsed.issue : within(`readings[${index}]`, parsed.issue) });
     return undefined;
   });
-  return accepted({ deviceId: deviceId ?? device_id, epoch, seq, observations, problems });
+  return accepted({ deviceId: deviceId ?? device_id, epoch, seq, observations, issues });
 }

@@ -1,5 +1,5 @@
 import { limits } from './limits.ts';
-import { type Parsed, accepted, refused } from './problem.ts';
+import { type Parsed, accepted, refused } from './validation-issue.ts';
 
 const rfc3339 = /^\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(?:\.\d{1,9})?(?:[Zz]|[+-]\d{2}:\d{2})$/;
 

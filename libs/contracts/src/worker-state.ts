@@ -1,5 +1,5 @@
 import Type, { type Static } from 'typebox';
-import { parserOf } from './schema-problem.ts';
+import { parserOf } from './schema-issue.ts';
 
 /** `GET /state` of a persistence-worker: what it holds, and what it waits for. */
 export const WorkerState = Type.Object({

@@ -8,13 +8,13 @@ function parse(frame: unknown) {
   return parseDeviceFrame(typeof frame === 'string' ? frame : JSON.stringify(frame), now);
 }
 
-function problemOf(frame: unknown) {
+function issueOf(frame: unknown) {
   const parsed = parse(frame);
-  if (!parsed.ok) return parsed.problem;
+  if (!parsed.ok) return parsed.issue;
   if (parsed.value.type !== 'telemetry') throw new Error('was taken');
-  const [first] = parsed.value.telemetry.problems;
+  const [first] = parsed.value.telemetry.issues;
   if (first === undefined) throw new Error('was taken');
-  return first.problem;
+  return first.issue;
 }
 
 const reading = { type: 'telemetry', seq: 1, ts: now, metrics: { temperature: 21.5 } };
@@ -24,7 +24,7 @@ describe('the accepted forms of telemetry', () => {
     for (const ts of [now, '2026-11-21T12:00:00Z', '2026-11-21T13:00:00.000+01:00']) {
       expect(parse({ ...reading, ts })).toMatchObject({
         ok: true,
-        value: { telemetry: { seq: 1, observations: [{ ts: now, metrics: { temperature: 21.5 } }], problems: [] } },
+        value: { telemetry: { seq: 1, observations: [{ ts: now, metrics: { temperature: 21.5 } }], issues: [] } },
       });
     }
   });
@@ -65,7 +65,7 @@ describe('the accepted forms of telemetry', () => {
       value: {
         telemetry: {
           observations: [{ metrics: { a: 1 } }, undefined, { metrics: { a: 3 } }],
-          problems: [{ index: 1, problem: { field: 'readings[1].metrics.a' } }],
+          issues: [{ index: 1, issue: { field: 'readings[1].metrics.a' } }],
         },
       },
     });
@@ -172,9 +172,9 @@ describe('bad input gets an error that names the field and the limit', () => {
       /seqMax/,
     ],
   ])('%s', (_name, frame, code, message) => {
-    const problem = problemOf(frame);
-    expect(problem.message).toMatch(message);
-    expect(problem.code).toBe(code);
+    const issue = issueOf(frame);
+    expect(issue.message).toMatch(message);
+    expect(issue.code).toBe(code);
   });
 
   it('says which seq and stream it refuses where that can be read', () => {

@@ -56,7 +56,7 @@ describe('an envelope', () => {
   it('of an unknown major version is refused with that reason', () => {
     expect(decodeEnvelope(encode({ schemaVersion: '2.0', runs: 'who knows' }))).toMatchObject({
       ok: false,
-      problem: { code: 'unsupported-version', message: 'schemaVersion is 2.0; this release reads 1.x' },
+      issue: { code: 'unsupported-version', message: 'schemaVersion is 2.0; this release reads 1.x' },
     });
   });
 
@@ -66,7 +66,7 @@ describe('an envelope', () => {
       ok: true,
       value: {
         readings: [{ seq: 1 }, { seq: 3 }],
-        refused: [{ deviceId: 'a', value: { seq: 'two' }, problem: { code: 'missing-field' } }],
+        refused: [{ deviceId: 'a', value: { seq: 'two' }, issue: { code: 'missing-field' } }],
       },
     });
   });

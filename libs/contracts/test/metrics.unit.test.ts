@@ -3,12 +3,12 @@ import { describe, expect, it } from 'vitest';
 import { parseMetrics } from '../src/metrics.ts';
 
 describe('metrics', () => {
-  it('either taken unchanged, or refused with a problem that has a code and a sentence', () => {
+  it('either taken unchanged, or refused with an issue that has a code and a sentence', () => {
     fc.assert(
       fc.property(fc.oneof(fc.jsonValue(), fc.dictionary(fc.string(), fc.jsonValue())), (value) => {
         const parsed = parseMetrics(value);
         if (parsed.ok) expect(parsed.value).toBe(value);
-        else expect(parsed.problem.message.length).toBeGreaterThan(10);
+        else expect(parsed.issue.message.length).toBeGreaterThan(10);
       }),
       { numRuns: 2_000 },
     );
@@ -24,7 +24,7 @@ describe('metrics', () => {
         const parsed = parseMetrics(value);
         expect(parsed.ok).toBe(false);
         // The last resort of the explanation: reaching it means that a rule has no words.
-        if (!parsed.ok) expect(parsed.problem.message).not.toContain('must hold numbers');
+        if (!parsed.ok) expect(parsed.issue.message).not.toContain('must hold numbers');
       }),
     );
   });

@@ -1,5 +1,5 @@
 import type { DeadLetter } from '@fleetwire/contracts/dead-letter';
-import { replayHeader } from '@fleetwire/contracts/replay';
+import { replayHeader } from '@fleetwire/contracts/event';
 import type pg from 'pg';
 import { int4Array, timestamptzArray } from './binary-arrays.ts';
 

@@ -5,7 +5,7 @@ import {
   minuteOf,
   startOfMinute,
 } from '@fleetwire/contracts/edge-report';
-import { replayHeader } from '@fleetwire/contracts/replay';
+import { replayHeader } from '@fleetwire/contracts/event';
 import { describe, expect, it } from 'vitest';
 import { createBatchWriter } from '../src/batch-writer.ts';
 import { forgetBooks, readBooks, recordEdgeReport } from '../src/books.ts';

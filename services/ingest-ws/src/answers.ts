@@ -4,12 +4,12 @@ import {
   type StreamReference,
   deviceFrameTypes,
 } from '@fleetwire/contracts/device-protocol';
-import type { Problem } from '@fleetwire/contracts/problem';
+import type { ValidationIssue } from '@fleetwire/contracts/validation-issue';
 import type { Refusal } from './intake.ts';
 
 /** Refused for good: the same readings would be refused again. */
-export function finalNack(seq: number, count: number, problem: Problem, reference: StreamReference): NackMessage {
-  const { code, message } = problem;
+export function finalNack(seq: number, count: number, issue: ValidationIssue, reference: StreamReference): NackMessage {
+  const { code, message } = issue;
   return { type: 'nack', seq, count, code, message, retryable: false, ...reference };
 }
 
@@ -22,8 +22,8 @@ export function retryableNack(
 }
 
 /** For what has no seq to be named by. */
-export function errorOf(problem: Problem): ErrorMessage {
-  const { code, field, message } = problem;
+export function errorOf(issue: ValidationIssue): ErrorMessage {
+  const { code, field, message } = issue;
   const isUnknown = code === 'unknown-type' || (code === 'missing-field' && field === 'type');
   return { type: 'error', code, message, retryable: false, ...(isUnknown ? { acceptedTypes: deviceFrameTypes } : {}) };
 }

@@ -31,7 +31,7 @@ export async function createAuthentication(config: IngestConfiguration): Promise
         : error;
     });
     const claims = parseClaims(payload);
-    if (!claims.ok) throw unauthorized(`The token is refused: ${claims.problem.message}`, 'invalid_token');
+    if (!claims.ok) throw unauthorized(`The token is refused: ${claims.issue.message}`, 'invalid_token');
     if (!mayPublish(claims.value)) throw forbidden(`The role "${claims.value.role}" does not publish telemetry`);
     return claims.value;
   };

@@ -3,7 +3,7 @@ import type { IncomingMessage, Server } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { Claims } from '@fleetwire/contracts/access';
 import { Epoch } from '@fleetwire/contracts/identifiers';
-import { parserOf } from '@fleetwire/contracts/schema-problem';
+import { parserOf } from '@fleetwire/contracts/schema-issue';
 import { beginRequestSpan } from '@fleetwire/runtime/http-tracing';
 import type { Logger } from '@fleetwire/runtime/logger';
 import { Problem, badRequest, notFound, problemMediaType, unavailable } from '@fleetwire/runtime/problem';
@@ -50,7 +50,7 @@ export function serveDeviceSockets(options: DeviceSocketOptions): void {
       throw unavailable(`This instance holds ${connectionsMax} sockets already (connectionsMax)`, 5_000);
     const epoch = searchParams.get('epoch');
     const parsed = epoch === null ? undefined : parseEpoch(epoch);
-    if (parsed?.ok === false) throw badRequest(`epoch ${parsed.problem.message}`);
+    if (parsed?.ok === false) throw badRequest(`epoch ${parsed.issue.message}`);
     return { claims: await authenticate(request), epoch: epoch ?? undefined };
   };
 

@@ -10,7 +10,7 @@ import {
   parseDeviceFrame,
 } from '@fleetwire/contracts/device-protocol';
 import { limits } from '@fleetwire/contracts/limits';
-import { type Problem, refused } from '@fleetwire/contracts/problem';
+import { type ValidationIssue, refused } from '@fleetwire/contracts/validation-issue';
 import type { Reading } from '@fleetwire/contracts/reading';
 import type { Telemetry } from '@fleetwire/contracts/telemetry-input';
 import { type Context, contextOf } from '@fleetwire/runtime/trace-context';
@@ -170,7 +170,7 @@ export class Session {
     if (isBinary)
       return this.#refuseFrame({
         ok: false,
-        problem: refused('binary-frame', '', 'send JSON as a text frame').problem,
+        issue: refused('binary-frame', '', 'send JSON as a text frame').issue,
         ...unreadable,
       });
     const now = Date.now();
@@ -192,7 +192,7 @@ export class Session {
 
   #take({ telemetry, traceparent }: TelemetryFrame, bytes: number, now: number): void {
     const { readings } = this.#context.metrics;
-    const { observations, problems } = telemetry;
+    const { observations, issues } = telemetry;
     const count = observations.length;
     readings.add('received', count);
     const deviceId = telemetry.deviceId ?? this.claims.sub;
@@ -200,12 +200,12 @@ export class Session {
       return this.#refuse(
         telemetry,
         deviceId,
-        refused('forbidden', 'deviceId', `is "${deviceId}"; this token publishes as "${this.claims.sub}" only`).problem,
+        refused('forbidden', 'deviceId', `is "${deviceId}"; this token publishes as "${this.claims.sub}" only`).issue,
         now,
       );
     }
-    if (problems.length === count && telemetry.seq === undefined)
-      return this.#refuseReadings(telemetry, undefined, problems, now);
+    if (issues.length === count && telemetry.seq === undefined)
+      return this.#refuseReadings(telemetry, undefined, issues, now);
 
     const { epoch, seq } =
       telemetry.seq === undefined
@@ -218,15 +218,15 @@ export class Session {
       return this.close(closeCodes.overloaded, `more than ${openStreamsMax} streams wait for acks (openStreamsMax)`);
     }
     const passage = stream.acks.begin(seq, seq + count - 1);
-    if (problems.length > 0) this.#refuseReadings(telemetry, { stream, passage }, problems, now);
-    if (problems.length === count) {
+    if (issues.length > 0) this.#refuseReadings(telemetry, { stream, passage }, issues, now);
+    if (issues.length === count) {
       stream.acks.settle(passage);
       this.#context.scheduleFlush(this);
       return;
     }
 
     const { inFlightMax } = this.#context.limits;
-    const good = count - problems.length;
+    const good = count - issues.length;
     if (this.#inFlight + count > inFlightMax) {
       this.#context.accounts.count('nacked', deviceId, now, good);
       return this.#nack(stream, passage, good, inFlightLimit(inFlightMax));
@@ -278,40 +278,40 @@ export class Session {
   #refuseReadings(
     telemetry: Telemetry,
     numbered: { stream: Stream; passage: Passage } | undefined,
-    problems: Telemetry['problems'],
+    issues: Telemetry['issues'],
     now: number,
   ): void {
     const { readings, refusedFrames } = this.#context.metrics;
-    readings.add('rejected', problems.length);
-    this.#context.accounts.count('rejected', numbered?.stream.deviceId ?? this.claims.sub, now, problems.length);
-    for (const { index, problem } of problems) {
-      refusedFrames.inc({ code: problem.code });
+    readings.add('rejected', issues.length);
+    this.#context.accounts.count('rejected', numbered?.stream.deviceId ?? this.claims.sub, now, issues.length);
+    for (const { index, issue } of issues) {
+      refusedFrames.inc({ code: issue.code });
       if (numbered === undefined || telemetry.seq === undefined) {
-        this.#send(errorOf(problem));
+        this.#send(errorOf(issue));
         continue;
       }
       const seq = numbered.passage.first + index;
       numbered.stream.acks.noteRefused(numbered.passage, seq);
-      this.#send(finalNack(seq, 1, problem, numbered.stream.reference));
+      this.#send(finalNack(seq, 1, issue, numbered.stream.reference));
     }
     this.#countUnproductive(now);
   }
 
   /** A whole frame of readable telemetry that this token may not send. */
-  #refuse(telemetry: Telemetry, deviceId: string, problem: Problem, now: number): void {
+  #refuse(telemetry: Telemetry, deviceId: string, issue: ValidationIssue, now: number): void {
     const count = telemetry.observations.length;
     this.#context.metrics.readings.add('rejected', count);
     // On the account of who sent it, not of the device that it claims to be.
     this.#context.accounts.count('rejected', this.claims.sub, now, count);
-    this.#context.metrics.refusedFrames.inc({ code: problem.code });
+    this.#context.metrics.refusedFrames.inc({ code: issue.code });
     const { seq, epoch } = telemetry;
-    this.#send(seq === undefined ? errorOf(problem) : finalNack(seq, count, problem, referenceOf(deviceId, epoch)));
+    this.#send(seq === undefined ? errorOf(issue) : finalNack(seq, count, issue, referenceOf(deviceId, epoch)));
     this.#countUnproductive(now);
   }
 
-  #refuseFrame({ problem, seq, count, deviceId, epoch }: RefusedFrame): void {
-    this.#context.metrics.refusedFrames.inc({ code: problem.code });
-    this.#send(seq === undefined ? errorOf(problem) : finalNack(seq, count, problem, referenceOf(deviceId, epoch)));
+  #refuseFrame({ issue, seq, count, deviceId, epoch }: RefusedFrame): void {
+    this.#context.metrics.refusedFrames.inc({ code: issue.code });
+    this.#send(seq === undefined ? errorOf(issue) : finalNack(seq, count, issue, referenceOf(deviceId, epoch)));
     this.#malformedInARow += 1;
     if (this.#malformedInARow >= this.#context.limits.malformedFramesInARowMax)
       return this.close(closeCodes.malformed, `${this.#malformedInARow} malformed frames in a row`);

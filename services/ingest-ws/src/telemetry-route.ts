@@ -1,7 +1,7 @@
 import { type Claims, mayPublishAs } from '@fleetwire/contracts/access';
 import type { EnvelopeRun } from '@fleetwire/contracts/envelope';
 import { parseJson } from '@fleetwire/contracts/json-text';
-import { type Problem as ContractProblem, refused, within } from '@fleetwire/contracts/problem';
+import { type ValidationIssue, refused, within } from '@fleetwire/contracts/validation-issue';
 import type { Reading } from '@fleetwire/contracts/reading';
 import { type TelemetryAccepted, type TelemetryBody, parseTelemetryBody } from '@fleetwire/contracts/telemetry-http';
 import { traceOf } from '@fleetwire/runtime/http-tracing';
@@ -71,15 +71,15 @@ async function accept(
   const { intake, autoSequence, accounts, metrics } = options;
   const now = Date.now();
   const { body, bytes } = readBody(request, now);
-  const problems = body.problems.map(({ problem }) => problem);
+  const issues = body.issues.map(({ issue }) => issue);
   const runs: EnvelopeRun[] = [];
   for (const { index, telemetry } of body.elements) {
     const deviceId = telemetry.deviceId ?? claims.sub;
     if (!mayPublishAs(claims, deviceId)) {
-      problems.push(
+      issues.push(
         within(
           body.isArray ? `[${index}]` : '',
-          refused('forbidden', 'deviceId', `is "${deviceId}"; this token publishes as "${claims.sub}" only`).problem,
+          refused('forbidden', 'deviceId', `is "${deviceId}"; this token publishes as "${claims.sub}" only`).issue,
         ),
       );
       continue;
@@ -88,10 +88,10 @@ async function accept(
     const { epoch, seq } =
       telemetry.seq === undefined ? autoSequence.take(deviceId, count) : { epoch: telemetry.epoch, seq: telemetry.seq };
     if (epoch === undefined) {
-      problems.push(
+      issues.push(
         within(
           body.isArray ? `[${index}]` : '',
-          refused('missing-field', 'epoch', 'is missing; a seq has its meaning within an epoch').problem,
+          refused('missing-field', 'epoch', 'is missing; a seq has its meaning within an epoch').issue,
         ),
       );
       continue;
@@ -103,12 +103,12 @@ async function accept(
   }
 
   const count = runs.reduce((sum, run) => sum + run.readings.length, 0);
-  metrics.readings.add('received', count + problems.length);
-  metrics.readings.add('rejected', problems.length);
-  if (problems.length > 0) accounts.count('rejected', claims.sub, now, problems.length);
-  for (const { code } of problems) metrics.refusedFrames.inc({ code });
+  metrics.readings.add('received', count + issues.length);
+  metrics.readings.add('rejected', issues.length);
+  if (issues.length > 0) accounts.count('rejected', claims.sub, now, issues.length);
+  for (const { code } of issues) metrics.refusedFrames.inc({ code });
   if (count > 0) await confirmed(intake, metrics, { ...arrival, runs, readings: count, bytes });
-  if (problems.length > 0) throw refusedElements(problems, count);
+  if (issues.length > 0) throw refusedElements(issues, count);
   return {
     accepted: count,
     streams: runs.map(({ deviceId, epoch, readings }) => ({
@@ -123,9 +123,9 @@ async function accept(
 function readBody(request: Request, now: number): { body: TelemetryBody & { isArray: boolean }; bytes: number } {
   const content = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0);
   const json = parseJson(decodeUtf8(content));
-  if (!json.ok) throw badRequest(json.problem.message, [toFieldProblem(json.problem)]);
+  if (!json.ok) throw badRequest(json.issue.message, [toFieldProblem(json.issue)]);
   const body = parseTelemetryBody(json.value, now);
-  if (!body.ok) throw badRequest(body.problem.message, [toFieldProblem(body.problem)]);
+  if (!body.ok) throw badRequest(body.issue.message, [toFieldProblem(body.issue)]);
   return { body: { ...body.value, isArray: Array.isArray(json.value) }, bytes: content.length };
 }
 
@@ -152,19 +152,19 @@ async function confirmed(
 }
 
 /** Names every bad element. Their neighbours are safe already, and `accepted` says how many they are. */
-function refusedElements(problems: readonly ContractProblem[], accepted: number): Problem {
-  const isForbidden = problems.every(({ code }) => code === 'forbidden') && accepted === 0;
+function refusedElements(issues: readonly ValidationIssue[], accepted: number): Problem {
+  const isForbidden = issues.every(({ code }) => code === 'forbidden') && accepted === 0;
   const safe =
     accepted === 0
       ? 'Nothing was accepted.'
       : `The other ${accepted} readings are accepted and safe: do not send them again.`;
   return new Problem(isForbidden ? 403 : 422, isForbidden ? 'Forbidden' : 'Unprocessable content', {
-    detail: `${problems.length} element${problems.length === 1 ? ' was' : 's were'} refused. ${safe}`,
-    errors: problems.map(toFieldProblem),
+    detail: `${issues.length} element${issues.length === 1 ? ' was' : 's were'} refused. ${safe}`,
+    errors: issues.map(toFieldProblem),
     extensions: { accepted },
   });
 }
 
-function toFieldProblem({ field, message, code }: ContractProblem): { field: string; detail: string; code: string } {
+function toFieldProblem({ field, message, code }: ValidationIssue): { field: string; detail: string; code: string } {
   return { field, detail: message, code };
 }

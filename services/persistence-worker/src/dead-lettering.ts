@@ -33,13 +33,13 @@ export function deadReading(
 
 /** The dead letter of a member of an envelope that breaks the contract. */
 export function deadMember(
-  { deviceId, epoch, receivedAt, value, problem }: RefusedReading,
+  { deviceId, epoch, receivedAt, value, issue }: RefusedReading,
   failure: Omit<Failure, 'error' | 'reason'>,
 ): DeadLetter {
   const payload = JSON.stringify(value) ?? 'null';
   return deadLetter(
     { deviceId, epoch, receivedAt, payload, payloadEncoding: 'json' },
-    { ...failure, reason: 'invalid-reading', error: problem },
+    { ...failure, reason: 'invalid-reading', error: issue },
   );
 }
 

@@ -15,7 +15,7 @@ import {
   runsOf,
 } from '@fleetwire/contracts/envelope';
 import type { IdentifiedReading } from '@fleetwire/contracts/reading';
-import { replayHeader } from '@fleetwire/contracts/replay';
+import { replayHeader } from '@fleetwire/contracts/event';
 import type { Logger } from '@fleetwire/runtime/logger';
 import type { BatchBounds } from '@fleetwire/runtime/micro-batcher';
 import type { Tracer } from '@fleetwire/runtime/trace-context';
@@ -127,7 +127,7 @@ export class EnvelopeHandler {
     if (delivery.type === edgeReportType) return this.#enter(delivery, history);
     const decoded = decodeEnvelope(delivery.content);
     if (!decoded.ok)
-      return this.#bury([deadMessage(delivery.content, { ...history, reason: 'unreadable', error: decoded.problem })]);
+      return this.#bury([deadMessage(delivery.content, { ...history, reason: 'unreadable', error: decoded.issue })]);
     await this.#bury(decoded.value.refused.map((member) => deadMember(member, history)));
     const { readings } = decoded.value;
     if (readings.length > 0) await this.#store(delivery, readings, { alone: alone || history.attempts > 1 }, history);
@@ -190,7 +190,7 @@ export class EnvelopeHandler {
   async #enter(delivery: Delivery, history: Omit<Failure, 'reason' | 'error'>): Promise<void> {
     const report = decodeEdgeReport(delivery.content);
     if (!report.ok)
-      return this.#bury([deadMessage(delivery.content, { ...history, reason: 'unreadable', error: report.problem })]);
+      return this.#bury([deadMessage(delivery.content, { ...history, reason: 'unreadable', error: report.issue })]);
     try {
       await this.#options.enterReport(report.value);
     } catch (error) {

@@ -20,7 +20,7 @@ export function authenticateByToken(verifier: TokenVerifier): Authenticate {
     try {
       const claims = parseClaims(await verifier.verify(token));
       if (claims.ok) return claims.value;
-      throw unauthorized(`The token's claims do not fit: ${claims.problem.message}`, 'invalid_token');
+      throw unauthorized(`The token's claims do not fit: ${claims.issue.message}`, 'invalid_token');
     } catch (error) {
       if (error instanceof TokenError)
         throw unauthorized(`The token is refused (${error.reason}): ${error.message}`, 'invalid_token');

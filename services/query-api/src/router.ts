@@ -1,5 +1,5 @@
-import type { Parsed, Problem } from '@fleetwire/contracts/problem';
-import { parserOf } from '@fleetwire/contracts/schema-problem';
+import type { Parsed, ValidationIssue } from '@fleetwire/contracts/validation-issue';
+import { parserOf } from '@fleetwire/contracts/schema-issue';
 import { badRequest, methodNotAllowed, type FieldProblem } from '@fleetwire/runtime/problem';
 import { Router, type Request, type RequestHandler, type Response } from 'express';
 import type { ApiContext } from './api-context.ts';
@@ -59,7 +59,7 @@ function handle(route: Route, api: ApiContext): RequestHandler {
     const errors = [...params.errors, ...query.errors];
     if (errors.length > 0) throw badRequest('Some parameters are not allowed', errors);
     const body = parseBody(request.body);
-    if (!body.ok) throw badRequest('The body does not fit', [bodyProblem(body.problem)]);
+    if (!body.ok) throw badRequest('The body does not fit', [bodyProblem(body.issue)]);
 
     const call = { params: params.values, query: query.values, body: body.value, caller, now: api.now() };
     const answer = await route.handler(call, api);
@@ -68,7 +68,7 @@ function handle(route: Route, api: ApiContext): RequestHandler {
   };
 }
 
-function bodyProblem({ field, message }: Problem): FieldProblem {
+function bodyProblem({ field, message }: ValidationIssue): FieldProblem {
   return { field: field === '' ? 'body' : `body.${field}`, detail: message };
 }
 

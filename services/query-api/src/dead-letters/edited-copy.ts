@@ -1,8 +1,8 @@
 import { DeviceId, Epoch, Seq } from '@fleetwire/contracts/identifiers';
 import { parseJson } from '@fleetwire/contracts/json-text';
-import { accepted, refused, type Parsed } from '@fleetwire/contracts/problem';
+import { accepted, refused, type Parsed } from '@fleetwire/contracts/validation-issue';
 import { parseObservation } from '@fleetwire/contracts/reading';
-import { parserOf } from '@fleetwire/contracts/schema-problem';
+import { parserOf } from '@fleetwire/contracts/schema-issue';
 import type { StoredDeadLetter } from '@fleetwire/store/dead-letters/browse';
 import type { EditedCopy } from '@fleetwire/store/dead-letters/replays';
 import Type from 'typebox';

@@ -157,7 +157,7 @@ export const editRoutes = [
         throw conflict(`The dead letter is ${letter.status}; only an open one can be edited`);
       const edited = editedCopy(letter, edit, now);
       if (!edited.ok) {
-        const { code, field, message } = edited.problem;
+        const { code, field, message } = edited.issue;
         throw badRequest('The edited reading is not one', [{ field: field || 'body', detail: message, code }]);
       }
       const { copy, difference } = edited.value;

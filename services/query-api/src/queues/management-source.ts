@@ -1,4 +1,4 @@
-import { parserOf } from '@fleetwire/contracts/schema-problem';
+import { parserOf } from '@fleetwire/contracts/schema-issue';
 import Type from 'typebox';
 import type { QueueSample, QueueSource } from './queue-sample.ts';
 
@@ -52,7 +52,7 @@ export function managementSource({
     const response = await ask(`queues/${encodeURIComponent(vhost)}?columns=${queueColumns}`, signal);
     if (!response.ok) throw new Error(`the management API answered ${response.status}`);
     const list = parseQueues(await response.json());
-    if (!list.ok) throw new Error(`the management API answered in a form we do not know: ${list.problem.message}`);
+    if (!list.ok) throw new Error(`the management API answered in a form we do not know: ${list.issue.message}`);
     return list.value.filter(({ name }) => name.startsWith('telemetry.')).map(toSample);
   };
   const alarms = async (signal: AbortSignal): Promise<string[]> => {

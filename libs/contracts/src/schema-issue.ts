@@ -1,6 +1,6 @@
 import type { Static, TSchema } from 'typebox';
 import { Compile, type Validator } from 'typebox/compile';
-import { type Parsed, type Problem, accepted, refused } from './problem.ts';
+import { type Parsed, type ValidationIssue, accepted, refused } from './validation-issue.ts';
 
 type SchemaError = ReturnType<Validator['Errors']>[number];
 
@@ -9,31 +9,30 @@ type SchemaError = ReturnType<Validator['Errors']>[number];
  */
 export function parserOf<const S extends TSchema>(schema: S): (value: unknown) => Parsed<Static<S>> {
   const validator = Compile(schema);
-  return (value) =>
-    validator.Check(value) ? accepted(value) : { ok: false, problem: explain(validator.Errors(value)) };
+  return (value) => (validator.Check(value) ? accepted(value) : { ok: false, issue: explain(validator.Errors(value)) });
 }
 
-/** Turns JSON Schema errors into one problem that names the field and the limit. */
-function explain(errors: readonly SchemaError[]): Problem {
+/** Turns JSON Schema errors into one issue that names the field and the limit. */
+function explain(errors: readonly SchemaError[]): ValidationIssue {
   const union = errors.find((error) => error.keyword === 'anyOf');
   const limit = errors.find((error) => isLimit(error));
   const error = limit ?? union ?? errors[0];
-  if (error === undefined) return refused('wrong-type', '', 'is not valid').problem;
+  if (error === undefined) return refused('wrong-type', '', 'is not valid').issue;
   const field = fieldOf(error.instancePath);
   switch (error.keyword) {
     case 'required': {
       const missing = error.params.requiredProperties;
-      return refused('missing-field', field, `lacks ${missing.map((name) => `"${name}"`).join(', ')}`).problem;
+      return refused('missing-field', field, `lacks ${missing.map((name) => `"${name}"`).join(', ')}`).issue;
     }
     case 'anyOf': {
       const types = errors
         .filter((other) => other.keyword === 'type' && other.instancePath === error.instancePath)
         .map((other) => String((other.params as { type: unknown }).type));
       return refused('wrong-type', field, `must be ${types.length > 0 ? types.join(' or ') : 'of an accepted form'}`)
-        .problem;
+        .issue;
     }
     default:
-      return refused(isLimit(error) ? 'limit-exceeded' : 'wrong-type', field, error.message).problem;
+      return refused(isLimit(error) ? 'limit-exceeded' : 'wrong-type', field, error.message).issue;
   }
 }
 
