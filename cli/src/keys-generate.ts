@@ -4,7 +4,12 @@ import { Command } from 'commander';
 import { publicPathOf, writeKeys } from './key-files.ts';
 import { action, print } from './output.ts';
 
-type Settings = { out: string; kid?: string; force: boolean; json: boolean };
+interface Settings {
+  out: string;
+  kid?: string;
+  force: boolean;
+  json: boolean;
+}
 
 export function keysGenerateCommand(): Command {
   const command = new Command('generate')

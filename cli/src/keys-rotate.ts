@@ -3,7 +3,12 @@ import { Command, InvalidArgumentError } from 'commander';
 import { publicPathOf, readKeys, writeKeys } from './key-files.ts';
 import { action, print } from './output.ts';
 
-type Settings = { keys: string; kid?: string; keep: number; json: boolean };
+interface Settings {
+  keys: string;
+  kid?: string;
+  keep: number;
+  json: boolean;
+}
 
 export function keysRotateCommand(): Command {
   const command = new Command('rotate')

@@ -6,7 +6,12 @@ import { Command } from 'commander';
 import { readKeys } from './key-files.ts';
 import { action, print } from './output.ts';
 
-type Settings = { keys?: string; issuer: string; audience: string; json: boolean };
+interface Settings {
+  keys?: string;
+  issuer: string;
+  audience: string;
+  json: boolean;
+}
 
 export function tokenInspectCommand(): Command {
   const command = new Command('inspect')

@@ -5,7 +5,7 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import { readKeys } from './key-files.ts';
 import { action, print } from './output.ts';
 
-type Settings = {
+interface Settings {
   keys: string;
   role: Role;
   subject: string;
@@ -14,7 +14,7 @@ type Settings = {
   issuer: string;
   audience: string;
   json: boolean;
-};
+}
 
 export function tokenMintCommand(): Command {
   const command = new Command('mint')

@@ -6,7 +6,11 @@ import { expect, describe, it, onTestFinished } from 'vitest';
 
 const main = new URL('../src/main.ts', import.meta.url).pathname;
 
-type Outcome = { code: number; stdout: string; stderr: string };
+interface Outcome {
+  code: number;
+  stdout: string;
+  stderr: string;
+}
 
 function fleetwire(...args: string[]): Promise<Outcome> {
   return new Promise((resolve) => {

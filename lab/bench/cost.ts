@@ -1,7 +1,10 @@
 import { median } from './median.ts';
 
 /** What something small costs when it is done over and over in one thread. */
-export type Cost = { readonly name: string; readonly microseconds: number };
+export interface Cost {
+  readonly name: string;
+  readonly microseconds: number;
+}
 
 const rounds = 5;
 const roundMs = 200;

@@ -6,12 +6,12 @@ import { fleetReadings } from './workload.ts';
 const readingsPerEnvelope = 500;
 const devices = 300;
 
-export type EnvelopeFormatCost = {
+export interface EnvelopeFormatCost {
   readonly name: string;
   readonly bytesPerReading: number;
   readonly encode: Cost;
   readonly decode: Cost;
-};
+}
 
 /**
  * What an envelope of 500 readings of five metrics costs, by the reading: JSON as it is, once with all its checks and once without, and two
@@ -69,13 +69,13 @@ function fromJson(content: Buffer): IdentifiedReading[] {
   return runs.flatMap(({ readings, ...run }) => readings.map((reading) => ({ ...run, ...reading })));
 }
 
-type Columns = {
+interface Columns {
   readonly names: readonly string[];
   readonly devices: readonly string[];
   readonly epochs: readonly string[];
   /** Of each reading, one after the other: its device, seq, ts, receivedAt and values. */
   readonly numbers: readonly number[];
-};
+}
 
 const fixedColumns = 4;
 

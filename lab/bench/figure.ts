@@ -4,32 +4,32 @@ import { median } from './median.ts';
 const othersCpuShareMax = 0.1;
 
 /** What one run gave. */
-export type Sample = {
+export interface Sample {
   readonly value: number;
   /** Of the machine's CPU time during the run, what neither the platform nor its load used. */
   readonly othersCpuShare: number;
-};
+}
 
-export type Goal = {
+export interface Goal {
   readonly direction: 'at least' | 'at most';
   /** What must be reached. */
   readonly bar: number;
   /** What one would be proud of. */
   readonly moonshot?: number;
-};
+}
 
 /** Something measured, once a run. */
-export type Figure = {
+export interface Figure {
   readonly name: string;
   readonly unit: string;
   readonly goal?: Goal;
   readonly samples: readonly Sample[];
-};
+}
 
 /** `disturbed`: others took so much of the CPU in every run that nothing was shown. `none`: nothing is asked of the figure. */
 export type Verdict = 'moonshot' | 'bar' | 'missed' | 'disturbed' | 'none';
 
-export type Judgement = {
+export interface Judgement {
   /** Of the runs that nobody disturbed; where all were disturbed, of all. */
   readonly median: number;
   readonly least: number;
@@ -37,7 +37,7 @@ export type Judgement = {
   readonly runs: number;
   readonly calmRuns: number;
   readonly verdict: Verdict;
-};
+}
 
 /** The samples that count: of the runs that nobody disturbed, or of all where there was none. */
 export function calmSamples<T extends { readonly othersCpuShare: number }>(all: readonly T[]): readonly T[] {

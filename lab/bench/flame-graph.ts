@@ -1,5 +1,5 @@
 /** What V8 writes with `--cpu-prof` (Chrome DevTools Protocol, `Profiler.Profile`). */
-export type CpuProfile = {
+export interface CpuProfile {
   readonly nodes: readonly {
     readonly id: number;
     readonly callFrame: { readonly functionName: string; readonly url: string };
@@ -9,15 +9,15 @@ export type CpuProfile = {
   readonly samples: readonly number[];
   /** Microseconds since the sample before. */
   readonly timeDeltas: readonly number[];
-};
+}
 
-type Frame = {
+interface Frame {
   readonly name: string;
   readonly origin: Origin;
   /** Microseconds in it and in what it called. */
   total: number;
   readonly callees: Map<string, Frame>;
-};
+}
 
 type Origin = keyof typeof colours;
 

@@ -19,13 +19,13 @@ const rowsMeasured = 500_000;
 /** Prime, so that it visits every device before any for the second time, and neighbours in a batch are none in the tables. */
 const stride = 7_919;
 
-export type FleetWritesOptions = {
+export interface FleetWritesOptions {
   readonly devices: number;
   /** Readings of each device that are there already. With some hundreds each device's newest entry of the index is on a page of its own. */
   readonly history: number;
-};
+}
 
-export type FleetWrites = {
+export interface FleetWrites {
   readonly rowsPerSecond: number;
   readonly postgresCpuMicros: number;
   readonly writerCpuMicros: number;
@@ -37,7 +37,7 @@ export type FleetWrites = {
   /** Of one device: registry, latest state and ledger, with their indexes. Not of a reading. */
   readonly bytesPerDevice: number;
   readonly othersCpuShare: number;
-};
+}
 
 /**
  * What a stored reading costs the batch writer and Postgres where each device of a fleet sends one at a time, in no order. All of them

@@ -24,7 +24,7 @@ export type LoadAnswer =
   | { readonly type: 'done'; readonly result: LoadResult | ReturnResult }
   | { readonly type: 'failed'; readonly message: string };
 
-export type LoadResult = {
+export interface LoadResult {
   readonly readings: number;
   readonly frames: number;
   /** Epoch milliseconds. */
@@ -35,9 +35,9 @@ export type LoadResult = {
   /** Of frames, from sending one to its ack. */
   readonly ackP50Ms: number;
   readonly ackP99Ms: number;
-};
+}
 
-export type ReturnResult = {
+export interface ReturnResult {
   /** From the first socket lost to the last hello. */
   readonly seconds: number;
   readonly refusedDevices: number;
@@ -45,4 +45,4 @@ export type ReturnResult = {
   readonly helloP99Ms: number;
   /** Beyond one a device: attempts that failed in passing. */
   readonly repeatedAttempts: number;
-};
+}

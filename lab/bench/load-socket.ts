@@ -7,7 +7,7 @@ import { WebSocket } from 'ws';
 import { textFrame } from './raw-frame.ts';
 import { frameText } from './workload.ts';
 
-export type LoadSocketOptions = {
+export interface LoadSocketOptions {
   readonly url: string;
   readonly token: string;
   readonly device: number;
@@ -18,7 +18,7 @@ export type LoadSocketOptions = {
   readonly latency: RecordableHistogram;
   readonly onAck: (socket: LoadSocket) => void;
   readonly onFailure: (error: Error) => void;
-};
+}
 
 /** The connection ended without a word (RFC 6455, 7.4.1). */
 const dropped = 1006;

@@ -6,7 +6,10 @@ import { measureStoredLatency } from './stored-latency.ts';
 import type { StudyContext } from './study.ts';
 import type { ProcessRow, UsageReport } from './usage-meter.ts';
 
-export type Batches = { readonly envelopes: number; readonly transactions: number };
+export interface Batches {
+  readonly envelopes: number;
+  readonly transactions: number;
+}
 
 export type Flood = UsageReport & {
   readonly readings: number;

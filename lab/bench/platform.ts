@@ -11,14 +11,14 @@ import type { StudyContext } from './study.ts';
 import { type UsageMeter, startUsageMeter } from './usage-meter.ts';
 import { deviceIdOf } from './workload.ts';
 
-export type PlatformOptions = {
+export interface PlatformOptions {
   /** Tells its logs and profiles from those of other platforms of the run. */
   readonly name: string;
   readonly ingests?: number;
   readonly workers?: number;
   /** Configuration of the services, beside what the bench must set. */
   readonly env?: Readonly<Record<string, string>>;
-};
+}
 
 /** The edge and the worker as processes, on a vhost and a database of their own in the bench's servers. */
 export class BenchPlatform implements AsyncDisposable {

@@ -3,11 +3,11 @@ import { readFile, readdir, readlink } from 'node:fs/promises';
 import { promisify } from 'node:util';
 
 /** What a process and its descendants use. On a system without /proc, or for a server elsewhere, there is nothing to say. */
-export type Usage = {
+export interface Usage {
   readonly cpuSeconds: number;
   /** Private memory of all of them, and of what they share the largest: shared buffers count once. */
   readonly residentBytes: number;
-};
+}
 
 const ticksPerSecond = 100;
 const run = promisify(execFile);

@@ -37,7 +37,7 @@ export function figuresOf(runs: readonly Measurement[]): Figure[] {
   ];
 }
 
-export type Summary = {
+export interface Summary {
   readonly readingsPerFrame: number;
   readonly readingsPerSecond: number;
   readonly ackedPerSecond: number;
@@ -58,7 +58,7 @@ export type Summary = {
   readonly processes: Readonly<
     Record<string, { readonly cpuSeconds: number; readonly cpuSecondsPer100k: number; readonly memoryBytes: number }>
   >;
-};
+}
 
 /**
  * Medians of the runs of one frame size, each figure by itself; memory is the most of all. Runs during which others took the CPU are

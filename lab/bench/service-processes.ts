@@ -6,12 +6,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { freePorts } from '@fleetwire/platform/servers/free-ports';
 import { migrate } from '@fleetwire/store/migrate';
 
-export type ServiceProcess = {
+export interface ServiceProcess {
   readonly url: string;
   readonly pid: number;
   /** Kills it (SIGKILL) and starts it again at the same address at once. Resolves when it is ready. */
   crash(): Promise<void>;
-};
+}
 
 export type ServiceProcesses = AsyncDisposable & {
   readonly ingests: readonly ServiceProcess[];

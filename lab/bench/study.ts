@@ -2,7 +2,7 @@ import type { BackingServices } from '@fleetwire/platform/servers/backing-servic
 import type { Logger } from '@fleetwire/runtime/logger';
 import type { Figure } from './figure.ts';
 
-export type StudySettings = {
+export interface StudySettings {
   /** How often everything is measured; the medians count. */
   readonly runs: number;
   /** Length of each measurement under load. */
@@ -13,9 +13,9 @@ export type StudySettings = {
   readonly inFlight: number;
   /** Readings a frame; each is measured by itself. */
   readonly frames: readonly number[];
-};
+}
 
-export type StudyContext = {
+export interface StudyContext {
   readonly services: BackingServices;
   readonly settings: StudySettings;
   /** For the logs of the platform's processes. */
@@ -25,15 +25,15 @@ export type StudyContext = {
   readonly logger: Logger;
   /** Progress, for whoever watches. */
   readonly say: (line: string) => void;
-};
+}
 
-export type StudyResult = {
+export interface StudyResult {
   readonly figures: readonly Figure[];
   /** A table for readers, beside the figures. */
   readonly details?: string;
   /** All that was measured, for the JSON file. */
   readonly data: unknown;
-};
+}
 
 /** One question about the platform, answered by measuring it as often as the settings say. */
 export type Study = (context: StudyContext) => Promise<StudyResult>;

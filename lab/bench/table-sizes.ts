@@ -1,13 +1,13 @@
 import pg from 'pg';
 
 /** One table of the platform's schema on disk, in bytes. */
-export type TableSize = {
+export interface TableSize {
   readonly table: string;
   /** Its rows, with the maps of free space and visibility. */
   readonly heapBytes: number;
   readonly toastBytes: number;
   readonly indexBytes: number;
-};
+}
 
 /** All tables of the platform after a checkpoint, the largest first. Neither WAL nor Postgres' own catalogs are among them. */
 export async function tableSizes(databaseUrl: string): Promise<TableSize[]> {

@@ -1,18 +1,20 @@
 import { cpuSecondsOf, machineCpuSeconds, peakResidentBytes, usageOf } from './process-usage.ts';
 
-export type ProcessRow = {
+export interface ProcessRow {
   readonly cpuSeconds: number;
   /** Of a process of ours the most it ever held, of a server what it and its children hold at the end. */
   readonly memoryBytes: number;
-};
+}
 
-export type UsageReport = {
+export interface UsageReport {
   readonly processes: Readonly<Record<string, ProcessRow>>;
   /** Of the machine's CPU time, what neither we nor these processes used: with more than a little, the measurement is worth little. */
   readonly othersCpuShare: number;
-};
+}
 
-export type UsageMeter = { stop(): Promise<UsageReport> };
+export interface UsageMeter {
+  stop(): Promise<UsageReport>;
+}
 
 /**
  * Measures named processes from now until `stop`. It looks at nothing meanwhile: walking through /proc keeps the cores busy for tens of

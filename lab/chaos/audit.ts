@@ -2,14 +2,14 @@ import type { Ledger } from '../fleet/ledger.ts';
 import { RangeSet } from '../fleet/range-set.ts';
 import type { Evidence, StoredStream } from './evidence.ts';
 
-export type FleetRecord = {
+export interface FleetRecord {
   readonly ledger: Pick<Ledger, 'deviceId' | 'epoch' | 'attempted' | 'acked' | 'refused' | 'givenUp'>;
   /** Bad on purpose: exactly these may be refused. */
   readonly plannedRefusals: RangeSet;
-};
+}
 
 /** What became of every reading that was attempted, in readings: each is counted once. */
-export type Books = {
+export interface Books {
   readonly attempted: number;
   readonly acked: number;
   readonly stored: number;
@@ -20,10 +20,14 @@ export type Books = {
   /** Acknowledged and gone. */
   readonly lost: number;
   readonly balanced: boolean;
-};
+}
 
 /** `identities` names the offenders, where there are any. */
-export type Breach = { readonly rule: string; readonly readings: number; readonly identities: readonly string[] };
+export interface Breach {
+  readonly rule: string;
+  readonly readings: number;
+  readonly identities: readonly string[];
+}
 
 const identitiesShownMax = 20;
 

@@ -16,7 +16,7 @@ import { Samples } from './samples.ts';
 import { type Appointment, schedule } from './schedule.ts';
 import { type TimelineEntry, runLane } from './timeline.ts';
 
-export type ChaosSettings = {
+export interface ChaosSettings {
   readonly faults: readonly Fault[];
   readonly minutes: number;
   readonly seed: number;
@@ -28,9 +28,9 @@ export type ChaosSettings = {
   /** Ends the faults early. */
   readonly signal: AbortSignal;
   readonly say: (line: string) => void;
-};
+}
 
-export type ChaosReport = {
+export interface ChaosReport {
   readonly seed: number;
   readonly backing: string;
   readonly notRun: readonly string[];
@@ -47,7 +47,7 @@ export type ChaosReport = {
   readonly breaches: readonly Breach[];
   /** Kept where there is a breach. */
   readonly logDir: string;
-};
+}
 
 const connectTimeoutMs = 30_000;
 const readyTimeoutMs = 60_000;

@@ -4,16 +4,16 @@ import { openDatabase } from '@fleetwire/store/database';
 import type { Samples } from './samples.ts';
 
 /** What Postgres holds of one device's epoch. */
-export type StoredStream = {
+export interface StoredStream {
   readonly deviceId: string;
   readonly epoch: string;
   readonly stored: RangeSet;
   /** Numbers of which there is more than one row. */
   readonly storedTwice: RangeSet;
   readonly deadLettered: RangeSet;
-};
+}
 
-export type Evidence = {
+export interface Evidence {
   readonly streams: readonly StoredStream[];
   /** Dead letters by reason and error. */
   readonly deadLetters: readonly { readonly reason: string; readonly error: string; readonly count: number }[];
@@ -21,7 +21,7 @@ export type Evidence = {
   readonly namelessDeadLetters: number;
   readonly samplesCompared: number;
   readonly alteredSamples: readonly string[];
-};
+}
 
 const statementTimeoutMs = 120_000;
 

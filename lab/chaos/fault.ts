@@ -21,7 +21,7 @@ export type LinkName = (typeof linkNames)[number];
 /** Resolves when what was broken works again, by itself or because it was mended. */
 export type Heal = () => Promise<void>;
 
-export type Fault = {
+export interface Fault {
   readonly name: string;
   /** For people, half a sentence. */
   readonly what: string;
@@ -32,4 +32,4 @@ export type Fault = {
   /** Where it can be had; everywhere unless given. */
   readonly on?: readonly Backing[];
   inject(platform: Platform, random: Random): Promise<Heal>;
-};
+}

@@ -2,7 +2,7 @@ import { eventually } from './eventually.ts';
 import type { Platform } from './platform.ts';
 
 /** The platform's own ledger, in readings, as query-api tells it. */
-export type OwnBooks = {
+export interface OwnBooks {
   readonly received: number;
   readonly stored: number;
   readonly duplicate: number;
@@ -12,7 +12,7 @@ export type OwnBooks = {
   readonly difference: number;
   /** `incomplete` where an edge was killed before it had reported what it took. */
   readonly state: 'balanced' | 'settling' | 'incomplete' | 'unbalanced';
-};
+}
 
 const answerTimeoutMs = 30_000;
 const requestTimeoutMs = 10_000;

@@ -34,14 +34,14 @@ export type Platform = AsyncDisposable & {
   untilReady(timeoutMs: number): Promise<void>;
 };
 
-export type PlatformOptions = {
+export interface PlatformOptions {
   readonly backing: Backing;
   readonly wantsSmallDisk: boolean;
   readonly env: NodeJS.ProcessEnv;
   readonly say: (line: string) => void;
   /** Told of services that end by themselves. */
   readonly onCrash: (sentence: string) => void;
-};
+}
 
 const instances: Readonly<Record<ServiceName, number>> = { 'ingest-ws': 2, 'persistence-worker': 2, 'query-api': 1 };
 const startTimeoutMs = 60_000;

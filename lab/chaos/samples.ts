@@ -1,7 +1,12 @@
 import type { Ledger } from '../fleet/ledger.ts';
 import type { Random } from '../fleet/random.ts';
 
-type Sample = { readonly deviceId: string; readonly epoch: string; readonly seq: number; readonly text: string };
+interface Sample {
+  readonly deviceId: string;
+  readonly epoch: string;
+  readonly seq: number;
+  readonly text: string;
+}
 
 /** A fair sample of bounded size of all readings, as they were sent (reservoir sampling, Vitter 1985). */
 export class Samples implements Iterable<Sample> {

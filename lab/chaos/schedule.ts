@@ -1,12 +1,12 @@
 import { seededRandom } from '../fleet/random.ts';
 import type { Fault } from './fault.ts';
 
-export type Appointment<F> = {
+export interface Appointment<F> {
   readonly fault: F;
   /** Not before this, after the start; later, where the one before it in its lane takes longer to heal. */
   readonly atMs: number;
   readonly holdMs: number;
-};
+}
 
 type Schedulable = Pick<Fault, 'name' | 'lane' | 'holdMinMs' | 'holdMaxMs'>;
 

@@ -7,7 +7,7 @@ import { eventually } from './eventually.ts';
 export const serviceNames = ['ingest-ws', 'persistence-worker', 'query-api'] as const;
 export type ServiceName = (typeof serviceNames)[number];
 
-export type ServiceOptions = {
+export interface ServiceOptions {
   readonly service: ServiceName;
   /** Tells instances apart, in the log's name and in what is said. */
   readonly name: string;
@@ -16,7 +16,7 @@ export type ServiceOptions = {
   readonly logFile: string;
   /** Told when the process ends and nobody asked for it; it is started again then. */
   readonly onCrash: (sentence: string) => void;
-};
+}
 
 const aliveTimeoutMs = 30_000;
 /** Above the drain deadline that the platform gives its services. */

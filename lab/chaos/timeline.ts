@@ -5,22 +5,22 @@ import type { Platform } from './platform.ts';
 import type { Appointment } from './schedule.ts';
 
 /** Times in milliseconds after the start. */
-export type TimelineEntry = {
+export interface TimelineEntry {
   readonly fault: string;
   readonly injectedAtMs: number;
   readonly healedAtMs: number;
   /** Why it could not be injected, or was not healed. */
   readonly problem?: string;
-};
+}
 
-type LaneOptions = {
+interface LaneOptions {
   readonly platform: Platform;
   readonly random: Random;
   readonly startedAt: number;
   /** Ends the lane early; what is broken then is healed. */
   readonly signal: AbortSignal;
   readonly onEntry: (entry: TimelineEntry) => void;
-};
+}
 
 /** Keeps the appointments of one lane, one after the other. */
 export async function runLane(appointments: readonly Appointment<Fault>[], options: LaneOptions): Promise<void> {

@@ -16,7 +16,7 @@ import { proxied } from '@fleetwire/platform/faults/proxied';
 import { expect, inject, it } from 'vitest';
 import { startService } from './service-process.ts';
 
-type Queue = {
+interface Queue {
   name: string;
   ready: number;
   unacked: number | null;
@@ -25,13 +25,21 @@ type Queue = {
   drain: { seconds: number | null; reason: string };
   bounds: { messagesMax: number | null };
   bottleneck: { verdict: string; why: string };
-};
-type Queues = { source: string; workers: { answering: number }; data: Queue[] };
+}
+interface Queues {
+  source: string;
+  workers: { answering: number };
+  data: Queue[];
+}
 type Balance = Record<
   'received' | 'stored' | 'duplicate' | 'rejected' | 'deadLettered' | 'inFlight' | 'difference',
   number
 > & { state: string };
-type Ledger = { explanation: string; total: Balance; edges: { instanceId: string; state: string }[] };
+interface Ledger {
+  explanation: string;
+  total: Balance;
+  edges: { instanceId: string; state: string }[];
+}
 
 const { privateJwks, publicJwks } = await generateKeySet();
 const minter = createTokenMinter({ privateJwks, issuer: tokenIssuer, audience: tokenAudience });

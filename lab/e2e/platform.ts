@@ -17,11 +17,15 @@ import { cleanUp } from '@fleetwire/platform/testing/clean-up';
 import { expect } from 'vitest';
 
 /** As far as tests look into it. */
-export type LatestState = { deviceId: string; ts: string; metrics: Record<string, unknown> };
-export type ReadingsPage = {
+export interface LatestState {
+  deviceId: string;
+  ts: string;
+  metrics: Record<string, unknown>;
+}
+export interface ReadingsPage {
   data: { ts: string; seq: number; metrics: Record<string, unknown> }[];
   page: { next: string | null };
-};
+}
 
 export type Platform = Awaited<ReturnType<typeof startPlatform>>;
 

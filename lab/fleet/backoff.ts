@@ -1,7 +1,7 @@
-export type BackoffOptions = {
+export interface BackoffOptions {
   readonly delayMinMs: number;
   readonly delayMaxMs: number;
-};
+}
 
 /** What the device protocol asks of clients: full jitter over 1 s, doubling up to 60 s. */
 export const reconnectBackoff: BackoffOptions = { delayMinMs: 1_000, delayMaxMs: 60_000 };

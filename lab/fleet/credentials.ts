@@ -4,7 +4,10 @@ import { parseKeySet } from '@fleetwire/auth/key-set';
 import { createTokenMinter } from '@fleetwire/auth/tokens';
 
 /** What a device shows the server. Without a token the server must be in open mode. */
-export type Credential = { readonly token?: string; readonly isGateway: boolean };
+export interface Credential {
+  readonly token?: string;
+  readonly isGateway: boolean;
+}
 
 export type Credentials = (deviceId: string) => Promise<Credential>;
 

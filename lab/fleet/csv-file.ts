@@ -4,17 +4,17 @@ import { pipeline } from 'node:stream/promises';
 import { type Info, parse } from 'csv-parse';
 
 /** A data line: `line` counts as editors do, the header is 1. */
-export type CsvReading = {
+export interface CsvReading {
   readonly line: number;
   readonly ts: number;
   readonly metrics: Readonly<Record<string, number>>;
-};
+}
 
-export type CsvOptions = {
+export interface CsvOptions {
   /** Name for a column that is just called `value`. */
   readonly metric: string;
   readonly onBadLine: (line: number, reason: string) => void;
-};
+}
 
 /** A file that is not a table of a time and numbers. */
 export class CsvFileError extends Error {

@@ -7,7 +7,7 @@ import { observationText } from './frame.ts';
 import type { Ledger } from './ledger.ts';
 import type { LinkStatistics } from './uplink.ts';
 
-export type ReplayOptions = {
+export interface ReplayOptions {
   readonly url: string;
   readonly files: readonly string[];
   readonly credentials: Credentials;
@@ -26,7 +26,7 @@ export type ReplayOptions = {
   readonly onBadLine: (file: string, line: number, reason: string) => void;
   /** Every ledger, as soon as its replay begins. */
   readonly onLedger?: (ledger: Ledger) => void;
-};
+}
 
 const bufferReadingsMax = 4_000;
 

@@ -10,7 +10,7 @@ import { Stream } from './stream.ts';
 import { type LinkStatistics, type Uplink, newLinkStatistics } from './uplink.ts';
 import { WebSocketUplink } from './websocket-uplink.ts';
 
-export type DeviceClientOptions = {
+export interface DeviceClientOptions {
   /** `ws://host:port/ws`, or `http://host:port/api/v1/telemetry` for the fallback. */
   readonly url: string;
   readonly deviceId: string;
@@ -30,12 +30,15 @@ export type DeviceClientOptions = {
   readonly random?: Random;
   /** Shared by a fleet. */
   readonly statistics?: LinkStatistics;
-};
+}
 
 /** @property seq the next one unless given, and greater than every one before */
-export type NumberedText = { readonly text: string; readonly seq?: number };
+export interface NumberedText {
+  readonly text: string;
+  readonly seq?: number;
+}
 
-export type DeviceClient = {
+export interface DeviceClient {
   readonly ledger: Ledger;
   readonly statistics: LinkStatistics;
   /** Readings that are buffered or in flight. */
@@ -56,7 +59,7 @@ export type DeviceClient = {
   whenRoom(readings: number): Promise<void>;
   /** Waits for what is unsettled, then closes. What is still open after `settleTimeoutMs` is given up, and the ledger says so. */
   stop(options?: { readonly settleTimeoutMs?: number }): Promise<void>;
-};
+}
 
 /** A device as it should be: buffers while offline, numbers its readings, keeps each until the server has vouched for it. */
 export function startDeviceClient(options: DeviceClientOptions): DeviceClient {

@@ -8,14 +8,14 @@ import { RangeSet } from './range-set.ts';
 import { deviceSignals } from './signals.ts';
 
 /** Shares between 0 and 1. */
-export type Misconduct = {
+export interface Misconduct {
   /** Of frames that are sent a second time. */
   readonly duplicates: number;
   /** Of readings whose time lies up to an hour back. */
   readonly outOfOrder: number;
   /** Of frames that hold a bad reading or are followed by a bad frame. */
   readonly malformed: number;
-};
+}
 
 /** @param texts readings as JSON, numbered from `seq` on */
 export type OnFrame = (ledger: Ledger, seq: number, texts: readonly string[]) => void;

@@ -7,7 +7,7 @@ import type { OverflowPolicy } from './outbox.ts';
 import { seededRandom } from './random.ts';
 import type { LinkStatistics } from './uplink.ts';
 
-export type FleetOptions = {
+export interface FleetOptions {
   readonly url: string;
   readonly credentials: Credentials;
   readonly statistics: LinkStatistics;
@@ -35,7 +35,7 @@ export type FleetOptions = {
   readonly onFrame?: OnFrame;
   readonly backoff?: BackoffOptions;
   readonly answerTimeoutMs?: number;
-};
+}
 
 const tickMs = 10;
 /** Readings a device keeps when it sends as fast as it can: what one round trip needs, not more. */

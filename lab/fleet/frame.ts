@@ -4,7 +4,10 @@ import type { OutgoingRun } from './outbox.ts';
 /** What an observation costs around its text in a frame, generously: the frame's own fields, once. */
 export const frameOverheadBytesMax = 512;
 
-export type Address = { readonly deviceId: string; readonly epoch: string };
+export interface Address {
+  readonly deviceId: string;
+  readonly epoch: string;
+}
 
 export function observationText({ ts, metrics }: Observation): string {
   return JSON.stringify({ ts, metrics });

@@ -1,31 +1,40 @@
 /** What happens to a reading that comes when the outbox is full. */
 export type OverflowPolicy = 'drop-oldest' | 'drop-newest';
 
-export type OutboxOptions = {
+export interface OutboxOptions {
   /** Readings kept until they are settled, sent or not. */
   readonly readingsMax: number;
   readonly overflow: OverflowPolicy;
-};
+}
 
 /** How much may be taken for one frame. */
-export type FrameBounds = {
+export interface FrameBounds {
   readonly readingsMax: number;
   readonly bytesMax: number;
   /** Readings sent on this connection and not settled, over all frames. */
   readonly inFlightMax: number;
-};
+}
 
 /** Readings with numbers that follow on, each as JSON text. */
-export type OutgoingRun = {
+export interface OutgoingRun {
   readonly seq: number;
   readonly texts: readonly string[];
   /** How many of them were sent before, on this connection or an earlier one. */
   readonly resent: number;
-};
+}
 
-export type Settled = { readonly seq: number; readonly sentAt: number };
+export interface Settled {
+  readonly seq: number;
+  readonly sentAt: number;
+}
 
-type Entry = { readonly seq: number; readonly text: string; sentAt: number; sentBefore: boolean; mustRepeat: boolean };
+interface Entry {
+  readonly seq: number;
+  readonly text: string;
+  sentAt: number;
+  sentBefore: boolean;
+  mustRepeat: boolean;
+}
 
 /**
  * Readings that are not settled yet, in the order of their numbers: first those sent on this connection, then those that wait.

@@ -4,7 +4,7 @@ import type { RangeSet } from './range-set.ts';
 import type { LinkStatistics } from './uplink.ts';
 
 /** Everything a run did, in readings unless the name says otherwise. */
-export type Totals = {
+export interface Totals {
   readonly devices: number;
   readonly connected: number;
   readonly sent: number;
@@ -27,14 +27,14 @@ export type Totals = {
   readonly ackLatencyP99Ms: number;
   readonly seconds: number;
   readonly ackedPerSecond: number;
-};
+}
 
-export type Source = {
+export interface Source {
   readonly ledgers: readonly Ledger[];
   readonly fleet: readonly FleetDevice[];
   readonly statistics: LinkStatistics;
   readonly startedAt: number;
-};
+}
 
 export function totalsOf({ ledgers, fleet, statistics, startedAt }: Source, now: number): Totals {
   const size = (pick: (ledger: Ledger) => RangeSet) => sum(ledgers, (ledger) => pick(ledger).size);

@@ -1,6 +1,6 @@
 import { type Random, gaussian, seededRandom } from './random.ts';
 
-export type SignalMetrics = {
+export interface SignalMetrics extends Readonly<Record<string, number>> {
   /** °C */
   readonly temperature: number;
   /** % relative */
@@ -11,7 +11,7 @@ export type SignalMetrics = {
   readonly voltage: number;
   /** dBm */
   readonly rssi: number;
-};
+}
 
 /** Endless plausible telemetry of one device: the same seed gives the same numbers. */
 export function* deviceSignals(seed: number): Generator<SignalMetrics, never> {

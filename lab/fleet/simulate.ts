@@ -16,7 +16,7 @@ const skippedLinesShownMax = 20;
 export const connectsPerSecond = 250;
 
 /** Times in milliseconds. */
-export type Settings = {
+export interface Settings {
   url: string;
   http: boolean;
   token?: string;
@@ -42,7 +42,7 @@ export type Settings = {
   settleTimeout: number;
   reportEvery: number;
   json: boolean;
-};
+}
 
 /** Runs a fleet or a replay and reports. @returns the exit code */
 export async function simulate(settings: Settings): Promise<number> {
@@ -96,13 +96,13 @@ export async function simulate(settings: Settings): Promise<number> {
   return skippedLines > 0 ? exitCodes.linesSkipped : exitCodes.fine;
 }
 
-type Run = {
+interface Run {
   readonly statistics: Source['statistics'];
   readonly signal: AbortSignal;
   readonly ledgers: Ledger[];
   readonly fleet: FleetDevice[];
   readonly onBadLine: (line: string) => void;
-};
+}
 
 async function run(settings: Settings, { statistics, signal, ledgers, fleet, onBadLine }: Run): Promise<void> {
   const url = endpointOf(settings.url, settings.http);

@@ -12,7 +12,11 @@ export type StreamOptions = OutboxOptions & {
   readonly latency: RecordableHistogram;
 };
 
-type Waiter = { readonly isDue: () => boolean; readonly resolve: () => void; readonly reject: (error: Error) => void };
+interface Waiter {
+  readonly isDue: () => boolean;
+  readonly resolve: () => void;
+  readonly reject: (error: Error) => void;
+}
 
 /** One device's readings of one epoch on their way: numbers them, keeps them until they are settled, writes the ledger. */
 export class Stream {

@@ -4,15 +4,15 @@ import type { Random } from './random.ts';
 import type { Stream } from './stream.ts';
 
 /** The way of one stream to the server; it comes back by itself until it is closed or refused. */
-export type Uplink = {
+export interface Uplink {
   /** There may be something to send. */
   pump(): void;
   /** Sends text past the outbox: its answer is counted, not waited for. @returns whether it went out */
   sendRaw(text: string | Buffer): boolean;
   close(): Promise<void>;
-};
+}
 
-export type UplinkOptions = {
+export interface UplinkOptions {
   readonly stream: Stream;
   readonly url: string;
   readonly token: string | undefined;
@@ -24,10 +24,10 @@ export type UplinkOptions = {
   readonly answerTimeoutMs: number;
   readonly random: Random;
   readonly statistics: LinkStatistics;
-};
+}
 
 /** Counted over all links that share it. */
-export type LinkStatistics = {
+export interface LinkStatistics {
   connected: number;
   connects: number;
   /** By WebSocket close code, HTTP status or socket error code. */
@@ -36,7 +36,7 @@ export type LinkStatistics = {
   readonly errors: Map<string, number>;
   /** Sending to ack of each reading, in microseconds. */
   readonly latency: RecordableHistogram;
-};
+}
 
 export function newLinkStatistics(): LinkStatistics {
   return { connected: 0, connects: 0, disconnects: new Map(), errors: new Map(), latency: createHistogram() };

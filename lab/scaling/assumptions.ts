@@ -33,7 +33,10 @@ export const assumptions = {
 } as const;
 
 /** What an operator sets by the size of the fleet. */
-export type Tuning = { readonly envelopeLingerMs: number; readonly prefetch: number };
+export interface Tuning {
+  readonly envelopeLingerMs: number;
+  readonly prefetch: number;
+}
 
 /** Of the services' configuration and the topology, as they are by default; a test holds them against the documents. */
 export const production = {

@@ -5,7 +5,7 @@ import { type Envelopes, envelopesOf, gathered } from './envelopes.ts';
 import { type Fleet, messagesPerSecond, readingsPerSecond } from './fleet.ts';
 
 /** What a fleet needs. Counts by each reason by itself; the largest decides. */
-export type Needs = {
+export interface Needs {
   readonly ingest: {
     readonly byCpu: number;
     readonly bySockets: number;
@@ -48,7 +48,7 @@ export type Needs = {
     readonly ledgerBytesPerYear: number;
   };
   readonly network: { readonly inBytesPerSecond: number; readonly outBytesPerSecond: number };
-};
+}
 
 export function needsOf(fleet: Fleet, costs: Costs, tuning: Tuning): Needs {
   const ingest = ingestNeeds(fleet, costs, tuning);

@@ -2,7 +2,10 @@ import { seededRandom } from '../fleet/random.ts';
 import { poisson } from './simulation/draws.ts';
 
 /** Devices of one kind, and how much each sends. */
-export type Kind = { readonly devices: number; readonly messagesPerSecond: number };
+export interface Kind {
+  readonly devices: number;
+  readonly messagesPerSecond: number;
+}
 
 /** How much more than the mean the busiest of so many cells has, where a hash of its id gives each device its cell. */
 export function hashImbalance(kinds: readonly Kind[], cells: number, seed = 1): number {

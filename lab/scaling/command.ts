@@ -7,7 +7,10 @@ import { report } from './report.ts';
 
 const page = new URL('../../docs/scaling.md', import.meta.url);
 
-type Options = { readonly bench?: string; readonly write: boolean };
+interface Options {
+  readonly bench?: string;
+  readonly write: boolean;
+}
 
 export function scalingCommand(): Command {
   return new Command('scaling')

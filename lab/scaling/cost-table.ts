@@ -1,7 +1,7 @@
 import { readFile, writeFile } from 'node:fs/promises';
 
 /** Something measured by `npm run bench`, and where, and when. */
-export type Measured = {
+export interface Measured {
   readonly figure: string;
   readonly value: number;
   readonly unit: string;
@@ -10,7 +10,7 @@ export type Measured = {
   readonly runs: number;
   readonly measuredOn: string;
   readonly machine: string;
-};
+}
 
 const file = new URL('costs.json', import.meta.url);
 
@@ -19,7 +19,7 @@ export async function readCostTable(): Promise<readonly Measured[]> {
 }
 
 /** Of what the bench writes, what is read here. */
-type BenchFile = {
+interface BenchFile {
   readonly startedAt: string;
   readonly machine: { readonly cpus: number; readonly model?: string };
   readonly backing: readonly string[];
@@ -30,7 +30,7 @@ type BenchFile = {
     readonly median: number;
     readonly calmRuns: number;
   }[];
-};
+}
 
 /** Takes all figures from a file of the bench; those that the table has already get the new values. */
 export async function refreshCostTable(benchFile: string): Promise<void> {

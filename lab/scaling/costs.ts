@@ -1,9 +1,12 @@
 import type { Measured } from './cost-table.ts';
 
 /** CPU that a server spends, in microseconds: on each reading, and on each batch of them, however small. */
-export type CpuCost = { readonly perReading: number; readonly perBatch: number };
+export interface CpuCost {
+  readonly perReading: number;
+  readonly perBatch: number;
+}
 
-export type PathCosts = {
+export interface PathCosts {
   /** Batches are envelopes. */
   readonly ingest: CpuCost;
   readonly broker: CpuCost;
@@ -12,23 +15,26 @@ export type PathCosts = {
   readonly database: CpuCost;
   /** The bench's devices, all in one process. */
   readonly load: CpuCost;
-};
+}
 
 /** Half and a hundredth of all take longer. */
-export type Quantiles = { readonly p50Ms: number; readonly p99Ms: number };
+export interface Quantiles {
+  readonly p50Ms: number;
+  readonly p99Ms: number;
+}
 
 /** What came of it all on the machine that the costs are from. */
-export type Outcome = {
+export interface Outcome {
   readonly readingsPerSecond: number;
   /** At a third of it. */
   readonly ackP50Ms: number;
   readonly ackP99Ms: number;
   readonly storedP50Ms: number;
   readonly storedP99Ms: number;
-};
+}
 
 /** The whole path as the bench has driven it. */
-export type Drive = {
+export interface Drive {
   readonly name: string;
   readonly devices: number;
   readonly readingsPerFrame: number;
@@ -37,19 +43,19 @@ export type Drive = {
   readonly inFlood: PathCosts;
   readonly atAThird: PathCosts;
   readonly outcome: Outcome;
-};
+}
 
 /** Postgres alone, where each of so many devices sends one reading in turn. */
-export type TableCosts = {
+export interface TableCosts {
   readonly devices: number;
   readonly rowsPerSecond: number;
   readonly cpuMicros: number;
   readonly walBytes: number;
   /** More of it for a device's first row after a checkpoint, whose pages are logged whole. */
   readonly walBytesAfterCheckpoint: number;
-};
+}
 
-export type Costs = {
+export interface Costs {
   readonly drives: readonly Drive[];
   /** Of a path of many devices, by the readings of their messages. */
   readonly fleet: (readingsPerMessage: number) => PathCosts;
@@ -66,7 +72,7 @@ export type Costs = {
   readonly envelopeBytes: (readingsPerMessage: number) => number;
   /** With next to nothing to do. */
   readonly calm: { readonly ack: Quantiles; readonly stored: Quantiles };
-};
+}
 
 const shapes = [
   { name: '300 devices, 1 a frame', devices: 300, readingsPerFrame: 1, readingsInFlight: 40 },

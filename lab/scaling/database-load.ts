@@ -2,14 +2,14 @@ import { assumptions } from './assumptions.ts';
 import type { Costs, TableCosts } from './costs.ts';
 import { type Fleet, readingsPerSecond } from './fleet.ts';
 
-export type DatabaseLoad = {
+export interface DatabaseLoad {
   readonly cores: number;
   readonly walBytesPerSecond: number;
   readonly bytesPerDay: number;
   readonly bytes: number;
   readonly hotBytes: number;
   readonly ledgerBytesPerYear: number;
-};
+}
 
 /** As many readings share a row of the ledger, while a device does not boot. */
 const readingsPerBlock = 1_024;

@@ -1,7 +1,10 @@
 import { type Tuning, production } from './assumptions.ts';
 import { type Fleet, messagesPerSecond } from './fleet.ts';
 
-export type Envelopes = { readonly perSecond: number; readonly readingsEach: number };
+export interface Envelopes {
+  readonly perSecond: number;
+  readonly readingsEach: number;
+}
 
 /**
  * What becomes of a fleet's messages where so many batchers gather them, one for each instance and queue. More batchers make more and

@@ -1,5 +1,5 @@
 /** Who sends what, and what must be survived. */
-export type Fleet = {
+export interface Fleet {
   readonly devices: number;
   readonly secondsPerMessage: number;
   readonly readingsPerMessage: number;
@@ -12,7 +12,7 @@ export type Fleet = {
   readonly outageMinutes: number;
   /** Of a device; each begins a stream. */
   readonly bootsPerDay: number;
-};
+}
 
 export function fleetOf(devices: number): Fleet {
   return {

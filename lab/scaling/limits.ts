@@ -5,12 +5,12 @@ import { envelopesOf } from './envelopes.ts';
 import { type Fleet, readingsPerSecond } from './fleet.ts';
 
 /** Where one installation of everything, as it is delivered, comes to an end for one reason. */
-export type Limit = {
+export interface Limit {
   readonly what: string;
   /** As many devices it carries. */
   readonly devices: number;
   readonly remedy: string;
-};
+}
 
 const int4Max = 2 ** 31 - 1;
 const partitionBytesMax = 32 * 2 ** 40;

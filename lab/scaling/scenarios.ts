@@ -8,18 +8,18 @@ import type { Calibration } from './simulation/bench-machine.ts';
 import { Site, type SiteOptions } from './simulation/site.ts';
 import type { Wait } from './simulation/wait.ts';
 
-export type Plan = {
+export interface Plan {
   readonly fleet: Fleet;
   readonly needs: Needs;
   readonly costs: Costs;
   readonly calibration: Calibration;
   readonly tuning: Tuning;
-};
+}
 
 const warmUpSeconds = 1;
 const calmSeconds = 5;
 
-export type Calm = {
+export interface Calm {
   readonly ingestUtilisation: number;
   readonly leaderUtilisation: number;
   readonly workerUtilisation: number;
@@ -30,7 +30,7 @@ export type Calm = {
   readonly ackP99Ms: number;
   readonly storedP50Ms: number;
   readonly storedP99Ms: number;
-};
+}
 
 /** @param overload of the mean: a cell that the hash favours */
 export function calm(plan: Plan, overload = 1): Calm {
@@ -57,7 +57,7 @@ export function calm(plan: Plan, overload = 1): Calm {
   };
 }
 
-export type Outage = {
+export interface Outage {
   /** Until Postgres was back, or the first reading was refused. */
   readonly seconds: number;
   readonly isRefusing: boolean;
@@ -67,7 +67,7 @@ export type Outage = {
   /** From what had gathered by then; infinite where more arrives than is stored. */
   readonly catchUpSeconds: number;
   readonly ackP99Ms: number;
-};
+}
 
 const outageTickMs = 5;
 
@@ -117,7 +117,11 @@ function drainRate(site: Site): number {
   return ((stored() - storedBefore) * 1_000) / (site.clock.now - from);
 }
 
-export type Reconnection = { readonly devices: number; readonly withinSeconds: number; readonly ackP99Ms: number };
+export interface Reconnection {
+  readonly devices: number;
+  readonly withinSeconds: number;
+  readonly ackP99Ms: number;
+}
 
 /** One ingest-ws dies; its devices connect to the others after the pause that the protocol asks for. */
 export function ingestLoss(plan: Plan): Reconnection {
@@ -158,7 +162,7 @@ function reconnect(site: Site, devices: number): Reconnection {
   return { devices, withinSeconds: (lastAt - from) / 1_000, ackP99Ms };
 }
 
-export type NodeLoss = {
+export interface NodeLoss {
   readonly queues: number;
   /** Of all queues. */
   readonly ofQueues: number;
@@ -167,7 +171,7 @@ export type NodeLoss = {
   readonly ackMostMs: number;
   /** Of one ingest's buffer; from a half on it stops reading, from the whole on it refuses. */
   readonly ofBuffer: number;
-};
+}
 
 /** A node of RabbitMQ dies, and with it the leaders of its share of the queues; others are elected. */
 export function brokerNodeLoss(plan: Plan): NodeLoss {

@@ -5,17 +5,17 @@ import { BenchMachine, type Calibration, calibrate } from './simulation/bench-ma
 const cores = 2;
 const seconds = 6;
 
-export type Prediction = {
+export interface Prediction {
   readonly figure: string;
   readonly unit: string;
   readonly measured: number;
   readonly predicted: number;
-};
+}
 
-export type Validation = {
+export interface Validation {
   readonly calibration: Calibration;
   readonly predictions: readonly Prediction[];
-};
+}
 
 /**
  * The simulation of the machine that was measured, beside what was measured. Costs and calm latencies are from there, too: what is put

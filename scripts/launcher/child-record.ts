@@ -1,6 +1,6 @@
 import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { processIdentity } from '@fleetwire/platform/servers/process-identity';
 import { terminal } from './terminal.ts';
 import { Unlaunchable } from './unlaunchable.ts';
@@ -60,7 +60,7 @@ function runs({ pid, identity }: Entry): boolean {
 
 async function stopOrphan(orphan: Entry): Promise<void> {
   process.kill(orphan.pid, 'SIGTERM');
-  for (const deadline = Date.now() + orphanDeadlineMs; runs(orphan) && Date.now() < deadline;) await delay(50);
+  for (const deadline = Date.now() + orphanDeadlineMs; runs(orphan) && Date.now() < deadline;) await sleep(50);
   if (runs(orphan)) process.kill(orphan.pid, 'SIGKILL');
 }
 

@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, openSync, readFileSync } from 'node:fs';
-import { setTimeout as delay } from 'node:timers/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 
 export interface ProgramSpec {
   name: string;
@@ -35,7 +35,7 @@ export async function startProgram({ file, args, env, logFile }: ProgramSpec): P
 export async function stopProgram(program: Program, deadlineMs: number, forced: AbortSignal): Promise<void> {
   program.kill('SIGTERM');
   const settled = new AbortController();
-  const impatience = delay(deadlineMs, undefined, { signal: AbortSignal.any([forced, settled.signal]) }).catch(
+  const impatience = sleep(deadlineMs, undefined, { signal: AbortSignal.any([forced, settled.signal]) }).catch(
     () => {},
   );
   await Promise.race([program.exited, impatience]);

@@ -1,5 +1,5 @@
 import { writeFileSync } from 'node:fs';
-import { setTimeout as delay } from 'node:timers/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { type ChildRecord } from './child-record.ts';
 import { type Program, type ProgramSpec, lastLines, startProgram, stopProgram } from './program.ts';
 import { countRestart, restartDelayMs, restartsMax } from './restart-policy.ts';
@@ -54,7 +54,7 @@ export async function superviseService(
       if (restarts > restartsMax) return `${ending} after ${restartsMax} restarts; its log is ${logFile}`;
       terminal.print(`${ending}; the end of ${logFile}:\n${lastLines(logFile)}`);
       terminal.print(`Starting ${name} again in ${restartDelayMs(restarts)} ms.`);
-      await delay(restartDelayMs(restarts), undefined, { signal: stopping.signal }).catch(() => {});
+      await sleep(restartDelayMs(restarts), undefined, { signal: stopping.signal }).catch(() => {});
       if (stopping.signal.aborted) return new Promise(() => {});
       current = await start();
     }
@@ -78,7 +78,7 @@ export async function superviseService(
         const what = ended ? 'ended while starting' : 'did not become ready';
         throw new Unlaunchable(`${service.name} ${what}; the end of ${logFile}:\n${lastLines(logFile)}`);
       }
-      await delay(readyPollMs);
+      await sleep(readyPollMs);
     }
   }
 }

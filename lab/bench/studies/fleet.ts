@@ -30,8 +30,14 @@ const handshakes = 5_000;
 const calmReadingsPerSecond = 300;
 const batchReadingsPerSecond = 3_000;
 
-type Measured = { readonly values: Readonly<Record<string, Value>>; readonly othersCpuShare: number };
-type Value = { readonly value: number; readonly unit: string };
+interface Measured {
+  readonly values: Readonly<Record<string, Value>>;
+  readonly othersCpuShare: number;
+}
+interface Value {
+  readonly value: number;
+  readonly unit: string;
+}
 
 /**
  * What docs/scaling.md reckons with: the costs of a reading where many devices send a little each, of a handshake, of a message in the

@@ -23,17 +23,17 @@ const freeBytesMin = 12e9;
 const rateGoal: Goal = { direction: 'at least', bar: 0.8, moonshot: 0.95 };
 const bytesGoal: Goal = { direction: 'at most', bar: 46, moonshot: 30 };
 
-export type Round = {
+export interface Round {
   readonly rowsBefore: number;
   readonly rowsAfter: number;
   readonly seconds: number;
   readonly othersCpuShare: number;
-};
+}
 
-export type GrowthRun = {
+export interface GrowthRun {
   readonly rounds: readonly Round[];
   readonly tables: readonly TableSize[];
-};
+}
 
 /** Fills one database through the whole platform, and asks whether it becomes slower, and what a value takes on the disk. */
 export async function studyGrowth(context: StudyContext): Promise<StudyResult> {

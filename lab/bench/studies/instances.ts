@@ -19,7 +19,10 @@ const quantities: Readonly<Record<string, { readonly goal: Goal; readonly of: (m
   'CPU a reading, ingest + worker': { goal: notMore, of: ({ flood }) => serviceMicrosecondsPerReading(flood) },
 };
 
-type Measured = { readonly flood: Flood; readonly pace: Pace };
+interface Measured {
+  readonly flood: Flood;
+  readonly pace: Pace;
+}
 
 export type InstancesRun = Readonly<Record<Addition, Measured>> & {
   /** One of each, before and after the others: what they differ by is chance. */

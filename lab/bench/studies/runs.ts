@@ -1,12 +1,12 @@
 import type { Figure, Goal } from '../figure.ts';
 import type { StudyContext, StudyResult } from '../study.ts';
 
-type FigureOf<Run> = {
+interface FigureOf<Run> {
   readonly name: string;
   readonly unit: string;
   readonly goal?: Goal;
   readonly valueOf: (run: Run) => number;
-};
+}
 
 /** Measures as often as the settings say, each time on a platform of its own, and takes one sample of each figure from each run. */
 export async function measureRuns<Run extends { readonly othersCpuShare: number }>(

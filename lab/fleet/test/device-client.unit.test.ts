@@ -209,7 +209,7 @@ describe('device client', () => {
   });
 
   it('ignores messages of types that it does not know', async () => {
-    const { client } = await startPair({
+    const { server, client } = await startPair({
       onFrame: (connection, frame) => {
         connection.socket.send('{"type":"weather","sunny":true}');
         ackAll(connection, frame);
@@ -217,6 +217,8 @@ describe('device client', () => {
     });
     client.send(at(1));
     await client.whenSettled();
+    expect(client.ledger.acked.size).toBe(1);
+    expect(server.connections).toHaveLength(1);
   });
 
   it('waits for its acks when it is stopped', async () => {

@@ -4,24 +4,24 @@ import type { AddressInfo } from 'node:net';
 import type { HelloMessage, ServerMessage } from '@fleetwire/contracts/device-protocol';
 import { type WebSocket, WebSocketServer } from 'ws';
 
-export type ReceivedFrame = {
+export interface ReceivedFrame {
   type: string;
   seq: number;
   deviceId?: string;
   epoch?: string;
   readings?: { ts: number }[];
   ts?: number;
-};
+}
 
 /** One connection of a device, scripted by the test. */
-export type DeviceConnection = {
+export interface DeviceConnection {
   readonly request: IncomingMessage;
   readonly frames: readonly ReceivedFrame[];
   readonly seqs: readonly number[];
   readonly socket: WebSocket;
   send(message: ServerMessage): void;
   ack(upTo: number): void;
-};
+}
 
 export type DeviceServer = AsyncDisposable & {
   readonly url: string;
@@ -30,12 +30,12 @@ export type DeviceServer = AsyncDisposable & {
   connection(n: number): DeviceConnection;
 };
 
-export type DeviceServerOptions = {
+export interface DeviceServerOptions {
   readonly hello?: (request: IncomingMessage, n: number) => Partial<HelloMessage> | 'none';
   readonly limits?: Partial<HelloMessage['limits']>;
   readonly onFrame?: (connection: DeviceConnection, frame: ReceivedFrame, n: number) => void;
   readonly rejectWithStatus?: (n: number) => number | undefined;
-};
+}
 
 const limits: HelloMessage['limits'] = {
   payloadBytesMax: 262_144,

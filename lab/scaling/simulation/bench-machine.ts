@@ -11,13 +11,13 @@ import { PersistenceWorker } from './persistence-worker.ts';
 import { type Wait, noWait } from './wait.ts';
 import { WorkQueue } from './work-queue.ts';
 
-export type BenchMachineOptions = {
+export interface BenchMachineOptions {
   readonly costs: PathCosts;
   readonly cores: number;
   readonly confirm: Wait;
   readonly commit: Wait;
   readonly bytesPerReading: number;
-};
+}
 
 /** As in the load generator, whose timers are up to a millisecond late. */
 const tickMs = 2;
@@ -117,7 +117,10 @@ export class BenchMachine {
   }
 }
 
-export type Calibration = { readonly confirm: Wait; readonly commit: Wait };
+export interface Calibration {
+  readonly confirm: Wait;
+  readonly commit: Wait;
+}
 
 const calmReadingsPerSecond = 300;
 const calmSeconds = 60;

@@ -1,6 +1,10 @@
 import TinyQueue from 'tinyqueue';
 
-type Event = { readonly at: number; readonly order: number; readonly happen: () => void };
+interface Event {
+  readonly at: number;
+  readonly order: number;
+  readonly happen: () => void;
+}
 
 /** Simulated time in milliseconds: events happen in its order, those of one moment in the order in which they were asked for. */
 export class Clock {

@@ -5,14 +5,14 @@ import type { Clock } from './clock.ts';
 import type { Machine } from './machine.ts';
 import { type Wait, drawMs } from './wait.ts';
 
-export type DatabaseOptions = {
+export interface DatabaseOptions {
   readonly clock: Clock;
   readonly machine: Machine;
   readonly cost: CpuCost;
   /** From the end of the statements until the commit is on disk, and the worker knows. */
   readonly commit: Wait;
   readonly random: Random;
-};
+}
 
 /** Transactions on backends of their own. */
 export class Database {

@@ -1,12 +1,16 @@
 /** Frames that arrived, or were due, together, and go the same way. */
-export type Group = {
+export interface Group {
   readonly readings: number;
   readonly bytes: number;
   /** When the devices sent them, simulated milliseconds. */
   readonly sentAt: number;
-};
+}
 
-export type Envelope = { readonly groups: readonly Group[]; readonly readings: number; readonly bytes: number };
+export interface Envelope {
+  readonly groups: readonly Group[];
+  readonly readings: number;
+  readonly bytes: number;
+}
 
 export function envelopeOf(groups: readonly Group[]): Envelope {
   const sum = (of: (group: Group) => number) => groups.reduce((total, group) => total + of(group), 0);

@@ -8,7 +8,7 @@ import type { Latencies } from './latencies.ts';
 import type { Thread } from './machine.ts';
 import type { WorkQueue } from './work-queue.ts';
 
-export type IngestOptions = {
+export interface IngestOptions {
   readonly clock: Clock;
   readonly thread: Thread;
   readonly cost: CpuCost;
@@ -19,14 +19,18 @@ export type IngestOptions = {
   readonly random: Random;
   /** What was sent has been acknowledged. */
   readonly onAck?: (group: Group) => void;
-};
+}
 
 /** Of a reading's CPU, what comes before its envelope; the rest goes into the answer. */
 const receivingShare = 0.5;
 /** As intake.ts: spread over one to two times as long. */
 const refusedRetryMs = 5_000;
 
-type Lane = { readonly queue: WorkQueue; readonly batcher: MicroBatcher<Group>; isTimerSet: boolean };
+interface Lane {
+  readonly queue: WorkQueue;
+  readonly batcher: MicroBatcher<Group>;
+  isTimerSet: boolean;
+}
 
 /** Frames into envelopes, one batch of them for each queue, and acks after the confirm: as intake.ts. */
 export class Ingest {

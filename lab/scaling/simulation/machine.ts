@@ -1,7 +1,11 @@
 import TinyQueue from 'tinyqueue';
 import type { Clock } from './clock.ts';
 
-type Job = { readonly endsAt: number; readonly order: number; readonly done: () => void };
+interface Job {
+  readonly endsAt: number;
+  readonly order: number;
+  readonly done: () => void;
+}
 
 /** Cores that all running jobs share alike; one job uses at most one of them. */
 export class Machine {
@@ -65,7 +69,11 @@ export class Machine {
   }
 }
 
-type Task = { readonly cpuMs: number; readonly done: () => void; next: Task | undefined };
+interface Task {
+  readonly cpuMs: number;
+  readonly done: () => void;
+  next: Task | undefined;
+}
 
 /** Does one task at a time, in the order they came: a Node process, or the leader of a quorum queue. */
 export class Thread {

@@ -8,21 +8,21 @@ import type { Latencies } from './latencies.ts';
 import type { Thread } from './machine.ts';
 import type { WorkQueue } from './work-queue.ts';
 
-export type PersistenceWorkerOptions = {
+export interface PersistenceWorkerOptions {
   readonly clock: Clock;
   readonly thread: Thread;
   readonly cost: PathCosts['worker'];
   readonly database: Database;
   readonly tuning: Tuning;
   readonly stored: Latencies;
-};
+}
 
-type Load = {
+interface Load {
   readonly readings: number;
   readonly bytes: number;
   readonly envelope: Envelope;
   readonly from: WorkQueue;
-};
+}
 
 /** Of a reading's CPU, what reading its envelope takes; the rest goes into the transaction. */
 const decodingShare = 0.5;

@@ -11,7 +11,7 @@ import { PersistenceWorker } from './persistence-worker.ts';
 import type { Wait } from './wait.ts';
 import { WorkQueue } from './work-queue.ts';
 
-export type SiteOptions = {
+export interface SiteOptions {
   readonly costs: PathCosts;
   readonly handshakeMicros: number;
   readonly tuning: Tuning;
@@ -30,7 +30,7 @@ export type SiteOptions = {
   readonly commit: Wait;
   /** Frames that come within it are seen together. */
   readonly tickMs: number;
-};
+}
 
 /** An installation on machines of its own: an ingest, a queue's leader and a worker have a core each. */
 export class Site {

@@ -1,7 +1,10 @@
 import type { Random } from '../../fleet/random.ts';
 
 /** For a disk or another machine, without CPU time: at least so long, and exponentially longer. */
-export type Wait = { readonly leastMs: number; readonly meanMs: number };
+export interface Wait {
+  readonly leastMs: number;
+  readonly meanMs: number;
+}
 
 export const noWait: Wait = { leastMs: 0, meanMs: 0 };
 

@@ -7,16 +7,19 @@ import type { Thread } from './machine.ts';
 import type { PersistenceWorker } from './persistence-worker.ts';
 import { type Wait, drawMs } from './wait.ts';
 
-export type WorkQueueOptions = {
+export interface WorkQueueOptions {
   readonly clock: Clock;
   readonly leader: Thread;
   readonly cost: CpuCost;
   /** From the leader's work until a majority has it on disk, and the publisher knows. */
   readonly confirm: Wait;
   readonly random: Random;
-};
+}
 
-type Publication = { readonly envelope: Envelope; readonly settle: (isConfirmed: boolean) => void };
+interface Publication {
+  readonly envelope: Envelope;
+  readonly settle: (isConfirmed: boolean) => void;
+}
 
 /** A bounded quorum queue: its leader handles one message after the other, and without a leader they wait. */
 export class WorkQueue {

@@ -1,5 +1,6 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import type { Socket } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { eventually } from '@fleetwire/platform/testing/eventually';
 import { freshVhost } from '@fleetwire/platform/testing/fresh-vhost';
 import { describe, expect, it } from 'vitest';
@@ -60,7 +61,7 @@ describe('broker connection', async () => {
     const logger = recordingLogger();
     const connection = harness.open({ proxy, logger, reconnectCapMs: 10 });
     await eventually(() => expect(logger.lines).toHaveLength(1));
-    await new Promise((resolve) => setTimeout(resolve, 200));
+    await sleep(200);
     proxy.resume();
     await connection.opened;
     expect(logger.lines.map(({ message }) => message)).toEqual([

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { eventually } from '@fleetwire/platform/testing/eventually';
 import { freshVhost } from '@fleetwire/platform/testing/fresh-vhost';
 import { beforeEach, describe, expect, it } from 'vitest';
@@ -79,7 +80,7 @@ describe('consumer', async () => {
         order.push(String(content));
         running += 1;
         runningMax = Math.max(runningMax, running);
-        await new Promise((resolve) => setTimeout(resolve, 5));
+        await sleep(5);
         running -= 1;
         return 'done';
       },
@@ -109,7 +110,7 @@ describe('consumer', async () => {
       queue,
       prefetch: 50,
       handle: async ({ content }) => {
-        await new Promise((resolve) => setTimeout(resolve, Math.random() * 20));
+        await sleep(Math.random() * 20);
         if (Math.random() < 0.1) return 'requeue';
         done.push(String(content));
         return 'done';
@@ -249,7 +250,7 @@ describe('consumer', async () => {
     await eventually(() => expect(held).toHaveLength(2));
     const drained = consumer.drain(5_000);
     // The verdicts come after the cancellation's answer, which cannot be seen: a cancelled consumer still counts.
-    await new Promise((resolve) => setTimeout(resolve, 100));
+    await sleep(100);
     for (const { settle } of held) settle('done');
     expect(await drained).toBe(true);
     expect(held).toHaveLength(2);

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { eventually } from '@fleetwire/platform/testing/eventually';
 import { freshVhost } from '@fleetwire/platform/testing/fresh-vhost';
 import { beforeEach, describe, expect, it } from 'vitest';
@@ -87,7 +88,7 @@ describe('publisher', async () => {
     const publisher = await harness.publisherOn(connection, { confirmTimeoutMs: 400 });
     proxy.stall();
     const overdue = attempt(publisher, telemetry());
-    await new Promise((resolve) => setTimeout(resolve, 250));
+    await sleep(250);
     const recent = attempt(publisher, telemetry());
     expect(await Promise.all([overdue, recent])).toEqual(['confirm-timeout', 'channel-lost']);
     expect(publisher.inFlight).toEqual({ messages: 0, bytes: 0 });

@@ -39,7 +39,7 @@ export type DeviceFrame =
 export const deviceFrameTypes = ['telemetry', 'ping'] as const satisfies readonly DeviceFrame['type'][];
 
 /** A frame that could not be taken, with the sequence number and the stream it spoke of where those were readable. */
-export type RefusedFrame = {
+export interface RefusedFrame {
   readonly ok: false;
   readonly issue: ValidationIssue;
   readonly seq: number | undefined;
@@ -47,7 +47,7 @@ export type RefusedFrame = {
   readonly count: number;
   readonly deviceId: string | undefined;
   readonly epoch: string | undefined;
-};
+}
 
 /** @param now epoch milliseconds */
 export function parseDeviceFrame(
@@ -102,9 +102,12 @@ function textOf(value: unknown): string | undefined {
 }
 
 /** Which stream an answer speaks of; left out for the session's own device and epoch. */
-export type StreamReference = { readonly deviceId?: string; readonly epoch?: string };
+export interface StreamReference {
+  readonly deviceId?: string;
+  readonly epoch?: string;
+}
 
-export type HelloMessage = {
+export interface HelloMessage {
   readonly type: 'hello';
   readonly sessionId: string;
   readonly deviceId: string;
@@ -118,7 +121,7 @@ export type HelloMessage = {
   };
   /** Everything up to here was settled in an earlier session of this epoch, as far as this instance knows. */
   readonly lastSeq?: number;
-};
+}
 
 /** Every reading of the stream received on this socket with a seq up to `upTo` is confirmed, or was nacked as not retryable. */
 export type AckMessage = { readonly type: 'ack'; readonly upTo: number } & StreamReference;
@@ -137,7 +140,7 @@ export type NackMessage = {
 } & StreamReference;
 
 /** A frame, or a reading without a seq, that was refused for good. */
-export type ErrorMessage = {
+export interface ErrorMessage {
   readonly type: 'error';
   readonly code: NackMessage['code'];
   readonly message: string;
@@ -145,8 +148,11 @@ export type ErrorMessage = {
   readonly retryAfterMs?: number;
   /** Given with `unknown-type`. */
   readonly acceptedTypes?: readonly string[];
-};
+}
 
-type PongMessage = { readonly type: 'pong'; readonly ts: number };
+interface PongMessage {
+  readonly type: 'pong';
+  readonly ts: number;
+}
 
 export type ServerMessage = HelloMessage | AckMessage | NackMessage | ErrorMessage | PongMessage;

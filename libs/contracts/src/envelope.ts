@@ -45,19 +45,19 @@ const parseIdentity = parserOf(Type.Object({ deviceId: DeviceId, epoch: Epoch })
 const parseReading = parserOf(EnvelopeReading);
 
 /** A member of an envelope that is not a reading, kept with what is known of it. */
-export type RefusedReading = {
+export interface RefusedReading {
   readonly deviceId: string;
   readonly epoch: string;
   readonly receivedAt: number;
   readonly value: unknown;
   readonly issue: ValidationIssue;
-};
+}
 
-export type DecodedEnvelope = {
+export interface DecodedEnvelope {
   readonly id: string;
   readonly readings: readonly IdentifiedReading[];
   readonly refused: readonly RefusedReading[];
-};
+}
 
 export function encodeEnvelope(envelope: Envelope): Buffer {
   return Buffer.from(JSON.stringify(envelope));

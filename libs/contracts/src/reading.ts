@@ -4,7 +4,10 @@ import { type Parsed, accepted, refused } from './validation-issue.ts';
 import { parseTimestamp } from './timestamp.ts';
 
 /** One observation, parsed: `ts` in epoch milliseconds. */
-export type Observation = { readonly ts: number; readonly metrics: Metrics };
+export interface Observation {
+  readonly ts: number;
+  readonly metrics: Metrics;
+}
 
 /** An observation with its place in a stream. */
 export type Reading = Observation & { readonly seq: number };

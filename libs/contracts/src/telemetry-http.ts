@@ -25,13 +25,16 @@ export const TelemetryAccepted = Type.Object({
 export type TelemetryAccepted = Static<typeof TelemetryAccepted>;
 
 /** An element that was refused; `field` begins with its index, `[2].metrics.temp`, where the body was an array. */
-type ElementIssue = { readonly index: number; readonly issue: ValidationIssue };
+interface ElementIssue {
+  readonly index: number;
+  readonly issue: ValidationIssue;
+}
 
 /** Elements of a body, each judged alone; an element that is refused whole stands in `issues` only. */
-export type TelemetryBody = {
+export interface TelemetryBody {
   readonly elements: readonly { readonly index: number; readonly telemetry: Telemetry }[];
   readonly issues: readonly ElementIssue[];
-};
+}
 
 /** @param now epoch milliseconds */
 export function parseTelemetryBody(value: unknown, now: number): Parsed<TelemetryBody> {

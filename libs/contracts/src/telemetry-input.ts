@@ -28,7 +28,7 @@ export const TelemetryInput = Type.Object(
 );
 
 /** Telemetry of one device, parsed. `issues` are the readings that were refused, by their index; their neighbours stand. */
-export type Telemetry = {
+export interface Telemetry {
   readonly deviceId: string | undefined;
   readonly epoch: string | undefined;
   /** Number of `observations[0]`. */
@@ -36,7 +36,7 @@ export type Telemetry = {
   /** One for each reading sent; undefined where it was refused. */
   readonly observations: readonly (Observation | undefined)[];
   readonly issues: readonly { readonly index: number; readonly issue: ValidationIssue }[];
-};
+}
 
 const parseAddress = parserOf(Address);
 

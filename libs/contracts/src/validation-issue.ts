@@ -1,10 +1,10 @@
 /** Why a frame, a reading or a message was refused: a code for programs, the field, and a sentence for the log or the device's developer. */
-export type ValidationIssue = {
+export interface ValidationIssue {
   readonly code: IssueCode;
   /** Path of the field: `readings[3].metrics.temp`; empty for the whole message. */
   readonly field: string;
   readonly message: string;
-};
+}
 
 type IssueCode =
   | 'malformed-json'

@@ -1,6 +1,7 @@
 import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { afterAll, describe, expect, inject, it } from 'vitest';
 import { startBackingServices } from '../src/servers/backing-services.ts';
@@ -84,5 +85,5 @@ const declareKeptQueue =
   'rabbit_amqqueue:declare(rabbit_misc:r(<<"/">>, queue, <<"kept">>), true, false, [{<<"x-queue-type">>, longstr, <<"quorum">>}], none, <<"test">>).';
 
 function aWhile(): Promise<string> {
-  return new Promise((resolve) => setTimeout(resolve, 500, 'a while'));
+  return sleep(500, 'a while');
 }

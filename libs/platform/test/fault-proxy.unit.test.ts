@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { eventually } from '../src/testing/eventually.ts';
 import { startFaultProxy, type FaultProxy } from '../src/faults/fault-proxy.ts';
@@ -49,7 +50,7 @@ async function connectedPair() {
 }
 
 /** Nothing can be awaited where nothing is to happen. */
-const silence = () => new Promise((resolve) => setTimeout(resolve, SILENCE_MS));
+const silence = () => sleep(SILENCE_MS);
 
 describe('fault proxy', () => {
   it('passes bytes and the end of a connection both ways', async () => {

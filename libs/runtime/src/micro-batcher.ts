@@ -1,7 +1,14 @@
 /** What waits to share an envelope. */
-export type Sized = { readonly readings: number; readonly bytes: number };
+export interface Sized {
+  readonly readings: number;
+  readonly bytes: number;
+}
 
-export type BatchBounds = { readonly readingsMax: number; readonly bytesMax: number; readonly lingerMs: number };
+export interface BatchBounds {
+  readonly readingsMax: number;
+  readonly bytesMax: number;
+  readonly lingerMs: number;
+}
 
 /**
  * Decides when and which items travel together, in the order they came. It knows counts, bytes and a deadline, but no timer and no

@@ -37,14 +37,14 @@ export function traceIdOf(context: Context | undefined): string | undefined {
   return spanContext !== undefined && isSpanContextValid(spanContext) ? spanContext.traceId : undefined;
 }
 
-export type SpanOptions = {
+export interface SpanOptions {
   readonly kind: keyof typeof SpanKind;
   /** The traces that lead here: a single one is continued; of several the span begins a new one, with a link to each. */
   readonly from: readonly Context[];
   readonly attributes: Attributes;
-};
+}
 
-export type BegunSpan = {
+export interface BegunSpan {
   readonly context: Context;
   readonly traceId: string | undefined;
   /** `traceparent` and `tracestate` for who works on; empty outside any trace. */
@@ -52,7 +52,7 @@ export type BegunSpan = {
   set(attributes: Attributes): void;
   /** @param failure what went wrong, where something did */
   end(failure?: unknown): void;
-};
+}
 
 /** Begins a span. Contexts are handed on by the caller: nothing is ambient. */
 export function beginSpan(tracer: Tracer, name: string, { kind, from, attributes }: SpanOptions): BegunSpan {

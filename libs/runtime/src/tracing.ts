@@ -1,14 +1,14 @@
-import { setTimeout as pause } from 'node:timers/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { DiagLogLevel, diag } from '@opentelemetry/api';
 import type { Environment } from './configuration.ts';
 import type { Logger } from './logger.ts';
 import { type Tracer, untraced } from './trace-context.ts';
 
-export type Tracing = {
+export interface Tracing {
   readonly tracer: Tracer;
   /** Sends what waits. A collector that does not answer holds nobody up. */
   stop(): Promise<void>;
-};
+}
 
 const flushTimeoutMs = 3_000;
 
@@ -52,7 +52,7 @@ export async function startTracing({
       const given = new AbortController();
       await Promise.race([
         provider.shutdown().catch(failed),
-        pause(flushTimeoutMs, undefined, { signal: given.signal }).catch(() => {}),
+        sleep(flushTimeoutMs, undefined, { signal: given.signal }).catch(() => {}),
       ]);
       given.abort();
     },

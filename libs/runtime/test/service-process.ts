@@ -2,7 +2,11 @@ import { spawn, type ChildProcessWithoutNullStreams } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 
-type Line = { readonly msg: string; readonly level: string; readonly [field: string]: unknown };
+interface Line {
+  readonly msg: string;
+  readonly level: string;
+  readonly [field: string]: unknown;
+}
 
 /** The fixture as a real process, with its log as something to await. */
 export class ServiceProcess implements AsyncDisposable {

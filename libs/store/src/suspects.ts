@@ -1,11 +1,11 @@
 import type pg from 'pg';
 
 /** One attempt to handle a suspect by itself. */
-export type Trial = {
+export interface Trial {
   readonly messageId: string;
   /** A UUID of its own, so that asking twice, when an answer was lost, counts once. */
   readonly trialId: string;
-};
+}
 
 /**
  * Notes, committed, that a suspect is about to be handled: whatever handling it does to the process, the note stays until {@link endTrial}.

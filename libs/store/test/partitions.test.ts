@@ -46,13 +46,18 @@ describe('partitions', () => {
     );
   });
 
-  it('are made without waiting for those who read and write others', async () => {
+  it('are created without waiting for transactions that read and write other partitions', async () => {
     await ensurePartitions(pool, [weekOf(monday)]);
     const busy = await pool.connect();
     await busy.query('begin');
     await busy.query('select count(*) from readings');
     await busy.query('lock table readings in row exclusive mode');
     await ensurePartitions(pool, [weekOf(monday + 7 * day)]);
+    expect(await existingWeeks(pool)).toContain(weekOf(monday + 7 * day).from);
+    const { rows } = await busy.query<{ mode: string }>(
+      `select mode from pg_locks where pid = pg_backend_pid() and relation = 'readings'::regclass and granted`,
+    );
+    expect(rows.map(({ mode }) => mode)).toContain('RowExclusiveLock');
     await busy.query('rollback');
     busy.release();
   });

@@ -1,13 +1,17 @@
 import { type EdgeCounts, type EdgeReportEntry, minuteOf } from '@fleetwire/contracts/edge-report';
 
-export type AccountsBounds = {
+export interface AccountsBounds {
   /** Devices told apart between two reports; the readings of all others share one entry a minute. */
   readonly devicesMax: number;
   /** Minutes told apart between two reports; what is counted beyond goes to the newest of them. */
   readonly minutesMax: number;
-};
+}
 
-type Minute = { readonly minute: number; readonly others: EdgeCounts; readonly devices: Map<string, EdgeCounts> };
+interface Minute {
+  readonly minute: number;
+  readonly others: EdgeCounts;
+  readonly devices: Map<string, EdgeCounts>;
+}
 
 /** What became of readings since the last report, by the minute in which they arrived and by device. Its memory is bounded. */
 export class Accounts {

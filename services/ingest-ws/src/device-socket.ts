@@ -14,7 +14,7 @@ import type { IngestMetrics } from './metrics.ts';
 import { Session, type SessionContext } from './session.ts';
 import type { Sessions } from './sessions.ts';
 
-export type DeviceSocketOptions = {
+export interface DeviceSocketOptions {
   readonly server: Server;
   readonly authenticate: Authenticate;
   readonly sessions: Sessions;
@@ -24,9 +24,12 @@ export type DeviceSocketOptions = {
   readonly logger: Logger;
   readonly tracer: Tracer;
   readonly isDraining: () => boolean;
-};
+}
 
-type Admitted = { readonly claims: Claims; readonly epoch: string | undefined };
+interface Admitted {
+  readonly claims: Claims;
+  readonly epoch: string | undefined;
+}
 
 const socketPath = '/ws';
 const parseEpoch = parserOf(Epoch);

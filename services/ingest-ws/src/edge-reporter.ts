@@ -14,18 +14,18 @@ import type { Accounts } from './accounts.ts';
 
 const retryPauseMs = 50;
 
-export type EdgeReporterOptions = {
+export interface EdgeReporterOptions {
   readonly accounts: Accounts;
   readonly publisher: Publisher;
   readonly intervalMs: number;
   readonly logger: Logger;
-};
+}
 
-export type EdgeReporter = {
+export interface EdgeReporter {
   readonly instanceId: string;
   /** Reports what is left and says that nothing follows. Gives up after `timeoutMs`: the books then show that a report is missing. */
   finish(timeoutMs: number): Promise<void>;
-};
+}
 
 /**
  * Sends what was counted down the way of the readings, every `intervalMs`, also when it is nothing: silence is how the death of an

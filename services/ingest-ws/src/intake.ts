@@ -13,11 +13,11 @@ import type { BegunSpan, Tracer } from '@fleetwire/runtime/trace-context';
 import { type Arrival, beginPublication, beginReception, contentsOf, trailHeaders } from './trail.ts';
 
 /** Why readings were not taken this time. All of it is retryable. */
-export type Refusal = {
+export interface Refusal {
   readonly code: (typeof nackCodes)[number];
   readonly message: string;
   readonly retryAfterMs: number;
-};
+}
 
 /** Readings that share a fate: one frame, or one HTTP body. They travel in one envelope. */
 export type Submission = Arrival & {
@@ -30,7 +30,7 @@ export type Submission = Arrival & {
 
 type Taken = Submission & { readonly reception?: BegunSpan };
 
-export type IntakeOptions = {
+export interface IntakeOptions {
   readonly connection: BrokerConnection;
   /** Publishes on `connection`. */
   readonly publisher: Publisher;
@@ -42,7 +42,7 @@ export type IntakeOptions = {
   readonly tracer: Tracer;
   /** Sockets stop and start reading. */
   readonly onCongestion: (isCongested: boolean) => void;
-};
+}
 
 /**
  * Gathers readings of all sockets and requests into envelopes and has them confirmed.

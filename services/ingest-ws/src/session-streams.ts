@@ -2,21 +2,21 @@ import type { StreamReference } from '@fleetwire/contracts/device-protocol';
 import { StreamAcks } from './stream-acks.ts';
 
 /** A stream as one socket sees it. */
-export type Stream = {
+export interface Stream {
   readonly deviceId: string;
   readonly epoch: string;
   /** How answers name it: not at all where it is the session's own. */
   readonly reference: StreamReference;
   readonly acks: StreamAcks;
-};
+}
 
-export type SessionStreamsOptions = {
+export interface SessionStreamsOptions {
   /** The session's own stream. */
   readonly own: { readonly deviceId: string; readonly epoch: string };
   readonly streamsMax: number;
   /** The last seq that an earlier session of this stream settled, where that is known. */
   readonly lastSeqOf: (deviceId: string, epoch: string) => number | undefined;
-};
+}
 
 /** The streams of one socket: most devices have their own alone, a gateway may have thousands. */
 export class SessionStreams {

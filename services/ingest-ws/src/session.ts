@@ -24,16 +24,16 @@ import { SessionStreams, type Stream } from './session-streams.ts';
 import type { Passage } from './stream-acks.ts';
 import type { Source } from './trail.ts';
 
-export type SessionLimits = {
+export interface SessionLimits {
   readonly payloadBytesMax: number;
   readonly inFlightMax: number;
   readonly outboundBytesMax: number;
   readonly heartbeatIntervalMs: number;
   readonly malformedFramesInARowMax: number;
   readonly unproductiveFramesPerSecondMax: number;
-};
+}
 
-export type SessionContext = {
+export interface SessionContext {
   readonly intake: Intake;
   readonly autoSequence: AutoSequence;
   readonly accounts: Accounts;
@@ -43,7 +43,7 @@ export type SessionContext = {
   readonly lastSeqOf: (deviceId: string, epoch: string) => number | undefined;
   /** Calls `flushAcks` soon, once for all that was settled meanwhile. */
   readonly scheduleFlush: (session: Session) => void;
-};
+}
 
 type TelemetryFrame = Extract<DeviceFrame, { type: 'telemetry' }>;
 

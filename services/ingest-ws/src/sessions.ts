@@ -1,11 +1,11 @@
 import { closeCodes } from '@fleetwire/contracts/device-protocol';
 import type { Session } from './session.ts';
 
-export type SessionsOptions = {
+export interface SessionsOptions {
   readonly heartbeatIntervalMs: number;
   /** Streams of past sessions whose last settled seq is remembered for `hello.lastSeq`. */
   readonly rememberedStreamsMax: number;
-};
+}
 
 /** All open sockets of this instance: one session a device, heartbeats, pausing, acks once a tick, and the memory of past sessions. */
 export class Sessions {

@@ -1,4 +1,4 @@
-import { setTimeout as delay } from 'node:timers/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { openBrokerConnection } from '@fleetwire/broker/connection';
 import { createPublisher } from '@fleetwire/broker/publisher';
 import { declareTopology, fleetwireTopology, type Topology } from '@fleetwire/broker/topology';
@@ -19,12 +19,12 @@ import { createIngestMetrics } from './metrics.ts';
 import { Sessions } from './sessions.ts';
 import { telemetryRoute } from './telemetry-route.ts';
 
-export type Ingest = {
+export interface Ingest {
   readonly url: string;
   readonly webSocketUrl: string;
   readonly port: number;
   stop(): Promise<void>;
-};
+}
 
 const rememberedStreamsMax = 100_000;
 const autoSequenceDevicesMax = 100_000;
@@ -145,7 +145,7 @@ export async function startIngest({
     // 4 sockets close with 1001 · 5 HTTP answers finish · 6 the last report of the books · 7 the broker connection closes
     stop: async () => {
       health.setDraining();
-      await delay(config.drainGraceMs);
+      await sleep(config.drainGraceMs);
       await intake.drain();
       await sessions.closeAll(closeSocketsTimeoutMs);
       await listening.stop();

@@ -1,11 +1,11 @@
 /** Consecutive readings of one frame, on their way. */
-export type Passage = {
+export interface Passage {
   readonly first: number;
   readonly last: number;
   /** Readings of it that can never be taken, in increasing order: nobody need send them again. */
   readonly refused: number[];
   isSettled: boolean;
-};
+}
 
 /**
  * The cumulative acknowledgement of one stream on one socket: which `upTo` may be said.

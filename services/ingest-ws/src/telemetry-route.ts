@@ -14,7 +14,7 @@ import type { AutoSequence } from './auto-sequence.ts';
 import type { Intake, Refusal, Submission } from './intake.ts';
 import type { IngestMetrics } from './metrics.ts';
 
-export type TelemetryRouteOptions = {
+export interface TelemetryRouteOptions {
   readonly authenticate: Authenticate;
   readonly intake: Intake;
   readonly autoSequence: AutoSequence;
@@ -22,7 +22,7 @@ export type TelemetryRouteOptions = {
   readonly metrics: IngestMetrics;
   readonly payloadBytesMax: number;
   readonly requestsPerMinuteMax: number;
-};
+}
 
 /** `POST /api/v1/telemetry`, also as `/api/telemetry` and `/api/data`: 202 once the broker has confirmed. */
 export function telemetryRoute(options: TelemetryRouteOptions): Router {

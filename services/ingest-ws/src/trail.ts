@@ -6,12 +6,12 @@ import { type BegunSpan, type Context, type Tracer, beginSpan } from '@fleetwire
 export type Source = { readonly sessionId: string } | { readonly requestId: string };
 
 /** What is known of readings on their way, beside the readings. */
-export type Arrival = {
+export interface Arrival {
   readonly runs: readonly EnvelopeRun[];
   readonly source: Source;
   /** The trace they came with. */
   readonly from?: Context | undefined;
-};
+}
 
 /** From the arrival of readings to their ack. Most come without a trace: they get no span. */
 export function beginReception(tracer: Tracer, { runs, source, from }: Arrival): BegunSpan | undefined {
@@ -65,7 +65,12 @@ export function contentsOf(batch: readonly Arrival[]): object[] {
   return batch.flatMap(({ runs, source }) => runs.map((run) => ({ ...streamOf(run), ...source })));
 }
 
-type StreamPart = { deviceId: string; epoch: string; firstSeq: number | undefined; lastSeq: number | undefined };
+interface StreamPart {
+  deviceId: string;
+  epoch: string;
+  firstSeq: number | undefined;
+  lastSeq: number | undefined;
+}
 
 function streamOf({ deviceId, epoch, readings }: EnvelopeRun): StreamPart {
   return { deviceId, epoch, firstSeq: readings[0]?.seq, lastSeq: readings.at(-1)?.seq };

@@ -77,14 +77,14 @@ export async function queued(amqpUrl: string, limits: Partial<TopologyLimits> = 
   return readings;
 }
 
-export type Device = {
+export interface Device {
   readonly socket: WebSocket;
   readonly messages: ServerMessage[];
   readonly closed: Promise<{ code: number; reason: string }>;
   send(message: object | string | Buffer): void;
   /** The first message of this type from now on, or that came already and was not asked for yet. */
   next<T extends ServerMessage['type']>(type: T): Promise<Extract<ServerMessage, { type: T }>>;
-};
+}
 
 export async function connect(
   url: string,

@@ -1,13 +1,13 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from '@fleetwire/runtime/logger';
 
-export type DatabaseGateOptions = {
+export interface DatabaseGateOptions {
   /** Resolves when Postgres answers. */
   readonly probe: () => Promise<unknown>;
   readonly baseMs: number;
   readonly capMs: number;
   readonly logger: Logger;
-};
+}
 
 /**
  * Holds all writers while Postgres is away: one of them finds out, one probe looks for its return, and everybody waits for that.

@@ -8,12 +8,12 @@ import type { DatabaseGate } from './database-gate.ts';
 import { deadMember, deadMessage, deadReading } from './dead-lettering.ts';
 import { trailOf } from './trail.ts';
 
-export type DeadLetterDrainOptions = {
+export interface DeadLetterDrainOptions {
   readonly insert: (deadLetters: readonly DeadLetter[]) => Promise<unknown>;
   readonly gate: DatabaseGate;
   readonly logger: Logger;
   readonly signal: AbortSignal;
-};
+}
 
 /** Moves dead letters from their queue into Postgres. Nothing is dropped: what cannot be written now is held. */
 export function createDeadLetterDrain({

@@ -9,7 +9,7 @@ import {
 import type { RefusedReading } from '@fleetwire/contracts/envelope';
 import type { IdentifiedReading } from '@fleetwire/contracts/reading';
 
-export type Failure = {
+export interface Failure {
   readonly reason: DeadLetterReason;
   readonly error: unknown;
   readonly attempts: number;
@@ -18,7 +18,7 @@ export type Failure = {
   readonly failedAt: number;
   /** AMQP headers of the message that held it. */
   readonly headers?: Headers;
-};
+}
 
 /** The dead letter of a reading we can read. */
 export function deadReading(

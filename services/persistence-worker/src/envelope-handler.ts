@@ -31,7 +31,7 @@ import { Turns } from './turns.ts';
 
 const firstFailedAtHeader = 'x-fleetwire-first-failed-at';
 
-export type EnvelopeHandlerOptions = {
+export interface EnvelopeHandlerOptions {
   readonly storer: Storer;
   /** Enters a report of the edge in the books, once however often it is called. */
   readonly enterReport: (report: EdgeReport) => Promise<unknown>;
@@ -48,7 +48,7 @@ export type EnvelopeHandlerOptions = {
   readonly reasonOf: (error: unknown) => 'refused-by-database' | 'older-than-retention';
   /** Aborted when what is still held must be handed back. */
   readonly signal: AbortSignal;
-};
+}
 
 /** Sees each message of the work queue to its end: its readings committed, or their dead letters or retry copy confirmed. */
 export class EnvelopeHandler {

@@ -4,10 +4,10 @@ import type { DatabaseGate } from './database-gate.ts';
 /** What a failure asks for (architecture: failure policy). */
 export type FailureClass = 'hold' | 'retry-now' | 'bad-data' | 'unknown';
 
-export type Patience = {
+export interface Patience {
   readonly classify: (error: unknown) => FailureClass;
   readonly gate: DatabaseGate;
-};
+}
 
 const retryNowPauseMs = 50;
 

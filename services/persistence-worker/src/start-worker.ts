@@ -26,7 +26,11 @@ import { patiently } from './patiently.ts';
 import { Storer } from './storer.ts';
 import { startUpkeep } from './upkeep.ts';
 
-export type Worker = { readonly url: string; readonly port: number; stop(): Promise<void> };
+export interface Worker {
+  readonly url: string;
+  readonly port: number;
+  stop(): Promise<void>;
+}
 
 /** Connections beside the writers': the probe, dead letters, partitions. */
 const spareConnections = 3;

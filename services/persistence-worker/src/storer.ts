@@ -7,13 +7,16 @@ export type Write = (
   origin: Origin,
 ) => Promise<{ stored: number; duplicates: number }>;
 
-export type Condemned = { readonly reading: IdentifiedReading; readonly error: unknown };
+export interface Condemned {
+  readonly reading: IdentifiedReading;
+  readonly error: unknown;
+}
 
-export type StoreOutcome = {
+export interface StoreOutcome {
   readonly stored: number;
   readonly duplicates: number;
   readonly condemned: readonly Condemned[];
-};
+}
 
 export type StorerOptions = Patience & { readonly write: Write };
 

@@ -11,7 +11,10 @@ import {
 } from '@fleetwire/runtime/trace-context';
 
 /** What every line of the log about a message carries, so that they can be joined with those of the edge. */
-export type Trail = { readonly correlationId: string | undefined; readonly traceId: string | undefined };
+export interface Trail {
+  readonly correlationId: string | undefined;
+  readonly traceId: string | undefined;
+}
 
 /** @param messageId stands in where the headers name no envelope */
 export function trailOf(headers: Headers, messageId?: string): Trail {

@@ -12,7 +12,7 @@ const upkeepIntervalMs = 60 * 60 * 1_000;
 const dayMs = 24 * 60 * 60 * 1_000;
 const retryPauseMs = 10_000;
 
-export type UpkeepOptions = {
+export interface UpkeepOptions {
   readonly pool: Database['pool'];
   readonly config: Pick<
     WorkerConfiguration,
@@ -20,7 +20,7 @@ export type UpkeepOptions = {
   >;
   readonly logger: Logger;
   readonly signal: AbortSignal;
-};
+}
 
 /**
  * Makes partitions ahead, drops those past retention and forgets old dead letters and books, now and every hour. Resolves when the

@@ -1,4 +1,4 @@
-import { setTimeout as pause } from 'node:timers/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 
 export interface DatabaseState {
   readonly state: 'unknown' | 'up' | 'down';
@@ -43,7 +43,7 @@ export async function startDatabaseProbe(options: DatabaseProbeOptions): Promise
   };
   const watch = async (): Promise<void> => {
     while (!stopping.signal.aborted) {
-      await pause(intervalMs, undefined, { signal: stopping.signal }).catch(() => {});
+      await sleep(intervalMs, undefined, { signal: stopping.signal }).catch(() => {});
       if (!stopping.signal.aborted) await look();
     }
   };

@@ -5,7 +5,9 @@ import { ProblemDocument } from './problem-schema.ts';
 import type { Operation } from './route.ts';
 import { routes } from './routes.ts';
 
-type Json = { readonly [name: string]: unknown };
+interface Json {
+  readonly [name: string]: unknown;
+}
 
 /** The OpenAPI 3.1 document of the public HTTP API, from the same declarations that serve it. */
 export function openApiDocument(): Json {

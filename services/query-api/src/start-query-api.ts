@@ -1,4 +1,4 @@
-import { setTimeout as pause } from 'node:timers/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { limits } from '@fleetwire/contracts/limits';
 import { openKeySource } from '@fleetwire/auth/key-set';
 import { createHealth } from '@fleetwire/runtime/health';
@@ -187,7 +187,7 @@ export async function startQueryApi({
     // 5. probe and circuits end, 6. pools close
     stop: async () => {
       health.setDraining();
-      await pause(config.drainGraceMs);
+      await sleep(config.drainGraceMs);
       await resources.disposeAsync();
     },
   };

@@ -14,7 +14,12 @@ import { lastValueFrom } from 'rxjs';
 import type { WebSocket } from 'ws';
 
 type Device = WebSocket & { deviceId?: string };
-type Telemetry = { readonly type: string; readonly seq: number; readonly ts: number; readonly metrics: object };
+interface Telemetry {
+  readonly type: string;
+  readonly seq: number;
+  readonly ts: number;
+  readonly metrics: object;
+}
 
 const { AMQP_URL = '', PORT } = process.env;
 

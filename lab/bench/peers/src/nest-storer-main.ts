@@ -30,7 +30,11 @@ class Reading {
   metrics!: object;
 }
 
-type ReadingEvent = { readonly deviceId: string; readonly ts: number; readonly metrics: object };
+interface ReadingEvent {
+  readonly deviceId: string;
+  readonly ts: number;
+  readonly metrics: object;
+}
 
 @Controller()
 class ReadingsController {

@@ -28,7 +28,10 @@ export interface FaultProxy {
   stop(): Promise<void>;
 }
 
-export type ProxyTarget = { readonly host: string; readonly port: number };
+export interface ProxyTarget {
+  readonly host: string;
+  readonly port: number;
+}
 
 const SLICES_PER_SECOND = 20;
 

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { setTimeout as delay } from 'node:timers/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { processIdentity } from './process-identity.ts';
 
 const exitPollMs = 25;
@@ -31,7 +31,7 @@ export function signalAll(pids: readonly number[], signal: NodeJS.Signals): void
 export async function untilGone(pids: readonly number[], timeoutMs: number): Promise<void> {
   const known = pids.map((pid) => ({ pid, identity: processIdentity(pid) }));
   const isLeft = () => known.some(({ pid, identity }) => identity !== undefined && processIdentity(pid) === identity);
-  for (const deadline = Date.now() + timeoutMs; isLeft(); await delay(exitPollMs)) {
+  for (const deadline = Date.now() + timeoutMs; isLeft(); await sleep(exitPollMs)) {
     if (Date.now() > deadline) throw new Error(`processes ${pids.join(', ')} still run after ${timeoutMs} ms`);
   }
 }

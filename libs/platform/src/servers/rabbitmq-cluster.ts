@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { setTimeout as delay } from 'node:timers/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { StartedNetwork } from 'testcontainers';
 import { containerControl, images } from './containers.ts';
 import { askManagement } from './management.ts';
@@ -138,7 +138,7 @@ async function startNode(
 }
 
 async function untilFormed(managementUrl: string): Promise<void> {
-  for (const deadline = Date.now() + startDeadlineMs; ; await delay(500)) {
+  for (const deadline = Date.now() + startDeadlineMs; ; await sleep(500)) {
     const nodes = (await askManagement(managementUrl, '/nodes').catch(() => [])) as { running: boolean }[];
     if (nodes.filter(({ running }) => running).length === size) return;
     if (Date.now() > deadline) throw new Error(`the cluster of ${size} was not formed after ${startDeadlineMs} ms`);

@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, openSync, readFileSync } from 'node:fs';
-import { setTimeout as delay } from 'node:timers/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { processIdentity } from './process-identity.ts';
 
 export type ServerName = 'epmd' | 'rabbitmq' | 'postgres';
@@ -85,7 +85,7 @@ export async function stopOrphan(orphan: { name: ServerName; pid: number; identi
   if (!runs()) return false;
   for (const signal of stopSignals[orphan.name]) {
     if (runs()) process.kill(orphan.pid, signal);
-    for (const deadline = Date.now() + stopDeadlineMs; runs() && Date.now() < deadline;) await delay(exitPollMs);
+    for (const deadline = Date.now() + stopDeadlineMs; runs() && Date.now() < deadline;) await sleep(exitPollMs);
     if (!runs()) break;
   }
   return true;
@@ -100,7 +100,7 @@ export async function untilReady(
 ) {
   let ended: string | undefined;
   void server.exited.then((how) => (ended = how));
-  for (const deadline = Date.now() + deadlineMs; !(await ready()); await delay(50)) {
+  for (const deadline = Date.now() + deadlineMs; !(await ready()); await sleep(50)) {
     if (ended) throw new Error(`${ended} while starting; the end of ${logFile}:\n${lastLines(logFile)}`);
     if (Date.now() > deadline)
       throw new Error(
@@ -115,7 +115,7 @@ function lastLines(file: string, count = 12): string {
 
 async function settlesWithin(promise: Promise<unknown>, timeoutMs: number): Promise<boolean> {
   const abort = new AbortController();
-  const timeout = delay(timeoutMs, false, { signal: abort.signal }).catch(() => false);
+  const timeout = sleep(timeoutMs, false, { signal: abort.signal }).catch(() => false);
   const settled = await Promise.race([promise.then(() => true), timeout]);
   abort.abort();
   return settled;

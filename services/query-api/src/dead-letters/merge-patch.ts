@@ -1,4 +1,6 @@
-export type JsonObject = { readonly [name: string]: unknown };
+export interface JsonObject {
+  readonly [name: string]: unknown;
+}
 
 /** RFC 7396, section 2: members of the patch replace, null removes, objects go deeper. */
 export function applyMergePatch(target: unknown, patch: unknown): unknown {
