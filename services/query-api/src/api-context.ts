@@ -1,15 +1,18 @@
 import type { TokenMinter } from '@fleetwire/auth/tokens';
 import type { LatestState } from '@fleetwire/store/readers';
+import type { GuardedDatabase } from './circuit.ts';
 import type { DeadLetterDesk } from './dead-letters/desk.ts';
 import type { ReplayRunner } from './dead-letters/replay-runner.ts';
 import type { LastGood } from './last-good.ts';
 import type { QueueMonitor } from './queues/queue-monitor.ts';
-import type { Reads } from './reads.ts';
 import type { StatusSource } from './status.ts';
 
 /** What handlers work with. */
 export interface ApiContext {
-  readonly reads: Reads;
+  /** The database, with one circuit for each kind of query. */
+  readonly latest: GuardedDatabase;
+  readonly registry: GuardedDatabase;
+  readonly history: GuardedDatabase;
   readonly lastLatest: LastGood<LatestState[]>;
   readonly status: StatusSource;
   readonly queues: QueueMonitor;

@@ -1,6 +1,8 @@
 import type { Logger } from '@fleetwire/runtime/logger';
 import { Gauge, type Registry } from '@fleetwire/runtime/metrics';
 import { unavailable } from '@fleetwire/runtime/problem';
+import type { Database } from '@fleetwire/store/database';
+import { classifyFailure } from '@fleetwire/store/failure';
 import CircuitBreaker from 'opossum';
 
 export type CircuitState = 'closed' | 'half-open' | 'open';
@@ -102,6 +104,27 @@ export function createCircuit(options: CircuitOptions): Circuit {
     },
     stop: () => breaker.shutdown(),
   };
+}
+
+/** A pool of connections behind a circuit. */
+export interface GuardedDatabase {
+  /**
+   * Calls a function of the store with this database and the circuit's signal: `history.run(readings, { deviceId, … })`.
+   * @throws {Problem} 503, as `Circuit.run` does
+   */
+  run<O, R>(
+    query: (database: Database, options: O & { readonly signal: AbortSignal }) => Promise<R>,
+    options: NoInfer<O>,
+  ): Promise<R>;
+}
+
+export function guardDatabase(database: Database, circuit: Circuit): GuardedDatabase {
+  return { run: (query, options) => circuit.run((signal) => query(database, { ...options, signal })) };
+}
+
+/** Whether Postgres is unreachable, not ready or overloaded, as opposed to an answer that is an error. */
+export function isDatabaseOutage(error: unknown): boolean {
+  return classifyFailure(error) === 'hold';
 }
 
 const stateNumber = { closed: 0, 'half-open': 1, open: 2 } as const;

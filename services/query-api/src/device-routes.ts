@@ -1,7 +1,7 @@
 import { DeviceId } from '@fleetwire/contracts/identifiers';
 import { limits } from '@fleetwire/contracts/limits';
 import { badRequest, notFound } from '@fleetwire/runtime/problem';
-import type { DeviceSummary } from '@fleetwire/store/readers';
+import { type DeviceSummary, getDevice, listDevices } from '@fleetwire/store/readers';
 import Type from 'typebox';
 import { Cursor, cursorCodec } from './cursor.ts';
 import { route } from './route.ts';
@@ -31,13 +31,13 @@ export const deviceRoutes = [
       cursor: Type.Optional(Cursor),
     },
     success: { status: 200, description: 'One page of devices', schema: PageOf(Device, {}, {}) },
-    handler: async ({ query, now }, { reads }) => {
+    handler: async ({ query, now }, { registry }) => {
       const { q: search, limit, cursor } = query;
       const scope = { list: 'devices', ...query };
       const before = cursor === undefined ? undefined : cursors.decode(scope, cursor);
       // A relative time means the same on every page.
       const seenSince = before ? before.seenSince : readSeenSince(query.seenSince, now);
-      const found = await reads.listDevices({ limit: limit + 1, after: before?.deviceId, search, seenSince });
+      const found = await registry.run(listDevices, { limit: limit + 1, after: before?.deviceId, search, seenSince });
       const { rows, covered, page } = toPage(found, limit, ({ deviceId }) =>
         cursors.encode(scope, { deviceId, ...(seenSince !== undefined && { seenSince }) }),
       );
@@ -54,8 +54,8 @@ export const deviceRoutes = [
     params: { id: DeviceId },
     success: { status: 200, description: 'The device', schema: DeviceDetails },
     problems: [404],
-    handler: async ({ params: { id } }, { reads }) => {
-      const device = await reads.getDevice(id);
+    handler: async ({ params: { id } }, { registry }) => {
+      const device = await registry.run(getDevice, { deviceId: id });
       if (!device) throw notFound(`There is no device ${id}`);
       const epochs = device.epochs.map(({ epoch, firstSeenAt, lastSeq }) => ({
         epoch,

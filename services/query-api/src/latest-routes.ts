@@ -1,6 +1,6 @@
 import { DeviceId } from '@fleetwire/contracts/identifiers';
 import { notFound } from '@fleetwire/runtime/problem';
-import type { LatestState as StoredLatest } from '@fleetwire/store/readers';
+import { latestOf, latestOfAll, type LatestState as StoredLatest } from '@fleetwire/store/readers';
 import Type, { type Static } from 'typebox';
 import { Cursor, cursorCodec } from './cursor.ts';
 import { route } from './route.ts';
@@ -23,11 +23,11 @@ export const latestRoutes = [
       cursor: Type.Optional(Cursor),
     },
     success: { status: 200, description: 'One page of devices', schema: PageOf(LatestState, {}, freshness) },
-    handler: async ({ query: { limit, cursor } }, { reads, lastLatest }) => {
+    handler: async ({ query: { limit, cursor } }, { latest, lastLatest }) => {
       const scope = { list: 'latest' };
       const after = cursor === undefined ? undefined : cursors.decode(scope, cursor).deviceId;
       const { value, asOf, stale } = await lastLatest.read(`${limit} ${after ?? ''}`, () =>
-        reads.latestOfAll({ limit: limit + 1, after }),
+        latest.run(latestOfAll, { limit: limit + 1, after }),
       );
       const { rows, covered, page } = toPage(value, limit, ({ deviceId }) => cursors.encode(scope, { deviceId }));
       return { asOf: isoTime(asOf), stale, data: rows.map(present), covers: covered, page };
@@ -43,8 +43,8 @@ export const latestRoutes = [
     params: { id: DeviceId },
     success: { status: 200, description: 'The newest value of each metric', schema: LatestState },
     problems: [404],
-    handler: async ({ params: { id } }, { reads }) => {
-      const state = await reads.latestOf(id);
+    handler: async ({ params: { id } }, { latest }) => {
+      const state = await latest.run(latestOf, { deviceId: id });
       if (!state) throw notFound(`Nothing is stored for device ${id}`);
       return present(state);
     },

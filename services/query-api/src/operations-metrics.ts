@@ -1,23 +1,24 @@
 import { minuteOf } from '@fleetwire/contracts/edge-report';
 import { Gauge, type Registry } from '@fleetwire/runtime/metrics';
+import { readBooks } from '@fleetwire/store/books';
 import { type Audit, audit } from './books/balance.ts';
+import type { GuardedDatabase } from './circuit.ts';
 import type { QueueMonitor, QueueReport } from './queues/queue-monitor.ts';
 import { messagesIn } from './queues/queue-sample.ts';
-import type { Reads } from './reads.ts';
 
 export interface OperationsMetricsOptions {
   readonly registry: Registry;
   readonly queues: QueueMonitor;
-  readonly reads: Reads;
+  readonly history: GuardedDatabase;
 }
 
 const auditedMinutes = 60;
 const auditSharedMs = 15_000;
 
 /** What the broker and the books say, looked up when somebody scrapes; what cannot be known then has no value. */
-export function exposeOperations({ registry, queues, reads }: OperationsMetricsOptions): void {
+export function exposeOperations({ registry, queues, history }: OperationsMetricsOptions): void {
   exposeQueues(registry, queues);
-  exposeBooks(registry, sharedAudit(queues, reads));
+  exposeBooks(registry, sharedAudit(queues, history));
 }
 
 function exposeQueues(registry: Registry, queues: QueueMonitor): void {
@@ -101,7 +102,7 @@ function exposeBooks(registry: Registry, read: () => Promise<Audit | undefined>)
 }
 
 /** Scrapes within a few seconds share one audit; undefined while the database is away. */
-function sharedAudit(queues: QueueMonitor, reads: Reads): () => Promise<Audit | undefined> {
+function sharedAudit(queues: QueueMonitor, history: GuardedDatabase): () => Promise<Audit | undefined> {
   let shared: { readonly until: number; readonly audited: Promise<Audit | undefined> } | undefined;
   const look = async (now: number): Promise<Audit> => {
     const settledBefore = await queues.read().then(
@@ -109,7 +110,11 @@ function sharedAudit(queues: QueueMonitor, reads: Reads): () => Promise<Audit | 
       () => 0,
     );
     const toMinute = minuteOf(now) + 1;
-    const books = await reads.books({ fromMinute: toMinute - auditedMinutes, toMinute, recountedRowsMax: 0 });
+    const books = await history.run(readBooks, {
+      fromMinute: toMinute - auditedMinutes,
+      toMinute,
+      recountedRowsMax: 0,
+    });
     return audit(books, { now, settledBefore });
   };
   return () => {

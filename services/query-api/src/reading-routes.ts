@@ -1,6 +1,8 @@
 import { DeviceId } from '@fleetwire/contracts/identifiers';
 import { limits } from '@fleetwire/contracts/limits';
 import { notFound } from '@fleetwire/runtime/problem';
+import type { Database } from '@fleetwire/store/database';
+import { getDevice, readings, type StoredReadingsQuery } from '@fleetwire/store/readers';
 import Type from 'typebox';
 import { Cursor, cursorCodec } from './cursor.ts';
 import { route } from './route.ts';
@@ -55,12 +57,20 @@ export const readingRoutes = [
       schema: PageOf(Reading, covers, { deviceId: Type.String() }),
     },
     problems: [404],
-    handler: async ({ params: { id }, query, now }, { reads }) => {
+    handler: async ({ params: { id }, query, now }, { history }) => {
       const { metrics, order, limit, cursor } = query;
       const scope = { list: 'readings', id, ...query };
       const before = cursor === undefined ? undefined : cursors.decode(scope, cursor);
       const { from, to } = before ?? parseRange(query, now);
-      const found = await reads.readings({ deviceId: id, from, to, metrics, order, limit: limit + 1, after: before });
+      const found = await history.run(readingsOfKnownDevice, {
+        deviceId: id,
+        from,
+        to,
+        metrics,
+        order,
+        limit: limit + 1,
+        after: before,
+      });
       if (!found) throw notFound(`There is no device ${id}`);
       const { rows, covered, page } = toPage(found, limit, ({ position }) =>
         cursors.encode(scope, { from, to, ...position }),
@@ -80,3 +90,10 @@ export const readingRoutes = [
     },
   }),
 ];
+
+/** @returns undefined where the device is unknown */
+async function readingsOfKnownDevice(database: Database, query: StoredReadingsQuery) {
+  const rows = await readings(database, query);
+  if (rows.length > 0 || query.after !== undefined) return rows;
+  return (await getDevice(database, query)) && rows;
+}

@@ -9,11 +9,18 @@ import type { Logger } from '@fleetwire/runtime/logger';
 import { createRegistry } from '@fleetwire/runtime/metrics';
 import { type Tracer, untraced } from '@fleetwire/runtime/trace-context';
 import { createTokenMinter, createTokenVerifier, type TokenMinter } from '@fleetwire/auth/tokens';
-import { listDevices } from '@fleetwire/store/readers';
+import { listDevices, type LatestState } from '@fleetwire/store/readers';
 import { apiPages, pagePolicy } from './api-pages.ts';
 import { createBrokerView, vhostOf } from './broker-view.ts';
 import { authenticateByToken, everyoneIsAdmin, type Authenticate } from './caller.ts';
-import { circuitGauge, createCircuit, type Circuit, type CircuitOptions } from './circuit.ts';
+import {
+  circuitGauge,
+  createCircuit,
+  guardDatabase,
+  isDatabaseOutage,
+  type Circuit,
+  type CircuitOptions,
+} from './circuit.ts';
 import type { QueryApiConfiguration } from './configuration.ts';
 import { createDeadLetterDesk } from './dead-letters/desk.ts';
 import { startReplays } from './dead-letters/start-replays.ts';
@@ -26,7 +33,6 @@ import { createWorkerView } from './queues/worker-view.ts';
 import { createLastGood } from './last-good.ts';
 import { limitCalls, limitRefusedTokens } from './rate-limits.ts';
 import { openReadPool, openWritePool } from './read-pool.ts';
-import { createReads, isOutage } from './reads.ts';
 import { createRouter, newestVersion } from './router.ts';
 import { routes } from './routes.ts';
 import { createStatusSource } from './status.ts';
@@ -79,7 +85,7 @@ export async function startQueryApi({
         volumeThreshold: config.breakerVolumeMin,
         windowMs: circuitWindowMs,
         inFlightMax: config.callsInFlightMax,
-        isOutage,
+        isOutage: isDatabaseOutage,
         logger,
         gauge,
         ...of,
@@ -97,7 +103,12 @@ export async function startQueryApi({
     timeoutMs: brokerTimeoutMs,
     isOutage: () => true,
   });
-  const reads = createReads(light, history, circuits);
+  const databases = {
+    latest: guardDatabase(light, circuits.latest),
+    registry: guardDatabase(light, circuits.registry),
+    // A pool of its own: queries over months of data must not keep the latest state waiting.
+    history: guardDatabase(history, circuits.history),
+  };
 
   const probe = started.adopt(
     await startDatabaseProbe({
@@ -142,14 +153,19 @@ export async function startQueryApi({
     workers: createWorkerView(config.workerUrls ?? []),
     database: () => probe.state(),
   });
-  exposeOperations({ registry, queues, reads });
+  exposeOperations({ registry, queues, history: databases.history });
   const api = {
     queues,
-    reads,
+    ...databases,
     deadLetters: createDeadLetterDesk({ light, history, writing }, circuits.deadLetters),
     replayRunner,
-    lastLatest: createLastGood<Awaited<ReturnType<typeof reads.latestOfAll>>>(staleAnswersMax),
-    status: createStatusSource({ reads, probe, circuits: [...Object.values(circuits), managementCircuit], broker }),
+    lastLatest: createLastGood<LatestState[]>(staleAnswersMax),
+    status: createStatusSource({
+      registry: databases.registry,
+      probe,
+      circuits: [...Object.values(circuits), managementCircuit],
+      broker,
+    }),
     minter: await openMinter(config, keys),
     now: Date.now,
   };

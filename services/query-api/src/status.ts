@@ -1,10 +1,9 @@
 import { unavailable } from '@fleetwire/runtime/problem';
-import type { StoreStatus } from '@fleetwire/store/readers';
+import { storeStatus, type StoreStatus } from '@fleetwire/store/readers';
 import type { BrokerView, QueueDepth } from './broker-view.ts';
-import type { Circuit, CircuitState } from './circuit.ts';
+import type { Circuit, CircuitState, GuardedDatabase } from './circuit.ts';
 import type { DatabaseProbe, DatabaseState } from './database-probe.ts';
 import { createLastGood, type Answer } from './last-good.ts';
-import type { Reads } from './reads.ts';
 
 export interface BrokerState {
   readonly state: 'up' | 'down' | 'not-configured';
@@ -26,18 +25,18 @@ export interface StatusSource {
 }
 
 export interface StatusSourceOptions {
-  readonly reads: Reads;
+  readonly registry: GuardedDatabase;
   readonly probe: DatabaseProbe;
   readonly circuits: readonly Circuit[];
   readonly broker: BrokerView | undefined;
 }
 
-export function createStatusSource({ reads, probe, circuits, broker }: StatusSourceOptions): StatusSource {
+export function createStatusSource({ registry, probe, circuits, broker }: StatusSourceOptions): StatusSource {
   const lastStore = createLastGood<StoreStatus>(1);
   const readStore = async (): Promise<StoreStatus> => {
     // Known to be away: a report should not take as long as a timeout.
     if (probe.state().state === 'down') throw unavailable('The database is away', 1_000);
-    return reads.storeStatus();
+    return registry.run(storeStatus, {});
   };
   return {
     read: async () => {

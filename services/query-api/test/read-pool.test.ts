@@ -3,9 +3,8 @@ import { createRegistry } from '@fleetwire/runtime/metrics';
 import { readings } from '@fleetwire/store/readers';
 import { eventually } from '@fleetwire/platform/testing/eventually';
 import { describe, expect, it } from 'vitest';
-import { circuitGauge, createCircuit } from '../src/circuit.ts';
+import { circuitGauge, createCircuit, guardDatabase, isDatabaseOutage } from '../src/circuit.ts';
 import { openReadPool } from '../src/read-pool.ts';
-import { isOutage } from '../src/reads.ts';
 import { freshStore, reading } from './stored.ts';
 
 const store = await freshStore();
@@ -46,13 +45,13 @@ describe('a query that takes too long', () => {
       volumeThreshold: 100,
       windowMs: 10_000,
       inFlightMax: 10,
-      isOutage,
+      isOutage: isDatabaseOutage,
       logger,
       gauge: circuitGauge(createRegistry()),
     });
     const query = { deviceId: 'pump-1', from: 0, to: Date.now(), limit: 1, order: 'asc' } as const;
 
-    const call = circuit.run((signal) => readings(pool, { ...query, signal }));
+    const call = guardDatabase(pool, circuit).run(readings, query);
     const refusal = call.catch((error: unknown) => error);
     await eventually(async () => expect(await running()).toBe(1), { intervalMs: 5 });
     expect(await refusal).toMatchObject({ status: 503 });

@@ -1,6 +1,8 @@
 import { DeviceId, Epoch } from '@fleetwire/contracts/identifiers';
 import { notFound } from '@fleetwire/runtime/problem';
-import { serverEpochPrefix } from '@fleetwire/store/gaps';
+import type { Database } from '@fleetwire/store/database';
+import { gaps, type GapsQuery, sequencesOf, serverEpochPrefix } from '@fleetwire/store/gaps';
+import { getDevice } from '@fleetwire/store/readers';
 import Type from 'typebox';
 import { Cursor, cursorCodec } from '../cursor.ts';
 import { route } from '../route.ts';
@@ -62,10 +64,10 @@ export const gapRoutes = [
       schema: PageOf(Gap, {}, { epochs: Type.Array(Sequence, { description: 'The newest boots, in their order' }) }),
     },
     problems: [404],
-    handler: async ({ params: { id }, query: { epoch, limit, cursor } }, { reads }) => {
+    handler: async ({ params: { id }, query: { epoch, limit, cursor } }, { history }) => {
       const scope = { list: 'gaps', id, epoch };
       const after = cursor === undefined ? undefined : cursors.decode(scope, cursor);
-      const found = await reads.gaps({ deviceId: id, epoch, limit: limit + 1, after });
+      const found = await history.run(gapsOfKnownDevice, { deviceId: id, epoch, limit: limit + 1, after });
       if (!found)
         throw notFound(epoch === undefined ? `There is no device ${id}` : `There is no epoch ${epoch} of ${id}`);
       const { rows, covered, page } = toPage(found.gaps, limit, ({ streamKey, to }) =>
@@ -93,3 +95,16 @@ export const gapRoutes = [
     },
   }),
 ];
+
+/** @returns undefined where the device, or its epoch, is unknown */
+async function gapsOfKnownDevice(
+  database: Database,
+  { epoch, ...query }: Omit<GapsQuery, 'streams'> & { readonly epoch: string | undefined },
+) {
+  const { deviceId, signal } = query;
+  const sequences = await sequencesOf(database, { deviceId, epoch, signal });
+  if (sequences.length > 0) return { sequences, gaps: await gaps(database, { ...query, streams: sequences }) };
+  const device = await getDevice(database, { deviceId, signal });
+  const isKnown = epoch === undefined || device?.epochs.some((one) => one.epoch === epoch);
+  return device && isKnown ? { sequences, gaps: [] } : undefined;
+}

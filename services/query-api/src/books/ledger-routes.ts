@@ -1,6 +1,7 @@
 import { minuteOf, startOfMinute } from '@fleetwire/contracts/edge-report';
 import { DeviceId } from '@fleetwire/contracts/identifiers';
 import { badRequest } from '@fleetwire/runtime/problem';
+import { readBooks } from '@fleetwire/store/books';
 import Type from 'typebox';
 import { route } from '../route.ts';
 import { Time } from '../schemas.ts';
@@ -74,7 +75,7 @@ export const ledgerRoutes = [
       deviceId: Type.Optional(DeviceId),
     },
     success: { status: 200, description: 'The books, minute by minute and in total', schema: Ledger },
-    handler: async ({ query, now }, { reads, queues }) => {
+    handler: async ({ query, now }, { history, queues }) => {
       const { deviceId } = query;
       const range = parseRange({ from: query.from ?? 'now-1h', to: query.to ?? 'now' }, now);
       const fromMinute = minuteOf(range.from);
@@ -88,7 +89,7 @@ export const ledgerRoutes = [
         (report) => report.settledBefore,
         () => 0,
       );
-      const books = await reads.books({ fromMinute, toMinute, deviceId, recountedRowsMax });
+      const books = await history.run(readBooks, { fromMinute, toMinute, deviceId, recountedRowsMax });
       const { total, minutes, edges, explanation } = audit(books, { now, settledBefore, deviceId });
       return {
         covers: {
