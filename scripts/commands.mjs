@@ -1,6 +1,6 @@
 /**
- * What each command of package.json runs once everything is in place. Programs are files of the repository, run by Node.
- * `packages` is a folder outside the workspace, with a lockfile of its own, that nobody but this command needs.
+ * The program that each command of package.json runs after set-up. Programs are files of the repository, run by Node.
+ * `packages` is a folder outside the workspace, with a lockfile of its own, that only this command needs.
  */
 export const commands = {
   start: { program: 'scripts/launcher/main.ts', args: [], env: {} },
@@ -9,6 +9,12 @@ export const commands = {
     program: 'scripts/test.ts',
     args: ['--skip-check'],
     env: { FLEETWIRE_TEST_BACKING: 'containers' },
+  },
+  // The oldest supported Postgres, from Debian 12's package. The unit tests use no server.
+  'test:oldest': {
+    program: 'scripts/test.ts',
+    args: ['--skip-check', '--project', 'integration'],
+    env: { FLEETWIRE_TEST_BACKING: 'native', FLEETWIRE_TEST_POSTGRES: '15' },
   },
   check: { program: 'scripts/check.ts', args: [], env: {} },
   bench: { program: 'lab/bench/main.ts', args: [], env: {} },

@@ -113,7 +113,7 @@ async function prepare(
     rabbitmq: () =>
       kinds.rabbitmq === 'containers' ? startRabbitmqContainer(directory) : startNativeRabbitmq(directory, env, log),
     postgres: () =>
-      kinds.postgres === 'containers' ? startPostgresContainer(directory) : startNativePostgres(directory, env),
+      kinds.postgres === 'containers' ? startPostgresContainer(directory) : startNativePostgres(directory, env, log),
   };
 }
 

