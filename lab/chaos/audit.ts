@@ -1,9 +1,9 @@
-import type { Ledger } from '../fleet/ledger.ts';
+import type { ClientJournal } from '../fleet/journal.ts';
 import { RangeSet } from '../fleet/range-set.ts';
 import type { Evidence, StoredStream } from './evidence.ts';
 
 export interface FleetRecord {
-  readonly ledger: Pick<Ledger, 'deviceId' | 'epoch' | 'attempted' | 'acked' | 'refused' | 'givenUp'>;
+  readonly journal: Pick<ClientJournal, 'deviceId' | 'epoch' | 'attempted' | 'acked' | 'refused' | 'givenUp'>;
   /** Bad on purpose: exactly these may be refused. */
   readonly plannedRefusals: RangeSet;
 }
@@ -31,7 +31,7 @@ export interface Breach {
 
 const identitiesShownMax = 20;
 
-/** Holds the fleet's own ledger against what is stored. Pure: all it knows was gathered before. */
+/** Holds the client journals of the fleet against what is stored. Pure: all it knows was gathered before. */
 export function audit(fleet: readonly FleetRecord[], evidence: Evidence): { books: Books; breaches: Breach[] } {
   const offences = new Map<string, { readings: number; identities: string[] }>();
   const accuse = (rule: string, { deviceId, epoch }: { deviceId: string; epoch: string }, offenders: RangeSet) => {
@@ -45,24 +45,24 @@ export function audit(fleet: readonly FleetRecord[], evidence: Evidence): { book
 
   const books = { attempted: 0, acked: 0, stored: 0, deadLettered: 0, refused: 0, neverAcked: 0, lost: 0 };
   const unknown = new Map(evidence.streams.map((stream) => [keyOf(stream), stream]));
-  for (const { ledger, plannedRefusals } of fleet) {
-    const { attempted, acked, refused, givenUp } = ledger;
-    const stream = unknown.get(keyOf(ledger)) ?? emptyStream(ledger);
-    unknown.delete(keyOf(ledger));
+  for (const { journal, plannedRefusals } of fleet) {
+    const { attempted, acked, refused, givenUp } = journal;
+    const stream = unknown.get(keyOf(journal)) ?? emptyStream(journal);
+    unknown.delete(keyOf(journal));
     const { stored, deadLettered } = stream;
     const onlyDead = deadLettered.minus(stored);
     const missing = attempted.minus(stored).minus(onlyDead).minus(refused);
     const neverAcked = missing.minus(acked);
     const lost = missing.minus(neverAcked);
 
-    accuse('acknowledged, and neither stored nor dead-lettered', ledger, acked.minus(stored).minus(deadLettered));
-    accuse('stored twice', ledger, stream.storedTwice);
-    accuse('stored, and never attempted', ledger, stored.minus(attempted));
-    accuse('refused, and stored all the same', ledger, refused.minus(refused.minus(stored)));
-    accuse('refused, though nothing was wrong with it', ledger, refused.minus(plannedRefusals));
-    accuse('bad, and acknowledged', ledger, acked.minus(acked.minus(plannedRefusals)));
-    accuse('dead-lettered, though nothing was wrong with it', ledger, deadLettered);
-    accuse('neither acknowledged nor refused after everything was healed', ledger, givenUp);
+    accuse('acknowledged, and neither stored nor dead-lettered', journal, acked.minus(stored).minus(deadLettered));
+    accuse('stored twice', journal, stream.storedTwice);
+    accuse('stored, and never attempted', journal, stored.minus(attempted));
+    accuse('refused, and stored all the same', journal, refused.minus(refused.minus(stored)));
+    accuse('refused, though nothing was wrong with it', journal, refused.minus(plannedRefusals));
+    accuse('bad, and acknowledged', journal, acked.minus(acked.minus(plannedRefusals)));
+    accuse('dead-lettered, though nothing was wrong with it', journal, deadLettered);
+    accuse('neither acknowledged nor refused after everything was healed', journal, givenUp);
 
     books.attempted += attempted.size;
     books.acked += acked.size;

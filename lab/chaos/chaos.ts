@@ -56,7 +56,7 @@ const drainTimeoutMs = 120_000;
 const samplesMax = 2_000;
 const bufferReadingsMax = 20_000;
 const readingsPerFrame = 5;
-const misconduct = { duplicates: 0.05, outOfOrder: 0.05, malformed: 0.01 };
+const misbehaviour = { duplicates: 0.05, outOfOrder: 0.05, malformed: 0.01 };
 const backoff = { delayMinMs: 200, delayMaxMs: 2_000 };
 const answerTimeoutMs = 5_000;
 
@@ -88,7 +88,7 @@ export async function runChaos(settings: ChaosSettings): Promise<ChaosReport> {
     idPrefix: 'chaos-',
     ratePerDevice: rate / devices,
     readingsPerFrame,
-    misconduct,
+    misbehaviour,
     seed,
     rampUpMs: 1_000,
     bufferReadingsMax,
@@ -98,8 +98,8 @@ export async function runChaos(settings: ChaosSettings): Promise<ChaosReport> {
     answerTimeoutMs,
     signal: sending.signal,
     onDevice: (device) => fleet.push(device),
-    onFrame: (ledger, seq, texts) => {
-      for (const [index, text] of texts.entries()) samples.add(ledger, seq + index, text);
+    onFrame: (journal, seq, texts) => {
+      for (const [index, text] of texts.entries()) samples.add(journal, seq + index, text);
     },
   });
   running.catch(() => {});
@@ -125,11 +125,11 @@ export async function runChaos(settings: ChaosSettings): Promise<ChaosReport> {
 
   const evidence = await gatherEvidence(platform.backing.databaseUrl, samples);
   const { books, breaches } = audit(
-    fleet.map(({ client, plannedRefusals }) => ({ ledger: client.ledger, plannedRefusals })),
+    fleet.map(({ client, plannedRefusals }) => ({ journal: client.journal, plannedRefusals })),
     evidence,
   );
   for (const { client } of fleet)
-    if (client.failure !== undefined) fail(`${client.ledger.deviceId} was turned away: ${client.failure.message}`);
+    if (client.failure !== undefined) fail(`${client.journal.deviceId} was turned away: ${client.failure.message}`);
   if ((counted['worker stored'] ?? 0) > books.stored)
     fail(`the workers counted ${counted['worker stored']} as stored, there are ${books.stored}`);
 
@@ -148,7 +148,7 @@ export async function runChaos(settings: ChaosSettings): Promise<ChaosReport> {
     notRun: settings.faults.filter((fault) => !faults.includes(fault)).map(({ name }) => name),
     timeline,
     fleet: totalsOf(
-      { ledgers: fleet.map(({ client }) => client.ledger), fleet, statistics, startedAt },
+      { journals: fleet.map(({ client }) => client.journal), fleet, statistics, startedAt },
       performance.now(),
     ),
     books,

@@ -1,4 +1,4 @@
-import type { Ledger } from '../fleet/ledger.ts';
+import type { ClientJournal } from '../fleet/journal.ts';
 import type { Random } from '../fleet/random.ts';
 
 interface Sample {
@@ -20,7 +20,7 @@ export class Samples implements Iterable<Sample> {
     this.#random = random;
   }
 
-  add({ deviceId, epoch }: Pick<Ledger, 'deviceId' | 'epoch'>, seq: number, text: string): void {
+  add({ deviceId, epoch }: Pick<ClientJournal, 'deviceId' | 'epoch'>, seq: number, text: string): void {
     this.#seen += 1;
     const place = this.#seen <= this.#max ? this.#seen - 1 : Math.floor(this.#random() * this.#seen);
     if (place < this.#max) this.#kept[place] = { deviceId, epoch, seq, text };

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { startDeviceClient } from '../fleet/device-client.ts';
 import { runFleet } from '../fleet/fleet.ts';
-import { complaints, totalsOf } from '../fleet/report.ts';
+import { problemsOf, totalsOf } from '../fleet/report.ts';
 import { newLinkStatistics } from '../fleet/uplink.ts';
 import { eventually } from '@fleetwire/platform/testing/eventually';
 import { describe, expect, it } from 'vitest';
@@ -76,7 +76,7 @@ describe('a fleet', () => {
       ratePerDevice: 100,
       readingsPerFrame: 5,
       countPerDevice: 100,
-      misconduct: { duplicates: 0.2, outOfOrder: 0.2, malformed: 0.2 },
+      misbehaviour: { duplicates: 0.2, outOfOrder: 0.2, malformed: 0.2 },
       seed: 4,
       rampUpMs: 200,
       bufferReadingsMax: 1_000,
@@ -84,12 +84,12 @@ describe('a fleet', () => {
       settleTimeoutMs: 20_000,
       signal: AbortSignal.timeout(30_000),
     });
-    const source = { ledgers: fleet.map(({ client }) => client.ledger), fleet, statistics, startedAt: 0 };
-    expect(complaints(source)).toEqual([]);
+    const source = { journals: fleet.map(({ client }) => client.journal), fleet, statistics, startedAt: 0 };
+    expect(problemsOf(source)).toEqual([]);
     const { acked, refused, duplicates, badFrames } = totalsOf(source, 1);
     expect(acked + refused).toBe(2_000);
     expect(Math.min(refused, duplicates, badFrames)).toBeGreaterThan(0);
-    const expected = Object.fromEntries(fleet.map(({ client: { ledger } }) => [ledger.deviceId, ledger.acked.size]));
+    const expected = Object.fromEntries(fleet.map(({ client: { journal } }) => [journal.deviceId, journal.acked.size]));
     await eventually(async () => expect(await platform.rows()).toEqual({ ...before, ...expected }), {
       timeoutMs: 20_000,
     });
@@ -136,7 +136,7 @@ describe('a device', () => {
     });
     client.send({ ts: now, metrics: { n: 1 } });
     await client.whenSettled();
-    expect(client.ledger.nacksByCode).toEqual(new Map([['forbidden', 1]]));
+    expect(client.journal.nacksByCode).toEqual(new Map([['forbidden', 1]]));
     await client.stop();
     expect(await platform.rows()).not.toHaveProperty('victim');
   });

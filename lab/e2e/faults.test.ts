@@ -133,7 +133,7 @@ async function load(clients: readonly DeviceClient[], everyMs: number, signal: A
   }
 }
 
-const acked = (clients: readonly DeviceClient[]) => clients.reduce((sum, client) => sum + client.ledger.acked.size, 0);
+const acked = (clients: readonly DeviceClient[]) => clients.reduce((sum, client) => sum + client.journal.acked.size, 0);
 
 describe('killing', () => {
   it('the edge before the confirm: nothing was acked, and what is sent again is stored once', async () => {
@@ -147,13 +147,13 @@ describe('killing', () => {
     await eventually(async () =>
       expect(await edge.metric('fleetwire_ingest_readings_total{result="received"}')).toBe(101),
     );
-    expect(thermo.ledger.acked.size).toBe(1);
+    expect(thermo.journal.acked.size).toBe(1);
     await edge.kill();
     stack.brokerProxy.refuse();
     stack.brokerProxy.resume();
     edge.launch();
     await thermo.whenSettled();
-    expect(thermo.ledger.acked.size).toBe(101);
+    expect(thermo.journal.acked.size).toBe(101);
     await stack.start('persistence-worker');
     await eventually(async () => expect(await stack.count()).toBe(101));
     expect(await stack.twice()).toEqual([]);
@@ -270,8 +270,8 @@ describe('stopping in good order', () => {
     running.abort();
     await sending;
     await Promise.all(clients.map((client) => client.whenSettled()));
-    expect(clients.reduce((sum, client) => sum + client.ledger.refused.size, 0)).toBe(0);
-    const attempted = clients.reduce((sum, client) => sum + client.ledger.attempted.size, 0);
+    expect(clients.reduce((sum, client) => sum + client.journal.refused.size, 0)).toBe(0);
+    const attempted = clients.reduce((sum, client) => sum + client.journal.attempted.size, 0);
     expect(acked(clients)).toBe(attempted);
     await eventually(async () => expect(await stack.count()).toBe(attempted), { timeoutMs: 20_000 });
     expect(await stack.twice()).toEqual([]);

@@ -44,7 +44,7 @@ it('while RabbitMQ blocks publishers, sockets are paused and memory stays flat f
     }),
   );
   cleanUp(() => Promise.all(clients.map((client) => client.stop({ settleTimeoutMs: 0 }))));
-  const acked = (): number => clients.reduce((sum, client) => sum + client.ledger.acked.size, 0);
+  const acked = (): number => clients.reduce((sum, client) => sum + client.journal.acked.size, 0);
   const sending = new AbortController();
   const load = (async () => {
     for await (const _ of every(20, undefined, { signal: sending.signal })) {
@@ -74,5 +74,5 @@ it('while RabbitMQ blocks publishers, sockets are paused and memory stays flat f
   sending.abort();
   await load;
   await Promise.all(clients.map((client) => client.whenSettled()));
-  expect(clients.reduce((sum, client) => sum + client.ledger.refused.size, 0)).toBe(0);
+  expect(clients.reduce((sum, client) => sum + client.journal.refused.size, 0)).toBe(0);
 }, 180_000);

@@ -118,7 +118,7 @@ async function operations() {
         idPrefix: 'd-',
         ratePerDevice: Number.POSITIVE_INFINITY,
         readingsPerFrame: 7,
-        misconduct: { duplicates: 0.2, outOfOrder: 0.1, malformed: 0.2 },
+        misbehaviour: { duplicates: 0.2, outOfOrder: 0.1, malformed: 0.2 },
         seed: 7,
         rampUpMs: 0,
         countPerDevice: 200,

@@ -2,8 +2,8 @@ import { readFile, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Credentials } from '../fleet/credentials.ts';
 import { deviceIdOf, replayCsv } from '../fleet/csv-replay.ts';
-import { endpointOf } from '../fleet/endpoint.ts';
-import type { Ledger } from '../fleet/ledger.ts';
+import { endpointOf } from '../fleet/uplink.ts';
+import type { ClientJournal } from '../fleet/journal.ts';
 import { newLinkStatistics } from '../fleet/uplink.ts';
 import { eventually } from '@fleetwire/platform/testing/eventually';
 import { describe, expect, it } from 'vitest';
@@ -29,8 +29,8 @@ const expectedRows = Object.fromEntries(
 );
 const total = Object.values(expectedRows).reduce((sum, count) => sum + count, 0);
 
-async function replay(credentials: Credentials, isHttp = false): Promise<Ledger[]> {
-  const ledgers: Ledger[] = [];
+async function replay(credentials: Credentials, isHttp = false): Promise<ClientJournal[]> {
+  const journals: ClientJournal[] = [];
   await replayCsv({
     url: endpointOf(platform.ingest.url, isHttp),
     files,
@@ -41,13 +41,13 @@ async function replay(credentials: Credentials, isHttp = false): Promise<Ledger[
     signal: new AbortController().signal,
     settleTimeoutMs: 30_000,
     onBadLine: (file, line, reason) => expect.unreachable(`${file}:${line} ${reason}`),
-    onLedger: (ledger) => ledgers.push(ledger),
+    onJournal: (journal) => journals.push(journal),
   });
-  return ledgers;
+  return journals;
 }
 
-const acked = (ledgers: readonly Ledger[]) =>
-  Object.fromEntries(ledgers.map(({ deviceId, acked: { size } }) => [deviceId, size]));
+const acked = (journals: readonly ClientJournal[]) =>
+  Object.fromEntries(journals.map(({ deviceId, acked: { size } }) => [deviceId, size]));
 
 describe('real files', () => {
   it('has the six of them, one with times that occur twice', async () => {

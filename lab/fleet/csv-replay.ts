@@ -4,7 +4,7 @@ import type { Credentials } from './credentials.ts';
 import { type CsvReading, csvEpoch, readCsv } from './csv-file.ts';
 import { type DeviceClient, startDeviceClient } from './device-client.ts';
 import { observationText } from './frame.ts';
-import type { Ledger } from './ledger.ts';
+import type { ClientJournal } from './journal.ts';
 import type { LinkStatistics } from './uplink.ts';
 
 export interface ReplayOptions {
@@ -24,8 +24,8 @@ export interface ReplayOptions {
   readonly signal: AbortSignal;
   readonly settleTimeoutMs: number;
   readonly onBadLine: (file: string, line: number, reason: string) => void;
-  /** Every ledger, as soon as its replay begins. */
-  readonly onLedger?: (ledger: Ledger) => void;
+  /** Every journal, as soon as its replay begins. */
+  readonly onJournal?: (journal: ClientJournal) => void;
 }
 
 const bufferReadingsMax = 4_000;
@@ -45,7 +45,7 @@ export function deviceIdOf(file: string): string {
 }
 
 async function replayFile(file: string, deviceId: string, options: ReplayOptions): Promise<void> {
-  const { url, credentials, statistics, readingsPerFrameMax, signal, settleTimeoutMs, onBadLine, onLedger, metric } =
+  const { url, credentials, statistics, readingsPerFrameMax, signal, settleTimeoutMs, onBadLine, onJournal, metric } =
     options;
   const epoch = options.epoch ?? (await csvEpoch(file));
   const credential = await credentials(deviceId);
@@ -58,7 +58,7 @@ async function replayFile(file: string, deviceId: string, options: ReplayOptions
     bufferReadingsMax,
     readingsPerFrameMax,
   });
-  onLedger?.(client.ledger);
+  onJournal?.(client.journal);
   const aborted = new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
   try {
     const lines = readCsv(file, { metric, onBadLine: (line, reason) => onBadLine(file, line, reason) });

@@ -3,7 +3,7 @@ import type { Observation } from '@fleetwire/contracts/reading';
 import { type BackoffOptions, reconnectBackoff } from './backoff.ts';
 import { observationText } from './frame.ts';
 import { HttpUplink } from './http-uplink.ts';
-import type { Ledger } from './ledger.ts';
+import type { ClientJournal } from './journal.ts';
 import type { OverflowPolicy } from './outbox.ts';
 import type { Random } from './random.ts';
 import { Stream } from './stream.ts';
@@ -39,7 +39,7 @@ export interface NumberedText {
 }
 
 export interface DeviceClient {
-  readonly ledger: Ledger;
+  readonly journal: ClientJournal;
   readonly statistics: LinkStatistics;
   /** Readings that are buffered or in flight. */
   readonly unsettled: number;
@@ -51,13 +51,13 @@ export interface DeviceClient {
   send(...observations: readonly Observation[]): number;
   /** The same for readings that are JSON objects already, be they good or not. @returns the first one's number */
   sendTexts(readings: readonly NumberedText[]): number;
-  /** Sends anything at all, outside of numbering and ledger, if the link is up. */
+  /** Sends anything at all, outside of numbering and journal, if the link is up. */
   sendRaw(text: string | Buffer): boolean;
   /** Resolves when every reading is acked, refused or dropped. @throws LinkRefusedError when the server will not have the device */
   whenSettled(): Promise<void>;
   /** Resolves when `readings` can be sent without dropping one. @throws LinkRefusedError */
   whenRoom(readings: number): Promise<void>;
-  /** Waits for what is unsettled, then closes. What is still open after `settleTimeoutMs` is given up, and the ledger says so. */
+  /** Waits for what is unsettled, then closes. What is still open after `settleTimeoutMs` is given up, and the journal says so. */
   stop(options?: { readonly settleTimeoutMs?: number }): Promise<void>;
 }
 
@@ -87,7 +87,7 @@ export function startDeviceClient(options: DeviceClientOptions): DeviceClient {
   };
 
   return {
-    ledger: stream.ledger,
+    journal: stream.journal,
     statistics,
     get unsettled() {
       return stream.unsettled;

@@ -1,14 +1,14 @@
 import type { DeviceClient } from './device-client.ts';
 import { observationText, telemetryBody, telemetryFrame } from './frame.ts';
 import { badFrame, badReading } from './misbehaviour.ts';
-import type { Ledger } from './ledger.ts';
+import type { ClientJournal } from './journal.ts';
 import type { OutgoingRun } from './outbox.ts';
 import type { Random } from './random.ts';
 import { RangeSet } from './range-set.ts';
 import { deviceSignals } from './signals.ts';
 
 /** Shares between 0 and 1. */
-export interface Misconduct {
+export interface Misbehaviour {
   /** Of frames that are sent a second time. */
   readonly duplicates: number;
   /** Of readings whose time lies up to an hour back. */
@@ -18,7 +18,7 @@ export interface Misconduct {
 }
 
 /** @param texts readings as JSON, numbered from `seq` on */
-export type OnFrame = (ledger: Ledger, seq: number, texts: readonly string[]) => void;
+export type OnFrame = (journal: ClientJournal, seq: number, texts: readonly string[]) => void;
 
 /** Frames to be sent twice that have not been sent once. */
 const toRepeatMax = 100;
@@ -34,7 +34,7 @@ export class FleetDevice {
   badFrames = 0;
   readonly #signals: ReturnType<typeof deviceSignals>;
   readonly #random: Random;
-  readonly #misconduct: Misconduct;
+  readonly #misbehaviour: Misbehaviour;
   readonly #isHttp: boolean;
   readonly #onFrame: OnFrame | undefined;
   readonly #toRepeat: OutgoingRun[] = [];
@@ -44,7 +44,7 @@ export class FleetDevice {
     options: {
       seed: number;
       random: Random;
-      misconduct: Misconduct;
+      misbehaviour: Misbehaviour;
       isHttp: boolean;
       onFrame?: OnFrame | undefined;
     },
@@ -52,14 +52,14 @@ export class FleetDevice {
     this.client = client;
     this.#signals = deviceSignals(options.seed);
     this.#random = options.random;
-    this.#misconduct = options.misconduct;
+    this.#misbehaviour = options.misbehaviour;
     this.#isHttp = options.isHttp;
     this.#onFrame = options.onFrame;
   }
 
   /** Measures `count` times, `intervalMs` apart, the last time now, and sends it as one frame. */
   emit(count: number, intervalMs: number, now: number): void {
-    const { duplicates, malformed } = this.#misconduct;
+    const { duplicates, malformed } = this.#misbehaviour;
     const isMalformed = this.#random() < malformed;
     const badIndex = isMalformed && this.#random() < 0.5 ? Math.floor(this.#random() * count) : -1;
     const texts = Array.from({ length: count }, (_, index) => {
@@ -69,7 +69,7 @@ export class FleetDevice {
         : observationText({ ts: this.#observedAt(ts), metrics: this.#signals.next().value });
     });
     const seq = this.client.sendTexts(texts.map((text) => ({ text })));
-    this.#onFrame?.(this.client.ledger, seq, texts);
+    this.#onFrame?.(this.client.journal, seq, texts);
     this.readings += count;
     if (badIndex >= 0) this.plannedRefusals.add(seq + badIndex);
     else if (isMalformed && this.client.sendRaw(badFrame(this.#random))) this.badFrames += 1;
@@ -78,19 +78,19 @@ export class FleetDevice {
   }
 
   #observedAt(ts: number): number {
-    return this.#random() < this.#misconduct.outOfOrder ? ts - Math.floor(this.#random() * outOfOrderMaxMs) : ts;
+    return this.#random() < this.#misbehaviour.outOfOrder ? ts - Math.floor(this.#random() * outOfOrderMaxMs) : ts;
   }
 
-  /** Only what went out is sent twice, so that the ledger stays complete. */
+  /** Only what went out is sent twice, so that the journal stays complete. */
   #repeat(): void {
     const { client } = this;
     for (
       let run = this.#toRepeat[0];
-      run !== undefined && client.ledger.attempted.has(run.seq + run.texts.length - 1);
+      run !== undefined && client.journal.attempted.has(run.seq + run.texts.length - 1);
       run = this.#toRepeat[0]
     ) {
       this.#toRepeat.shift();
-      const frame = this.#isHttp ? telemetryBody(run, client.ledger) : telemetryFrame(run, client.ledger);
+      const frame = this.#isHttp ? telemetryBody(run, client.journal) : telemetryFrame(run, client.journal);
       if (client.sendRaw(frame)) this.duplicateReadings += run.texts.length;
     }
     if (this.#toRepeat.length > toRepeatMax) this.#toRepeat.shift();

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { BackoffOptions } from './backoff.ts';
 import type { Credentials } from './credentials.ts';
 import { startDeviceClient } from './device-client.ts';
-import { FleetDevice, type Misconduct, type OnFrame } from './fleet-device.ts';
+import { FleetDevice, type Misbehaviour, type OnFrame } from './fleet-device.ts';
 import type { OverflowPolicy } from './outbox.ts';
 import { seededRandom } from './random.ts';
 import type { LinkStatistics } from './uplink.ts';
@@ -17,7 +17,7 @@ export interface FleetOptions {
   /** Readings per second of each device; `Infinity` is as fast as the acks come. */
   readonly ratePerDevice: number;
   readonly readingsPerFrame: number;
-  readonly misconduct: Misconduct;
+  readonly misbehaviour: Misbehaviour;
   readonly seed: number;
   /** Devices start evenly over this time. */
   readonly rampUpMs: number;
@@ -58,7 +58,7 @@ export async function runFleet(options: FleetOptions): Promise<readonly FleetDev
   try {
     const sending: Promise<void>[] = [];
     if (isPaced) sending.push(sendPaced(devices, options, signal));
-    for await (const device of recruits(options, signal)) {
+    for await (const device of startDevices(options, signal)) {
       devices.push(device);
       onDevice?.(device);
       if (!isPaced) sending.push(sendUnpaced(device, options, signal));
@@ -73,7 +73,7 @@ export async function runFleet(options: FleetOptions): Promise<readonly FleetDev
   return devices;
 }
 
-async function* recruits(options: FleetOptions, signal: AbortSignal): AsyncGenerator<FleetDevice> {
+async function* startDevices(options: FleetOptions, signal: AbortSignal): AsyncGenerator<FleetDevice> {
   const {
     devices,
     idPrefix,
@@ -81,7 +81,7 @@ async function* recruits(options: FleetOptions, signal: AbortSignal): AsyncGener
     credentials,
     statistics,
     seed,
-    misconduct,
+    misbehaviour,
     rampUpMs,
     overflow,
     readingsPerFrame,
@@ -112,7 +112,13 @@ async function* recruits(options: FleetOptions, signal: AbortSignal): AsyncGener
       ...(backoff === undefined ? {} : { backoff }),
       ...(answerTimeoutMs === undefined ? {} : { answerTimeoutMs }),
     });
-    yield new FleetDevice(client, { seed: seed + index, random, misconduct, isHttp: url.startsWith('http'), onFrame });
+    yield new FleetDevice(client, {
+      seed: seed + index,
+      random,
+      misbehaviour,
+      isHttp: url.startsWith('http'),
+      onFrame,
+    });
   }
 }
 

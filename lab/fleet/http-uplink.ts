@@ -63,7 +63,7 @@ export class HttpUplink implements Uplink {
     const { stream, statistics } = this.#options;
     const last = run.seq + run.texts.length - 1;
     try {
-      const response = await this.#post(telemetryBody(run, stream.ledger));
+      const response = await this.#post(telemetryBody(run, stream.journal));
       if (response.ok) {
         await response.arrayBuffer();
         stream.acknowledge(last, performance.now());

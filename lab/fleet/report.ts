@@ -1,5 +1,5 @@
 import type { FleetDevice } from './fleet-device.ts';
-import type { Ledger } from './ledger.ts';
+import type { ClientJournal } from './journal.ts';
 import type { RangeSet } from './range-set.ts';
 import type { LinkStatistics } from './uplink.ts';
 
@@ -30,38 +30,38 @@ export interface Totals {
 }
 
 export interface Source {
-  readonly ledgers: readonly Ledger[];
+  readonly journals: readonly ClientJournal[];
   readonly fleet: readonly FleetDevice[];
   readonly statistics: LinkStatistics;
   readonly startedAt: number;
 }
 
-export function totalsOf({ ledgers, fleet, statistics, startedAt }: Source, now: number): Totals {
-  const size = (pick: (ledger: Ledger) => RangeSet) => sum(ledgers, (ledger) => pick(ledger).size);
+export function totalsOf({ journals, fleet, statistics, startedAt }: Source, now: number): Totals {
+  const size = (pick: (journal: ClientJournal) => RangeSet) => sum(journals, (journal) => pick(journal).size);
   const nacks = new Map<string, number>();
-  for (const { nacksByCode } of ledgers)
+  for (const { nacksByCode } of journals)
     for (const [code, count] of nacksByCode) nacks.set(code, (nacks.get(code) ?? 0) + count);
   const seconds = (now - startedAt) / 1_000;
-  const acked = size((ledger) => ledger.acked);
+  const acked = size((journal) => journal.acked);
   const { latency } = statistics;
   return {
-    devices: ledgers.length,
+    devices: journals.length,
     connected: statistics.connected,
     sent: size(({ attempted }) => attempted),
     acked,
     refused: size(({ refused }) => refused),
     refusedAsPlanned: sum(
       fleet,
-      ({ client, plannedRefusals }) => plannedRefusals.size - plannedRefusals.minus(client.ledger.refused).size,
+      ({ client, plannedRefusals }) => plannedRefusals.size - plannedRefusals.minus(client.journal.refused).size,
     ),
     postponed: size(({ postponed }) => postponed),
     givenUp: size(({ givenUp }) => givenUp),
     open: size(({ open }) => open),
-    resent: sum(ledgers, ({ resentReadings }) => resentReadings),
+    resent: sum(journals, ({ resentReadings }) => resentReadings),
     duplicates: sum(fleet, ({ duplicateReadings }) => duplicateReadings),
     badFrames: sum(fleet, ({ badFrames }) => badFrames),
-    frames: sum(ledgers, ({ framesSent }) => framesSent),
-    reconnects: Math.max(0, statistics.connects - ledgers.length),
+    frames: sum(journals, ({ framesSent }) => framesSent),
+    reconnects: Math.max(0, statistics.connects - journals.length),
     disconnects: Object.fromEntries(statistics.disconnects),
     nacks: Object.fromEntries(nacks),
     errors: Object.fromEntries(statistics.errors),
@@ -73,24 +73,24 @@ export function totalsOf({ ledgers, fleet, statistics, startedAt }: Source, now:
 }
 
 /** What is not as it should be, one sentence each; nothing when all was acked, or refused as planned. */
-export function complaints({ ledgers, fleet, statistics }: Source): string[] {
-  const planned = new Map(fleet.map(({ client, plannedRefusals }) => [client.ledger, plannedRefusals]));
+export function problemsOf({ journals, fleet, statistics }: Source): string[] {
+  const planned = new Map(fleet.map(({ client, plannedRefusals }) => [client.journal, plannedRefusals]));
   const found: string[] = [];
-  for (const ledger of ledgers) {
-    const name = `${ledger.deviceId} (epoch ${ledger.epoch})`;
-    const expected = planned.get(ledger);
-    const unexpected = expected === undefined ? ledger.refused : ledger.refused.minus(expected);
-    const slipped = expected?.minus(ledger.refused).minus(ledger.givenUp);
-    if (ledger.givenUp.size > 0) found.push(`${name}: ${ledger.givenUp.size} given up: ${ledger.givenUp}`);
-    if (ledger.open.size > 0) found.push(`${name}: ${ledger.open.size} without an answer: ${ledger.open}`);
+  for (const journal of journals) {
+    const name = `${journal.deviceId} (epoch ${journal.epoch})`;
+    const expected = planned.get(journal);
+    const unexpected = expected === undefined ? journal.refused : journal.refused.minus(expected);
+    const slipped = expected?.minus(journal.refused).minus(journal.givenUp);
+    if (journal.givenUp.size > 0) found.push(`${name}: ${journal.givenUp.size} given up: ${journal.givenUp}`);
+    if (journal.open.size > 0) found.push(`${name}: ${journal.open.size} without an answer: ${journal.open}`);
     if (unexpected.size > 0)
-      found.push(`${name}: ${unexpected.size} refused: ${unexpected} (${[...ledger.nacksByCode.keys()].join(', ')})`);
+      found.push(`${name}: ${unexpected.size} refused: ${unexpected} (${[...journal.nacksByCode.keys()].join(', ')})`);
     if (slipped !== undefined && slipped.size > 0)
       found.push(`${name}: ${slipped.size} bad readings were not refused: ${slipped}`);
   }
   for (const { client } of fleet)
-    if (client.failure !== undefined) found.push(`${client.ledger.deviceId}: ${client.failure.message}`);
-  if (ledgers.length > 0 && statistics.connects === 0)
+    if (client.failure !== undefined) found.push(`${client.journal.deviceId}: ${client.failure.message}`);
+  if (journals.length > 0 && statistics.connects === 0)
     found.push(`no connection: ${[...statistics.disconnects.keys()].join(', ') || 'no answer'}`);
   return found;
 }

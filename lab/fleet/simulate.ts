@@ -1,12 +1,11 @@
 import { replayCsv } from './csv-replay.ts';
 import { credentialsFrom } from './credentials.ts';
-import { endpointOf } from './endpoint.ts';
 import { runFleet } from './fleet.ts';
 import type { FleetDevice } from './fleet-device.ts';
-import type { Ledger } from './ledger.ts';
+import type { ClientJournal } from './journal.ts';
 import type { OverflowPolicy } from './outbox.ts';
-import { type Source, type Totals, complaints, progressLine, table, totalsOf } from './report.ts';
-import { newLinkStatistics } from './uplink.ts';
+import { type Source, type Totals, problemsOf, progressLine, table, totalsOf } from './report.ts';
+import { endpointOf, newLinkStatistics } from './uplink.ts';
 
 /** 2 is left to wrong usage. */
 const exitCodes = { fine: 0, notAllAcked: 1, linesSkipped: 3 } as const;
@@ -52,13 +51,13 @@ export async function simulate(settings: Settings): Promise<number> {
   process.once('SIGINT', interrupt).once('SIGTERM', interrupt);
   const say = (line: string) => (settings.json ? process.stderr : process.stdout).write(`${line}\n`);
 
-  const ledgers: Ledger[] = [];
+  const journals: ClientJournal[] = [];
   let skippedLines = 0;
   const fleet: FleetDevice[] = [];
   const statistics = newLinkStatistics();
   const startedAt = performance.now();
   const source = (): Source => ({
-    ledgers: [...ledgers, ...fleet.map(({ client }) => client.ledger)],
+    journals: [...journals, ...fleet.map(({ client }) => client.journal)],
     fleet,
     statistics,
     startedAt,
@@ -76,7 +75,7 @@ export async function simulate(settings: Settings): Promise<number> {
   };
   const failures: string[] = [];
   try {
-    await run(settings, { statistics, signal: interrupted.signal, ledgers, fleet, onBadLine });
+    await run(settings, { statistics, signal: interrupted.signal, journals, fleet, onBadLine });
   } catch (error) {
     failures.push(error instanceof Error ? error.message : String(error));
   } finally {
@@ -85,7 +84,7 @@ export async function simulate(settings: Settings): Promise<number> {
   }
 
   const totals = totalsOf(source(), performance.now());
-  const problems = [...failures, ...complaints(source())];
+  const problems = [...failures, ...problemsOf(source())];
   if (skippedLines > skippedLinesShownMax)
     process.stderr.write(`and ${skippedLines - skippedLinesShownMax} more lines were skipped\n`);
   for (const problem of problems) process.stderr.write(`${problem}\n`);
@@ -99,12 +98,12 @@ export async function simulate(settings: Settings): Promise<number> {
 interface Run {
   readonly statistics: Source['statistics'];
   readonly signal: AbortSignal;
-  readonly ledgers: Ledger[];
+  readonly journals: ClientJournal[];
   readonly fleet: FleetDevice[];
   readonly onBadLine: (line: string) => void;
 }
 
-async function run(settings: Settings, { statistics, signal, ledgers, fleet, onBadLine }: Run): Promise<void> {
+async function run(settings: Settings, { statistics, signal, journals, fleet, onBadLine }: Run): Promise<void> {
   const url = endpointOf(settings.url, settings.http);
   const credentials = await credentialsFrom({
     ...(settings.token === undefined ? {} : { token: settings.token }),
@@ -121,7 +120,7 @@ async function run(settings: Settings, { statistics, signal, ledgers, fleet, onB
       metric: settings.metric,
       readingsPerFrameMax: settings.batch ?? 200,
       onBadLine: (file, line, reason) => onBadLine(`${file}:${line}: skipped: ${reason}`),
-      onLedger: (ledger) => ledgers.push(ledger),
+      onJournal: (journal) => journals.push(journal),
     });
     return;
   }
@@ -131,7 +130,7 @@ async function run(settings: Settings, { statistics, signal, ledgers, fleet, onB
     idPrefix: settings.prefix,
     ratePerDevice: settings.rate,
     readingsPerFrame: settings.batch ?? 1,
-    misconduct: { duplicates: settings.duplicates, outOfOrder: settings.outOfOrder, malformed: settings.malformed },
+    misbehaviour: { duplicates: settings.duplicates, outOfOrder: settings.outOfOrder, malformed: settings.malformed },
     seed: settings.seed,
     rampUpMs: settings.rampUp ?? (settings.devices / connectsPerSecond) * 1_000,
     ...(settings.count === undefined ? {} : { countPerDevice: settings.count }),

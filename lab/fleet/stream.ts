@@ -1,6 +1,6 @@
 import type { RecordableHistogram } from 'node:perf_hooks';
 import type { NackMessage } from '@fleetwire/contracts/device-protocol';
-import { Ledger } from './ledger.ts';
+import { ClientJournal } from './journal.ts';
 import { type FrameBounds, Outbox, type OutboxOptions, type OutgoingRun } from './outbox.ts';
 
 export type StreamOptions = OutboxOptions & {
@@ -18,9 +18,9 @@ interface Waiter {
   readonly reject: (error: Error) => void;
 }
 
-/** One device's readings of one epoch on their way: numbers them, keeps them until they are settled, writes the ledger. */
+/** One device's readings of one epoch on their way: numbers them, keeps them until they are settled, writes the journal. */
 export class Stream {
-  readonly ledger: Ledger;
+  readonly journal: ClientJournal;
   readonly #outbox: Outbox;
   readonly #latency: RecordableHistogram;
   #nextSeq: number;
@@ -28,7 +28,7 @@ export class Stream {
   #failure: Error | undefined;
 
   constructor(options: StreamOptions) {
-    this.ledger = new Ledger(options.deviceId, options.epoch);
+    this.journal = new ClientJournal(options.deviceId, options.epoch);
     this.#outbox = new Outbox(options);
     this.#latency = options.latency;
     this.#nextSeq = options.firstSeq;
@@ -53,7 +53,7 @@ export class Stream {
   /** @returns the reading's number, also where the overflow policy dropped it at once */
   offer(text: string, seq = this.#nextSeq): number {
     const dropped = this.#outbox.offer(seq, text);
-    if (dropped !== undefined) this.ledger.givenUp.add(dropped);
+    if (dropped !== undefined) this.journal.givenUp.add(dropped);
     this.#nextSeq = seq + 1;
     return seq;
   }
@@ -61,15 +61,15 @@ export class Stream {
   take(bounds: FrameBounds, now: number): OutgoingRun | undefined {
     const run = this.#outbox.take(bounds, now);
     if (run === undefined) return undefined;
-    this.ledger.attempted.add(run.seq, run.seq + run.texts.length - 1);
-    this.ledger.resentReadings += run.resent;
-    this.ledger.framesSent += 1;
+    this.journal.attempted.add(run.seq, run.seq + run.texts.length - 1);
+    this.journal.resentReadings += run.resent;
+    this.journal.framesSent += 1;
     return run;
   }
 
   acknowledge(upTo: number, now: number): void {
     for (const { seq, sentAt } of this.#outbox.acknowledge(upTo)) {
-      this.ledger.acked.add(seq);
+      this.journal.acked.add(seq);
       this.#latency.record(Math.max(1, Math.round((now - sentAt) * 1_000)));
     }
     this.#wake();
@@ -77,20 +77,20 @@ export class Stream {
 
   /** What the hello's `lastSeq` says. Readings never sent by us are sent all the same. */
   acknowledgeEarlier(upTo: number): void {
-    for (const seq of this.#outbox.acknowledgeEarlier(upTo)) this.ledger.acked.add(seq);
+    for (const seq of this.#outbox.acknowledgeEarlier(upTo)) this.journal.acked.add(seq);
     this.#wake();
   }
 
   refuse(seq: number, count: number, code: NackMessage['code']): void {
     const refused = this.#outbox.refuse(seq, count);
-    for (const one of refused) this.ledger.refused.add(one);
-    this.ledger.countNack(code, refused.length);
+    for (const one of refused) this.journal.refused.add(one);
+    this.journal.countNack(code, refused.length);
     this.#wake();
   }
 
   postpone(seq: number, count: number, code: NackMessage['code']): void {
-    this.ledger.postponed.add(seq, seq + count - 1);
-    this.ledger.countNack(code, this.#outbox.repeat(seq, count));
+    this.journal.postponed.add(seq, seq + count - 1);
+    this.journal.countNack(code, this.#outbox.repeat(seq, count));
   }
 
   disconnect(): void {
@@ -99,7 +99,7 @@ export class Stream {
 
   /** Gives up on all that is not settled. */
   abandon(): void {
-    for (const seq of this.#outbox.abandon()) this.ledger.givenUp.add(seq);
+    for (const seq of this.#outbox.abandon()) this.journal.givenUp.add(seq);
     this.#wake();
   }
 

@@ -56,3 +56,11 @@ export class LinkRefusedError extends Error {
     this.code = code;
   }
 }
+
+/** The URL for telemetry on the server of `url`: any URL of the server will do, scheme and path are replaced. */
+export function endpointOf(url: string, isHttp: boolean): string {
+  const endpoint = new URL(url);
+  const isSecure = endpoint.protocol === 'wss:' || endpoint.protocol === 'https:';
+  const scheme = isHttp ? 'http' : 'ws';
+  return `${scheme}${isSecure ? 's' : ''}://${endpoint.host}${isHttp ? '/api/v1/telemetry' : '/ws'}`;
+}

@@ -61,7 +61,7 @@ export class WebSocketUplink implements Uplink {
       bytesMax: this.#limits.payloadBytesMax - frameOverheadBytesMax,
       inFlightMax: this.#limits.inFlightMax,
     };
-    const address = isGateway ? stream.ledger : undefined;
+    const address = isGateway ? stream.journal : undefined;
     for (;;) {
       const now = performance.now();
       if (now < this.#heldUntil) return this.#resumeAt(this.#heldUntil, now);
@@ -98,7 +98,7 @@ export class WebSocketUplink implements Uplink {
   #connect(): void {
     const { url, token, stream, answerTimeoutMs } = this.#options;
     const target = new URL(url);
-    target.searchParams.set('epoch', stream.ledger.epoch);
+    target.searchParams.set('epoch', stream.journal.epoch);
     const socket = new WebSocket(target, subprotocol, {
       headers: token === undefined ? {} : { authorization: `Bearer ${token}` },
       perMessageDeflate: false,
@@ -160,7 +160,7 @@ export class WebSocketUplink implements Uplink {
 
   #welcome(hello: HelloMessage): void {
     const { stream, statistics } = this.#options;
-    const { deviceId, epoch } = stream.ledger;
+    const { deviceId, epoch } = stream.journal;
     clearTimeout(this.#helloTimer);
     this.#limits = hello.limits;
     this.#heldUntil = 0;
@@ -237,7 +237,7 @@ export class WebSocketUplink implements Uplink {
   }
 
   #isOurs({ deviceId, epoch }: { readonly deviceId?: string; readonly epoch?: string }): boolean {
-    const { ledger } = this.#options.stream;
-    return (deviceId ?? ledger.deviceId) === ledger.deviceId && (epoch ?? ledger.epoch) === ledger.epoch;
+    const { journal } = this.#options.stream;
+    return (deviceId ?? journal.deviceId) === journal.deviceId && (epoch ?? journal.epoch) === journal.epoch;
   }
 }

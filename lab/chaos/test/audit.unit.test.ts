@@ -13,13 +13,13 @@ function setOf(numbers: Numbers = []): RangeSet {
 }
 
 function fleetOf(
-  ledger: Partial<Record<'attempted' | 'acked' | 'refused' | 'givenUp', Numbers>>,
-  planned: Numbers = ledger.refused ?? [],
+  journal: Partial<Record<'attempted' | 'acked' | 'refused' | 'givenUp', Numbers>>,
+  planned: Numbers = journal.refused ?? [],
 ): FleetRecord[] {
-  const { attempted, acked, refused, givenUp } = ledger;
+  const { attempted, acked, refused, givenUp } = journal;
   return [
     {
-      ledger: {
+      journal: {
         ...device,
         attempted: setOf(attempted),
         acked: setOf(acked),

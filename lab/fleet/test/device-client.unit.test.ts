@@ -41,7 +41,7 @@ describe('device client', () => {
     expect(frames.flatMap(({ ts, readings }) => readings?.map((reading) => reading.ts) ?? [ts])).toEqual([
       1_000, 2_000, 3_000,
     ]);
-    expect([...client.ledger.acked]).toEqual([[1, 3]]);
+    expect([...client.journal.acked]).toEqual([[1, 3]]);
     expect(client.statistics.latency.count).toBe(3);
   });
 
@@ -77,14 +77,14 @@ describe('device client', () => {
       .connection(1)
       .send({ type: 'nack', seq: 2, count: 1, code: 'overloaded', message: '', retryable: true, retryAfterMs: 60 });
     server.connection(1).ack(1);
-    await vi.waitFor(() => expect(client.ledger.postponed.size).toBe(1));
+    await vi.waitFor(() => expect(client.journal.postponed.size).toBe(1));
     client.send(at(4));
     await vi.waitFor(() => expect(server.connection(1).seqs).toEqual([1, 2, 3, 2, 4]));
     expect(performance.now() - nackedAt).toBeGreaterThan(55);
     server.connection(1).ack(4);
     await client.whenSettled();
-    expect([...client.ledger.acked]).toEqual([[1, 4]]);
-    expect(client.ledger.resentReadings).toBe(1);
+    expect([...client.journal.acked]).toEqual([[1, 4]]);
+    expect(client.journal.resentReadings).toBe(1);
   });
 
   it('gives a reading up that is nacked for good, and keeps its neighbours of the same frame', async () => {
@@ -96,12 +96,12 @@ describe('device client', () => {
     });
     client.send(at(1), at(2), at(3));
     await client.whenSettled();
-    expect([...client.ledger.refused]).toEqual([[2, 2]]);
-    expect([...client.ledger.acked]).toEqual([
+    expect([...client.journal.refused]).toEqual([[2, 2]]);
+    expect([...client.journal.acked]).toEqual([
       [1, 1],
       [3, 3],
     ]);
-    expect(client.ledger.nacksByCode.get('not-finite')).toBe(1);
+    expect(client.journal.nacksByCode.get('not-finite')).toBe(1);
   });
 
   it('sends again under the same numbers and epoch what a lost connection left without an ack', async () => {
@@ -120,7 +120,7 @@ describe('device client', () => {
     await client.whenSettled();
     expect(server.connection(2).seqs).toEqual([2]);
     expect(server.connection(2).request.url).toBe(server.connection(1).request.url);
-    expect([...client.ledger.acked]).toEqual([[1, 2]]);
+    expect([...client.journal.acked]).toEqual([[1, 2]]);
   });
 
   it.for([1001, 1012, 1013, 4429])('comes back after close code %i', async (code) => {
@@ -144,7 +144,7 @@ describe('device client', () => {
       await expect(client.whenSettled()).rejects.toThrow(new LinkRefusedError(String(code), 'no'));
       expect(server.connections).toHaveLength(1);
       await client.stop();
-      expect([...client.ledger.givenUp]).toEqual([[1, 1]]);
+      expect([...client.journal.givenUp]).toEqual([[1, 1]]);
     },
   );
 
@@ -173,7 +173,7 @@ describe('device client', () => {
     for (const ts of upTo(3)) client.send(at(ts));
     await client.whenSettled();
     expect(server.connection(2).seqs).toEqual([3]);
-    expect([...client.ledger.acked]).toEqual([[1, 3]]);
+    expect([...client.journal.acked]).toEqual([[1, 3]]);
   });
 
   it('gives a server up that never says hello', async () => {
@@ -205,7 +205,7 @@ describe('device client', () => {
     client.send(...upTo(13).map(at));
     await client.whenSettled();
     expect(server.connection(1).seqs).toEqual(upTo(13).slice(3));
-    expect([...client.ledger.givenUp]).toEqual([[1, 3]]);
+    expect([...client.journal.givenUp]).toEqual([[1, 3]]);
   });
 
   it('ignores messages of types that it does not know', async () => {
@@ -217,7 +217,7 @@ describe('device client', () => {
     });
     client.send(at(1));
     await client.whenSettled();
-    expect(client.ledger.acked.size).toBe(1);
+    expect(client.journal.acked.size).toBe(1);
     expect(server.connections).toHaveLength(1);
   });
 
@@ -227,7 +227,7 @@ describe('device client', () => {
     });
     client.send(at(1));
     await client.stop();
-    expect(client.ledger.acked.size).toBe(1);
-    expect(client.ledger.givenUp.size).toBe(0);
+    expect(client.journal.acked.size).toBe(1);
+    expect(client.journal.givenUp.size).toBe(0);
   });
 });

@@ -1,7 +1,7 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { credentialsFrom } from '../credentials.ts';
 import { type FleetOptions, runFleet } from '../fleet.ts';
-import { complaints, totalsOf } from '../report.ts';
+import { problemsOf, totalsOf } from '../report.ts';
 import { newLinkStatistics } from '../uplink.ts';
 import { startSinkServer } from './sink-server.ts';
 
@@ -18,7 +18,7 @@ async function fleetOf(options: Partial<FleetOptions>) {
     idPrefix: 'sim-',
     ratePerDevice: Number.POSITIVE_INFINITY,
     readingsPerFrame: 5,
-    misconduct: { duplicates: 0, outOfOrder: 0, malformed: 0 },
+    misbehaviour: { duplicates: 0, outOfOrder: 0, malformed: 0 },
     seed: 1,
     rampUpMs: 50,
     bufferReadingsMax: 1_000,
@@ -27,8 +27,8 @@ async function fleetOf(options: Partial<FleetOptions>) {
     signal: new AbortController().signal,
     ...options,
   });
-  const source = { ledgers: fleet.map(({ client }) => client.ledger), fleet, statistics, startedAt };
-  return { server, fleet, totals: totalsOf(source, performance.now()), problems: complaints(source) };
+  const source = { journals: fleet.map(({ client }) => client.journal), fleet, statistics, startedAt };
+  return { server, fleet, totals: totalsOf(source, performance.now()), problems: problemsOf(source) };
 }
 
 describe('fleet', () => {
@@ -52,7 +52,7 @@ describe('fleet', () => {
   it('misbehaves in the measure asked for, and no neighbour of a bad reading is lost', async () => {
     const { server, fleet, totals, problems } = await fleetOf({
       countPerDevice: 1_000,
-      misconduct: { duplicates: 0.2, outOfOrder: 0.1, malformed: 0.1 },
+      misbehaviour: { duplicates: 0.2, outOfOrder: 0.1, malformed: 0.1 },
     });
     expect(problems).toEqual([]);
     expect(totals.acked + totals.refused).toBe(20_000);

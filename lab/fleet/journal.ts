@@ -2,7 +2,7 @@ import type { NackMessage } from '@fleetwire/contracts/device-protocol';
 import { RangeSet } from './range-set.ts';
 
 /** What a device knows about every reading of one epoch. It survives the connection, and costs as much as it has gaps. */
-export class Ledger {
+export class ClientJournal {
   readonly deviceId: string;
   readonly epoch: string;
   /** Sent at least once: only these can be stored. */
