@@ -6,7 +6,6 @@ import { startTemporaryBackingServices } from '@fleetwire/platform/servers/tempo
 import { CommanderError } from 'commander';
 import { createLogger } from '@fleetwire/runtime/logger';
 import { type Figure, figureTable, judge } from './figure.ts';
-import { drawFlameGraphs } from './flame-graphs.ts';
 import { studyConnections } from './studies/connections.ts';
 import { studyFleet } from './studies/fleet.ts';
 import { studyGrowth } from './studies/growth.ts';
@@ -80,7 +79,6 @@ export async function bench(settings: BenchSettings): Promise<boolean> {
     if (result.details !== undefined) process.stdout.write(`\n${result.details}\n\n`);
   }
 
-  if (context.profileDir !== undefined) await drawFlameGraphs(context.profileDir);
   await mkdir(dirname(out), { recursive: true });
   const judged = figures.map((figure) => ({ ...figure, ...judge(figure) }));
   const written = { startedAt, settings, machine, backing, kind: services.kind, figures: judged, studies: data };

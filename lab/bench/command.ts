@@ -16,7 +16,10 @@ export function benchCommand(): Command {
         .default('auto'),
     )
     .option('--out <file>', 'JSON file (default: .fleetwire/bench/<time>.json)')
-    .option('--profile <folder>', 'leave CPU profiles and flame graphs of the services there; measures more slowly')
+    .option(
+      '--profile <folder>',
+      'write a CPU profile (.cpuprofile) of each service into this folder; slows the services down',
+    )
     .option('--assert', 'exit code 1 when a bar is missed', false)
     .action(async ({ assert, ...settings }: BenchSettings & { readonly assert: boolean }) => {
       const isPassed = await bench(settings);
