@@ -6,21 +6,21 @@ import { startIngest } from '@fleetwire/ingest-ws/start-ingest';
 import { createLogger } from '@fleetwire/runtime/logger';
 import { eventually } from '@fleetwire/platform/testing/eventually';
 import { afterAll, describe, expect, it } from 'vitest';
-import { envelope, readings, startDesk } from './dead-letter-desk.ts';
+import { envelope, readings, startDeadLetterPlatform } from './dead-letter-platform.ts';
 
 const main = new URL('../../cli/src/main.ts', import.meta.url).pathname;
 
-const desk = await startDesk();
+const platform = await startDeadLetterPlatform();
 const logger = await createLogger({ name: 'e2e', level: 'silent' });
-const ingest = await startIngest({ config: readIngestConfiguration(desk.environment), logger });
+const ingest = await startIngest({ config: readIngestConfiguration(platform.environment), logger });
 afterAll(() => ingest.stop());
 
 const connection = {
-  FLEETWIRE_URL: desk.api.url,
+  FLEETWIRE_URL: platform.api.url,
   FLEETWIRE_INGEST_URL: ingest.url,
-  FLEETWIRE_TOKEN: await desk.token('olga', 'operator'),
+  FLEETWIRE_TOKEN: await platform.token('olga', 'operator'),
 };
-const device = { FLEETWIRE_TOKEN: await desk.token('probe', 'device') };
+const device = { FLEETWIRE_TOKEN: await platform.token('probe', 'device') };
 
 function start(args: readonly string[], environment: Record<string, string> = {}) {
   return spawn(process.execPath, [main, ...args], {
@@ -46,8 +46,8 @@ async function json<T>(...args: string[]): Promise<T> {
 
 describe('fleetwire dlq', () => {
   it('lists, groups, shows, edits and waits for the outcome', async () => {
-    await desk.publish(envelope(readings('cli', 2)));
-    const [letter] = await desk.deadLettersOf('cli', 2);
+    await platform.publish(envelope(readings('cli', 2)));
+    const [letter] = await platform.deadLettersOf('cli', 2);
     const listed = await json<{ data: { id: string }[]; complete: boolean }>('dlq', 'ls', '--device', 'cli');
     expect(listed).toMatchObject({ complete: true, data: [{ id: letter!.id }, {}] });
     expect((await fleetwire(['dlq', 'ls', '--limit', '1'])).stdout).toContain('raise --limit');
@@ -102,7 +102,7 @@ describe('fleetwire send, tail, devices and queues', () => {
       env: device,
     });
     expect(JSON.parse(sent.stdout)).toMatchObject({ accepted: 1, streams: [{ deviceId: 'probe', firstSeq: 7 }] });
-    await eventually(async () => expect(await desk.stored('probe')).toMatchObject([{ seq: 7 }]));
+    await eventually(async () => expect(await platform.stored('probe')).toMatchObject([{ seq: 7 }]));
     let seq = 8;
     await eventually(async () => {
       const body = [{ epoch: 'e', seq: seq++, ts: Date.now(), metrics: { temperature: 22 } }];
@@ -166,9 +166,9 @@ describe('fleetwire', () => {
   });
 
   it('shows a payload that a terminal would obey without being obeyed', async () => {
-    await desk.publish(Buffer.from('\u001B[2Jgone\u0007'));
+    await platform.publish(Buffer.from('\u001B[2Jgone\u0007'));
     const id = await eventually(async () => {
-      const { body } = await desk.call('GET', '/dead-letters?reason=unreadable');
+      const { body } = await platform.call('GET', '/dead-letters?reason=unreadable');
       expect(body.data).toHaveLength(1);
       return body.data[0]!.id;
     });

@@ -3,26 +3,26 @@ import { once } from 'node:events';
 import { queues } from '@fleetwire/broker/topology';
 import { eventually } from '@fleetwire/platform/testing/eventually';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { type Desk, envelope, readings, startDesk } from './dead-letter-desk.ts';
+import { type DeadLetterPlatform, envelope, readings, startDeadLetterPlatform } from './dead-letter-platform.ts';
 
 const apiMain = new URL('../../services/query-api/src/main.ts', import.meta.url).pathname;
 
 /** Postgres refuses readings while this stands, and takes them once it is gone: a fault that somebody repairs. */
-async function refuseReadings(desk: Desk): Promise<{ repair(): Promise<unknown> }> {
-  await desk.rows(`create or replace function refuse() returns trigger language plpgsql as $$
+async function refuseReadings(platform: DeadLetterPlatform): Promise<{ repair(): Promise<unknown> }> {
+  await platform.rows(`create or replace function refuse() returns trigger language plpgsql as $$
     begin raise check_violation using message = 'value out of range', constraint = 'sensible'; end $$`);
-  await desk.rows('create trigger refuse before insert on readings for each row execute function refuse()');
-  return { repair: () => desk.rows('drop trigger refuse on readings') };
+  await platform.rows('create trigger refuse before insert on readings for each row execute function refuse()');
+  return { repair: () => platform.rows('drop trigger refuse on readings') };
 }
 
 /** All of a job is stored, as the API at `url` tells. */
 async function untilReplayed(
-  desk: Desk,
+  platform: DeadLetterPlatform,
   { id, url, count }: { id: string; url: string; count: number },
 ): Promise<void> {
   await eventually(
     async () => {
-      const { body } = await desk.call('GET', `/dead-letters/replays/${id}`, undefined, { url });
+      const { body } = await platform.call('GET', `/dead-letters/replays/${id}`, undefined, { url });
       expect(body).toMatchObject({ state: 'done', counts: { matched: count, published: count, stored: count } });
     },
     { timeoutMs: 20_000 },
@@ -30,11 +30,11 @@ async function untilReplayed(
 }
 
 describe('dead letters', async () => {
-  const desk = await startDesk();
+  const platform = await startDeadLetterPlatform();
 
   it('are listed, filtered, paged, grouped and shown', async () => {
-    await desk.publish(envelope(readings('shown', 3)));
-    const letters = await desk.deadLettersOf('shown', 3);
+    await platform.publish(envelope(readings('shown', 3)));
+    const letters = await platform.deadLettersOf('shown', 3);
     const letter = letters[0]!;
     expect(letter).toMatchObject({
       status: 'open',
@@ -49,7 +49,7 @@ describe('dead letters', async () => {
     let next: string | null = '';
     while (next !== null) {
       const path = `/dead-letters?deviceId=shown&limit=2${next === '' ? '' : `&cursor=${next}`}`;
-      const { body } = await desk.call('GET', path);
+      const { body } = await platform.call('GET', path);
       walked.push(...body.data);
       next = body.page.next;
     }
@@ -63,17 +63,18 @@ describe('dead letters', async () => {
       ['status=discarded', 0],
       ['fingerprint=another', 0],
     ]) {
-      expect((await desk.call('GET', `/dead-letters?deviceId=shown&${filter}`)).body.data, `${filter}`).toHaveLength(
-        count as number,
-      );
+      expect(
+        (await platform.call('GET', `/dead-letters?deviceId=shown&${filter}`)).body.data,
+        `${filter}`,
+      ).toHaveLength(count as number);
     }
-    const groups = await desk.call('GET', '/dead-letters/groups?deviceId=shown');
+    const groups = await platform.call('GET', '/dead-letters/groups?deviceId=shown');
     expect(groups.body).toMatchObject({
       data: [{ fingerprint, count: 3, byStatus: { open: 3 }, devices: 1, example: { id: letter.id } }],
       covers: { count: 1, complete: true },
     });
 
-    const { body } = await desk.call('GET', `/dead-letters/${letter.id}`);
+    const { body } = await platform.call('GET', `/dead-letters/${letter.id}`);
     expect(body).toMatchObject({
       headers: { traceparent: expect.any(String) },
       payload: { encoding: 'json', json: { seq: letter.seq, metrics: { text: 'a\0b' } }, truncated: false },
@@ -83,13 +84,13 @@ describe('dead letters', async () => {
 
   it('that are not JSON are shown safely: as bytes, and as text without what a terminal would obey', async () => {
     const content = Buffer.from([0x1b, 0x5b, 0x32, 0x4a, 0xff, 0x00, 0x68, 0x69, 0xe2, 0x80, 0xae]);
-    await desk.publish(content);
+    await platform.publish(content);
     const id = await eventually(async () => {
-      const { body } = await desk.call('GET', '/dead-letters?reason=unreadable');
+      const { body } = await platform.call('GET', '/dead-letters?reason=unreadable');
       expect(body.data).toHaveLength(1);
       return body.data[0]!.id;
     });
-    const { payload } = (await desk.call('GET', `/dead-letters/${id}`)).body;
+    const { payload } = (await platform.call('GET', `/dead-letters/${id}`)).body;
     expect(payload).toEqual({
       encoding: 'base64',
       bytes: content.length,
@@ -100,16 +101,20 @@ describe('dead letters', async () => {
   });
 
   it('that are not JSON are replayed as they came, and fail again as the same dead letter', async () => {
-    const letter = (await desk.call('GET', '/dead-letters?reason=unreadable')).body.data[0]!;
-    const { body } = await desk.call('POST', '/dead-letters/replays', { ids: [letter.id] });
-    expect((await desk.replayIn(body.id, 'done')).counts).toMatchObject({ published: 1, stored: 0, failedAgain: 1 });
-    const again = (await desk.call('GET', '/dead-letters?reason=unreadable')).body.data;
+    const letter = (await platform.call('GET', '/dead-letters?reason=unreadable')).body.data[0]!;
+    const { body } = await platform.call('POST', '/dead-letters/replays', { ids: [letter.id] });
+    expect((await platform.replayIn(body.id, 'done')).counts).toMatchObject({
+      published: 1,
+      stored: 0,
+      failedAgain: 1,
+    });
+    const again = (await platform.call('GET', '/dead-letters?reason=unreadable')).body.data;
     expect(again).toMatchObject([{ id: letter.id, status: 'open', replays: 1, repeated: 1 }]);
   });
 
   it('are for operators and admins alone', async () => {
     for (const role of ['device', 'analyst'] as const) {
-      const bearer = await desk.token('someone', role);
+      const bearer = await platform.token('someone', role);
       for (const [method, path, body] of [
         ['GET', '/dead-letters'],
         ['GET', '/dead-letters/groups'],
@@ -121,28 +126,28 @@ describe('dead letters', async () => {
         ['POST', '/dead-letters/someone/restore', { reason: 'why' }],
         ['PATCH', '/dead-letters/someone', { patch: {} }],
       ] as const) {
-        expect((await desk.call(method, path, body, { bearer })).status, `${role} ${method} ${path}`).toBe(403);
+        expect((await platform.call(method, path, body, { bearer })).status, `${role} ${method} ${path}`).toBe(403);
       }
     }
     expect(
-      (await desk.call('GET', '/dead-letters', undefined, { bearer: await desk.token('ann', 'admin') })).status,
+      (await platform.call('GET', '/dead-letters', undefined, { bearer: await platform.token('ann', 'admin') })).status,
     ).toBe(200);
   });
 });
 
 describe('replaying', async () => {
-  const desk = await startDesk({ REPLAY_LEASE_MS: '1000' });
+  const platform = await startDeadLetterPlatform({ REPLAY_LEASE_MS: '1000' });
 
   it('stores what was repaired meanwhile, once, however often it is asked for', async () => {
-    const fault = await refuseReadings(desk);
-    await desk.publish(envelope(readings('repaired', 5, { temperature: 20 })));
-    const letters = await desk.deadLettersOf('repaired', 5);
+    const fault = await refuseReadings(platform);
+    await platform.publish(envelope(readings('repaired', 5, { temperature: 20 })));
+    const letters = await platform.deadLettersOf('repaired', 5);
     await fault.repair();
     const replay = { filter: { deviceId: 'repaired' }, ratePerSecond: 1000 };
-    const { status, body } = await desk.call('POST', '/dead-letters/replays', replay);
+    const { status, body } = await platform.call('POST', '/dead-letters/replays', replay);
     expect(status).toBe(202);
     expect(body).toMatchObject({ source: 'operator', createdBy: 'olga', counts: { matched: 5 } });
-    expect((await desk.replayIn(body.id, 'done')).counts).toEqual({
+    expect((await platform.replayIn(body.id, 'done')).counts).toEqual({
       matched: 5,
       queued: 0,
       published: 5,
@@ -151,24 +156,28 @@ describe('replaying', async () => {
       unknown: 0,
       pending: 0,
     });
-    expect(await desk.stored('repaired')).toHaveLength(5);
-    expect((await desk.deadLettersOf('repaired', 5)).map(({ status: of }) => of)).toEqual(Array(5).fill('stored'));
+    expect(await platform.stored('repaired')).toHaveLength(5);
+    expect((await platform.deadLettersOf('repaired', 5)).map(({ status: of }) => of)).toEqual(Array(5).fill('stored'));
 
-    const again = await desk.call('POST', '/dead-letters/replays', { ids: letters.map(({ id }) => id) });
-    expect((await desk.replayIn(again.body.id, 'done')).counts).toMatchObject({ published: 5, stored: 5 });
-    expect(await desk.stored('repaired')).toHaveLength(5);
+    const again = await platform.call('POST', '/dead-letters/replays', { ids: letters.map(({ id }) => id) });
+    expect((await platform.replayIn(again.body.id, 'done')).counts).toMatchObject({ published: 5, stored: 5 });
+    expect(await platform.stored('repaired')).toHaveLength(5);
   });
 
   it('marks what fails again as repeated', async () => {
-    await desk.publish(envelope(readings('hopeless', 1)));
-    const letter = await desk.firstOf('hopeless', 1);
+    await platform.publish(envelope(readings('hopeless', 1)));
+    const letter = await platform.firstOf('hopeless', 1);
     for (const times of [1, 2]) {
-      const { body } = await desk.call('POST', '/dead-letters/replays', { ids: [letter.id] });
-      expect((await desk.replayIn(body.id, 'done')).counts).toMatchObject({ published: 1, stored: 0, failedAgain: 1 });
-      const now = await desk.firstOf('hopeless', 1);
+      const { body } = await platform.call('POST', '/dead-letters/replays', { ids: [letter.id] });
+      expect((await platform.replayIn(body.id, 'done')).counts).toMatchObject({
+        published: 1,
+        stored: 0,
+        failedAgain: 1,
+      });
+      const now = await platform.firstOf('hopeless', 1);
       expect(now).toMatchObject({ id: letter.id, status: 'open', replays: times, repeated: times });
     }
-    const { history } = (await desk.call('GET', `/dead-letters/${letter.id}`)).body;
+    const { history } = (await platform.call('GET', `/dead-letters/${letter.id}`)).body;
     expect(history).toMatchObject([
       { action: 'replayed', actor: 'olga', details: { source: 'operator', outcome: 'failed-again' } },
       { action: 'replayed', actor: 'olga' },
@@ -176,24 +185,26 @@ describe('replaying', async () => {
   });
 
   it('sees a failure also where it is another dead letter than before', async () => {
-    const fault = await refuseReadings(desk);
+    const fault = await refuseReadings(platform);
     const [reading] = readings('changed', 1, { temperature: 20 });
-    await desk.publish(envelope([reading!]));
-    const letter = await desk.firstOf('changed', 1);
+    await platform.publish(envelope([reading!]));
+    const letter = await platform.firstOf('changed', 1);
     // As if the first time it had failed for another reason.
-    await desk.rows(`update dead_letters set id = 'other', reason = 'retries-exhausted' where id = $1`, [letter.id]);
-    const { body } = await desk.call('POST', '/dead-letters/replays', { ids: ['other'] });
-    expect((await desk.replayIn(body.id, 'done')).counts).toMatchObject({ published: 1, failedAgain: 1 });
+    await platform.rows(`update dead_letters set id = 'other', reason = 'retries-exhausted' where id = $1`, [
+      letter.id,
+    ]);
+    const { body } = await platform.call('POST', '/dead-letters/replays', { ids: ['other'] });
+    expect((await platform.replayIn(body.id, 'done')).counts).toMatchObject({ published: 1, failedAgain: 1 });
     await fault.repair();
   });
 
   it('of everything needs to be confirmed', async () => {
     for (const filter of [undefined, {}, { status: 'open' }]) {
-      const { status, body } = await desk.call('POST', '/dead-letters/replays', { filter, dryRun: true });
+      const { status, body } = await platform.call('POST', '/dead-letters/replays', { filter, dryRun: true });
       expect(status).toBe(400);
       expect(body.errors[0]!.field).toBe('body.confirm');
     }
-    expect((await desk.call('POST', '/dead-letters/replays', { dryRun: true, confirm: true })).status).toBe(202);
+    expect((await platform.call('POST', '/dead-letters/replays', { dryRun: true, confirm: true })).status).toBe(202);
   });
 
   it('names what is wrong with a request', async () => {
@@ -204,99 +215,100 @@ describe('replaying', async () => {
       [{ ids: ['x'], filter: { deviceId: 'x' } }, 'body.ids'],
       [{ ids: ['x'], ratePerSecond: 0 }, 'body.ratePerSecond'],
     ]) {
-      const { status, body } = await desk.call('POST', '/dead-letters/replays', wrong);
+      const { status, body } = await platform.call('POST', '/dead-letters/replays', wrong);
       expect([status, body.errors[0]!.field]).toEqual([400, field]);
     }
-    expect((await desk.call('GET', '/dead-letters/replays/nothing')).status).toBe(404);
+    expect((await platform.call('GET', '/dead-letters/replays/nothing')).status).toBe(404);
   });
 
   it('as a dry run counts and publishes nothing', async () => {
-    await desk.publish(envelope(readings('dry', 3)));
-    await desk.deadLettersOf('dry', 3);
-    const { body } = await desk.call('POST', '/dead-letters/replays', {
+    await platform.publish(envelope(readings('dry', 3)));
+    await platform.deadLettersOf('dry', 3);
+    const { body } = await platform.call('POST', '/dead-letters/replays', {
       filter: { deviceId: 'dry' },
       max: 2,
       dryRun: true,
     });
     expect(body).toMatchObject({ state: 'dry-run', counts: { matched: 2, queued: 0, published: 0 } });
-    expect((await desk.deadLettersOf('dry', 3)).every(({ replays }) => replays === 0)).toBe(true);
+    expect((await platform.deadLettersOf('dry', 3)).every(({ replays }) => replays === 0)).toBe(true);
   });
 
   it('keeps to its rate and its maximum, and can be cancelled', async () => {
-    await desk.publish(envelope(readings('slow', 40)));
-    await desk.deadLettersOf('slow', 40);
-    const limited = await desk.call('POST', '/dead-letters/replays', { filter: { deviceId: 'slow' }, max: 3 });
-    expect((await desk.replayIn(limited.body.id, 'done')).counts).toMatchObject({ matched: 3, published: 3 });
+    await platform.publish(envelope(readings('slow', 40)));
+    await platform.deadLettersOf('slow', 40);
+    const limited = await platform.call('POST', '/dead-letters/replays', { filter: { deviceId: 'slow' }, max: 3 });
+    expect((await platform.replayIn(limited.body.id, 'done')).counts).toMatchObject({ matched: 3, published: 3 });
 
     const startedAt = Date.now();
-    const { body } = await desk.call('POST', '/dead-letters/replays', {
+    const { body } = await platform.call('POST', '/dead-letters/replays', {
       filter: { deviceId: 'slow' },
       ratePerSecond: 5,
     });
     const running = await eventually(async () => {
-      const { body: replay } = await desk.call('GET', `/dead-letters/replays/${body.id}`);
+      const { body: replay } = await platform.call('GET', `/dead-letters/replays/${body.id}`);
       expect(replay.counts.published).toBeGreaterThanOrEqual(8);
       return replay;
     });
     const seconds = (Date.now() - startedAt) / 1_000;
     expect(running.counts.published).toBeLessThanOrEqual(5 * seconds + 10);
 
-    const cancelled = await desk.call('POST', `/dead-letters/replays/${body.id}/cancel`);
+    const cancelled = await platform.call('POST', `/dead-letters/replays/${body.id}/cancel`);
     expect(cancelled.body).toMatchObject({ state: 'cancelled', counts: { queued: 0 } });
-    expect((await desk.call('POST', `/dead-letters/replays/${body.id}/cancel`)).status).toBe(200);
-    expect((await desk.call('POST', `/dead-letters/replays/${limited.body.id}/cancel`)).status).toBe(409);
+    expect((await platform.call('POST', `/dead-letters/replays/${body.id}/cancel`)).status).toBe(200);
+    expect((await platform.call('POST', `/dead-letters/replays/${limited.body.id}/cancel`)).status).toBe(409);
     await eventually(async () => {
-      const { counts } = (await desk.call('GET', `/dead-letters/replays/${body.id}`)).body;
+      const { counts } = (await platform.call('GET', `/dead-letters/replays/${body.id}`)).body;
       expect(counts).toMatchObject({ pending: 0, failedAgain: counts.published });
       expect(counts.published).toBeLessThan(40);
     });
-    const actions = (await desk.call('GET', '/dead-letters/actions')).body.data;
+    const actions = (await platform.call('GET', '/dead-letters/actions')).body.data;
     expect(actions).toContainEqual(expect.objectContaining({ action: 'replay-cancelled', replayId: body.id }));
   });
 
   it('is not possible where no broker is configured', async () => {
-    const { url } = await desk.startApi({ AMQP_URL: '' });
+    const { url } = await platform.startApi({ AMQP_URL: '' });
     const body = { ids: ['x'] };
-    expect((await desk.call('POST', '/dead-letters/replays', body, { url })).status).toBe(501);
-    expect((await desk.call('POST', '/dead-letters/replays', { ...body, dryRun: true }, { url })).status).toBe(202);
+    expect((await platform.call('POST', '/dead-letters/replays', body, { url })).status).toBe(501);
+    expect((await platform.call('POST', '/dead-letters/replays', { ...body, dryRun: true }, { url })).status).toBe(202);
   });
 });
 
 describe('a runner that is stopped', async () => {
-  const desk = await startDesk();
+  const platform = await startDeadLetterPlatform();
 
   it('hands its job over to another', async () => {
-    const fault = await refuseReadings(desk);
-    await desk.publish(envelope(readings('handed-over', 60, { temperature: 20 })));
-    await desk.deadLettersOf('handed-over', 60);
+    const fault = await refuseReadings(platform);
+    await platform.publish(envelope(readings('handed-over', 60, { temperature: 20 })));
+    await platform.deadLettersOf('handed-over', 60);
     await fault.repair();
     const replay = { filter: { deviceId: 'handed-over' }, ratePerSecond: 10 };
-    const { body } = await desk.call('POST', '/dead-letters/replays', replay);
+    const { body } = await platform.call('POST', '/dead-letters/replays', replay);
     const holder = async () =>
-      (await desk.rows<{ by: string }>('select leased_by as by from dead_letter_replays where id = $1', [body.id]))[0]!
-        .by;
-    await eventually(async () => expect((await desk.stored('handed-over')).length).toBeGreaterThan(0));
+      (
+        await platform.rows<{ by: string }>('select leased_by as by from dead_letter_replays where id = $1', [body.id])
+      )[0]!.by;
+    await eventually(async () => expect((await platform.stored('handed-over')).length).toBeGreaterThan(0));
     const before = await holder();
-    const heir = await desk.startApi();
-    await desk.api.stop();
+    const heir = await platform.startApi();
+    await platform.api.stop();
     await eventually(async () => expect([null, before]).not.toContain(await holder()));
-    await untilReplayed(desk, { id: body.id, url: heir.url, count: 60 });
-    expect(await desk.stored('handed-over')).toHaveLength(60);
+    await untilReplayed(platform, { id: body.id, url: heir.url, count: 60 });
+    expect(await platform.stored('handed-over')).toHaveLength(60);
   });
 });
 
 describe('a runner that is killed', async () => {
-  const desk = await startDesk({ REPLAY_LEASE_MS: '500' });
+  const platform = await startDeadLetterPlatform({ REPLAY_LEASE_MS: '500' });
 
   it('leaves its job to another, which neither skips nor stores twice', async () => {
-    await desk.api.stop();
-    const fault = await refuseReadings(desk);
-    await desk.publish(envelope(readings('orphaned', 100, { temperature: 20 })));
-    await eventually(async () => expect(await desk.rows('select from dead_letters')).toHaveLength(100));
+    await platform.api.stop();
+    const fault = await refuseReadings(platform);
+    await platform.publish(envelope(readings('orphaned', 100, { temperature: 20 })));
+    await eventually(async () => expect(await platform.rows('select from dead_letters')).toHaveLength(100));
     await fault.repair();
 
     const doomed = spawn(process.execPath, [apiMain], {
-      env: { ...desk.environment, LOG_LEVEL: 'info' },
+      env: { ...platform.environment, LOG_LEVEL: 'info' },
       stdio: ['ignore', 'pipe', 'inherit'],
     });
     onTestFinished(() => void doomed.kill('SIGKILL'));
@@ -307,34 +319,34 @@ describe('a runner that is killed', async () => {
       });
     });
     const replay = { filter: { deviceId: 'orphaned' }, ratePerSecond: 40 };
-    const { body } = await desk.call('POST', '/dead-letters/replays', replay, { url });
-    await eventually(async () => expect((await desk.stored('orphaned')).length).toBeGreaterThan(20));
+    const { body } = await platform.call('POST', '/dead-letters/replays', replay, { url });
+    await eventually(async () => expect((await platform.stored('orphaned')).length).toBeGreaterThan(20));
     const exited = once(doomed, 'exit');
     doomed.kill('SIGKILL');
     await exited;
-    expect((await desk.stored('orphaned')).length).toBeLessThan(100);
+    expect((await platform.stored('orphaned')).length).toBeLessThan(100);
 
-    const heir = await desk.startApi();
-    await untilReplayed(desk, { id: body.id, url: heir.url, count: 100 });
-    expect(new Set((await desk.stored('orphaned')).map(({ seq }) => seq)).size).toBe(100);
-    expect(await desk.stored('orphaned')).toHaveLength(100);
+    const heir = await platform.startApi();
+    await untilReplayed(platform, { id: body.id, url: heir.url, count: 100 });
+    expect(new Set((await platform.stored('orphaned')).map(({ seq }) => seq)).size).toBe(100);
+    expect(await platform.stored('orphaned')).toHaveLength(100);
   });
 });
 
 describe('an edited copy', async () => {
-  const desk = await startDesk();
-  const onlyLetterOf = (deviceId: string) => desk.firstOf(deviceId, 1);
+  const platform = await startDeadLetterPlatform();
+  const onlyLetterOf = (deviceId: string) => platform.firstOf(deviceId, 1);
 
   it('is stored, while the original is kept, and what differs', async () => {
-    await desk.publish(envelope(readings('mended', 1, { text: 'a\0b', temperature: 20 })));
+    await platform.publish(envelope(readings('mended', 1, { text: 'a\0b', temperature: 20 })));
     const letter = await onlyLetterOf('mended');
     const patch = { metrics: { text: 'a b' } };
-    const { status, body } = await desk.call('PATCH', `/dead-letters/${letter.id}`, { patch, note: 'no NUL' });
+    const { status, body } = await platform.call('PATCH', `/dead-letters/${letter.id}`, { patch, note: 'no NUL' });
     expect(status).toBe(202);
-    expect((await desk.replayIn(body.id, 'done')).counts).toMatchObject({ published: 1, stored: 1 });
-    expect(await desk.stored('mended')).toEqual([{ seq: 1, metrics: { text: 'a b', temperature: 20 } }]);
+    expect((await platform.replayIn(body.id, 'done')).counts).toMatchObject({ published: 1, stored: 1 });
+    expect(await platform.stored('mended')).toEqual([{ seq: 1, metrics: { text: 'a b', temperature: 20 } }]);
 
-    const kept = (await desk.call('GET', `/dead-letters/${letter.id}`)).body;
+    const kept = (await platform.call('GET', `/dead-letters/${letter.id}`)).body;
     expect(kept).toMatchObject({ status: 'stored', payload: { json: { metrics: { text: 'a\0b' } } } });
     expect(kept.history).toMatchObject([
       { action: 'replayed', details: { source: 'edit', outcome: 'stored' } },
@@ -343,23 +355,23 @@ describe('an edited copy', async () => {
   });
 
   it('may replace time and metrics, and what a message without an identity lacks', async () => {
-    await desk.publish(Buffer.from('gibberish'));
+    await platform.publish(Buffer.from('gibberish'));
     const { id } = await eventually(async () => {
-      const { body } = await desk.call('GET', '/dead-letters?reason=unreadable');
+      const { body } = await platform.call('GET', '/dead-letters?reason=unreadable');
       expect(body.data).toHaveLength(1);
       return body.data[0]!;
     });
     const replacement = { ts: '2026-01-01T00:00:00Z', metrics: { level: 3 } };
-    const incomplete = await desk.call('PATCH', `/dead-letters/${id}`, { replacement });
+    const incomplete = await platform.call('PATCH', `/dead-letters/${id}`, { replacement });
     expect(incomplete.status).toBe(400);
     const whole = { deviceId: 'rescued', epoch: 'boot', seq: 9, ...replacement };
-    const { body } = await desk.call('PATCH', `/dead-letters/${id}`, { replacement: whole });
-    await desk.replayIn(body.id, 'done');
-    expect(await desk.stored('rescued')).toEqual([{ seq: 9, metrics: { level: 3 } }]);
+    const { body } = await platform.call('PATCH', `/dead-letters/${id}`, { replacement: whole });
+    await platform.replayIn(body.id, 'done');
+    expect(await platform.stored('rescued')).toEqual([{ seq: 9, metrics: { level: 3 } }]);
   });
 
   it('is judged as any reading is, and stays the reading it was', async () => {
-    await desk.publish(envelope(readings('judged', 1)));
+    await platform.publish(envelope(readings('judged', 1)));
     const { id } = await onlyLetterOf('judged');
     for (const [edit, field] of [
       [{ patch: {} }, 'metrics.text'],
@@ -374,47 +386,49 @@ describe('an edited copy', async () => {
       [{}, 'body'],
       [{ patch: {}, replacement: {} }, 'body'],
     ]) {
-      const { status, body } = await desk.call('PATCH', `/dead-letters/${id}`, edit);
+      const { status, body } = await platform.call('PATCH', `/dead-letters/${id}`, edit);
       expect([status, body.errors?.[0]?.field], JSON.stringify(edit)).toEqual([400, field]);
     }
-    expect((await desk.call('PATCH', '/dead-letters/nothing', { patch: {} })).status).toBe(404);
-    expect(await desk.call('GET', `/dead-letters/${id}`)).toMatchObject({ body: { status: 'open', replays: 0 } });
+    expect((await platform.call('PATCH', '/dead-letters/nothing', { patch: {} })).status).toBe(404);
+    expect(await platform.call('GET', `/dead-letters/${id}`)).toMatchObject({ body: { status: 'open', replays: 0 } });
   });
 
   it('that fails is a dead letter of its own, and the original is open again', async () => {
-    await desk.publish(envelope(readings('twice-bad', 1)));
+    await platform.publish(envelope(readings('twice-bad', 1)));
     const letter = await onlyLetterOf('twice-bad');
-    const fault = await refuseReadings(desk);
-    const { body } = await desk.call('PATCH', `/dead-letters/${letter.id}`, { patch: { metrics: { text: 'fine' } } });
-    expect((await desk.replayIn(body.id, 'done')).counts).toMatchObject({ failedAgain: 1 });
+    const fault = await refuseReadings(platform);
+    const { body } = await platform.call('PATCH', `/dead-letters/${letter.id}`, {
+      patch: { metrics: { text: 'fine' } },
+    });
+    expect((await platform.replayIn(body.id, 'done')).counts).toMatchObject({ failedAgain: 1 });
     await fault.repair();
-    const [copy, original] = await desk.deadLettersOf('twice-bad', 2);
+    const [copy, original] = await platform.deadLettersOf('twice-bad', 2);
     expect(original).toMatchObject({ id: letter.id, status: 'open', repeated: 1 });
     expect(copy).toMatchObject({ status: 'open', seq: 1, repeated: 0 });
   });
 });
 
 describe('discarding', async () => {
-  const desk = await startDesk();
+  const platform = await startDeadLetterPlatform();
 
   it('takes a reason, can be undone, and both are kept with who did it', async () => {
-    await desk.publish(envelope(readings('discarded', 1)));
-    const { id } = await desk.firstOf('discarded', 1);
-    expect((await desk.call('POST', `/dead-letters/${id}/discard`, {})).status).toBe(400);
+    await platform.publish(envelope(readings('discarded', 1)));
+    const { id } = await platform.firstOf('discarded', 1);
+    expect((await platform.call('POST', `/dead-letters/${id}/discard`, {})).status).toBe(400);
     for (let time = 1; time <= 2; time += 1) {
-      const { body } = await desk.call('POST', `/dead-letters/${id}/discard`, { reason: 'a test bench' });
+      const { body } = await platform.call('POST', `/dead-letters/${id}/discard`, { reason: 'a test bench' });
       expect(body).toMatchObject({ status: 'discarded' });
     }
     // Neither by name nor by a filter is it replayed.
-    const named = await desk.call('POST', '/dead-letters/replays', { ids: [id], dryRun: true });
-    const filtered = await desk.call('POST', '/dead-letters/replays', {
+    const named = await platform.call('POST', '/dead-letters/replays', { ids: [id], dryRun: true });
+    const filtered = await platform.call('POST', '/dead-letters/replays', {
       filter: { deviceId: 'discarded' },
       dryRun: true,
     });
     expect([named.body.counts.matched, filtered.body.counts.matched]).toEqual([0, 0]);
-    expect((await desk.call('PATCH', `/dead-letters/${id}`, { patch: {} })).status).toBe(409);
+    expect((await platform.call('PATCH', `/dead-letters/${id}`, { patch: {} })).status).toBe(409);
 
-    const restored = await desk.call('POST', `/dead-letters/${id}/restore`, { reason: 'no, it was not' });
+    const restored = await platform.call('POST', `/dead-letters/${id}/restore`, { reason: 'no, it was not' });
     expect(restored.body).toMatchObject({
       status: 'open',
       history: [
@@ -422,59 +436,60 @@ describe('discarding', async () => {
         { action: 'discarded', actor: 'olga', details: { reason: 'a test bench' } },
       ],
     });
-    expect((await desk.call('POST', '/dead-letters/nothing/discard', { reason: 'x' })).status).toBe(404);
+    expect((await platform.call('POST', '/dead-letters/nothing/discard', { reason: 'x' })).status).toBe(404);
   });
 
   it('works on all that a filter matches, when it narrows or is confirmed', async () => {
-    await desk.publish(envelope(readings('many', 30)));
-    await desk.deadLettersOf('many', 30);
+    await platform.publish(envelope(readings('many', 30)));
+    await platform.deadLettersOf('many', 30);
     const reason = 'out of service';
-    expect((await desk.call('POST', '/dead-letters/discard', { reason })).status).toBe(400);
+    expect((await platform.call('POST', '/dead-letters/discard', { reason })).status).toBe(400);
     const filter = { deviceId: 'many' };
-    expect((await desk.call('POST', '/dead-letters/discard', { filter, reason })).body).toEqual({
+    expect((await platform.call('POST', '/dead-letters/discard', { filter, reason })).body).toEqual({
       count: 30,
       complete: true,
     });
-    expect((await desk.call('POST', '/dead-letters/discard', { filter, reason })).body.count).toBe(0);
-    const actions = (await desk.call('GET', '/dead-letters/actions?limit=30')).body.data;
+    expect((await platform.call('POST', '/dead-letters/discard', { filter, reason })).body.count).toBe(0);
+    const actions = (await platform.call('GET', '/dead-letters/actions?limit=30')).body.data;
     expect(actions.every(({ action, details }) => action === 'discarded' && details.reason === reason)).toBe(true);
-    expect((await desk.call('POST', '/dead-letters/restore', { filter, reason: 'back' })).body.count).toBe(30);
-    expect((await desk.call('POST', '/dead-letters/discard', { confirm: true, reason })).body.count).toBe(31);
+    expect((await platform.call('POST', '/dead-letters/restore', { filter, reason: 'back' })).body.count).toBe(30);
+    expect((await platform.call('POST', '/dead-letters/discard', { confirm: true, reason })).body.count).toBe(31);
   });
 });
 
 describe('what failed for a passing reason', async () => {
-  const desk = await startDesk({ AUTOMATIC_REPLAYS_MAX: '1', AUTOMATIC_REPLAY_DELAY_MS: '0' });
+  const platform = await startDeadLetterPlatform({ AUTOMATIC_REPLAYS_MAX: '1', AUTOMATIC_REPLAY_DELAY_MS: '0' });
 
   it('is replayed by itself: what the broker gave up on', async () => {
-    await desk.publish(envelope(readings('given-up', 3, { temperature: 20 })), { queue: queues.dead });
-    await eventually(async () => expect(await desk.stored('given-up')).toHaveLength(3), { timeoutMs: 15_000 });
+    await platform.publish(envelope(readings('given-up', 3, { temperature: 20 })), { queue: queues.dead });
+    await eventually(async () => expect(await platform.stored('given-up')).toHaveLength(3), { timeoutMs: 15_000 });
     await eventually(async () => {
-      const letter = await desk.firstOf('given-up', 3);
+      const letter = await platform.firstOf('given-up', 3);
       expect(letter).toMatchObject({ status: 'stored', automaticReplays: 1 });
     });
-    const [replay] = (await desk.call('GET', '/dead-letters/replays')).body.data;
+    const [replay] = (await platform.call('GET', '/dead-letters/replays')).body.data;
     expect(replay).toMatchObject({ source: 'automatic', createdBy: 'fleetwire', counts: { stored: 3 } });
   });
 
   it('is replayed by itself once, and not again when it fails again; other failures never are', async () => {
-    await desk.publish(envelope(readings('stubborn', 1)));
-    await desk.publish(envelope(readings('hopeless', 1)));
-    const letter = await desk.firstOf('stubborn', 1);
-    const hopeless = await desk.firstOf('hopeless', 1);
+    await platform.publish(envelope(readings('stubborn', 1)));
+    await platform.publish(envelope(readings('hopeless', 1)));
+    const letter = await platform.firstOf('stubborn', 1);
+    const hopeless = await platform.firstOf('hopeless', 1);
     // As a release would have left it that did not know this failure to be transient.
-    await desk.rows(
+    await platform.rows(
       `update dead_letters set reason = 'retries-exhausted', error_code = '40001', fingerprint = 'x' where id = $1`,
       [letter.id],
     );
     await eventually(
-      async () => expect(await desk.deadLettersOf('stubborn', 1)).toMatchObject([{ automaticReplays: 1, repeated: 1 }]),
+      async () =>
+        expect(await platform.deadLettersOf('stubborn', 1)).toMatchObject([{ automaticReplays: 1, repeated: 1 }]),
       { timeoutMs: 20_000 },
     );
     // The next look finds work, and leaves the stubborn one alone.
-    await desk.publish(envelope(readings('next', 1, { temperature: 20 })), { queue: queues.dead });
-    await eventually(async () => expect(await desk.stored('next')).toHaveLength(1), { timeoutMs: 20_000 });
-    expect(await desk.deadLettersOf('stubborn', 1)).toMatchObject([{ status: 'open', automaticReplays: 1 }]);
-    expect(await desk.deadLettersOf('hopeless', 1)).toMatchObject([{ id: hopeless.id, replays: 0 }]);
+    await platform.publish(envelope(readings('next', 1, { temperature: 20 })), { queue: queues.dead });
+    await eventually(async () => expect(await platform.stored('next')).toHaveLength(1), { timeoutMs: 20_000 });
+    expect(await platform.deadLettersOf('stubborn', 1)).toMatchObject([{ status: 'open', automaticReplays: 1 }]);
+    expect(await platform.deadLettersOf('hopeless', 1)).toMatchObject([{ id: hopeless.id, replays: 0 }]);
   });
 });

@@ -1,7 +1,7 @@
 import type { IdentifiedReading } from '@fleetwire/contracts/reading';
 import type pg from 'pg';
 import { type Batch, type MarkedRow, insertReadings, markBlocks, updateLatest } from './batch-statements.ts';
-import { type Origin, countDuplicates, countStored } from './books-statements.ts';
+import { type Origin, countDuplicates, countStored } from './reconciliation-statements.ts';
 import { leavesConnectionUsable } from './cancellable.ts';
 import {
   OlderThanRetentionError,

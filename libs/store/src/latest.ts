@@ -1,5 +1,5 @@
 import type { IdentifiedReading } from '@fleetwire/contracts/reading';
-import type { StoredLatest } from './tables.ts';
+import type { LatestMetrics } from './tables.ts';
 
 /** The newest of each metric that a batch has of one device. */
 export interface LatestChange {
@@ -8,7 +8,7 @@ export interface LatestChange {
   newest: number;
   oldest: number;
   receivedAt: number;
-  readonly metrics: StoredLatest;
+  readonly metrics: LatestMetrics;
 }
 
 /**
@@ -42,8 +42,8 @@ export function latestChanges(
 }
 
 /** Without a prototype: `toString` is a fine name for a metric. */
-function noMetrics(): StoredLatest {
-  return Object.create(null) as StoredLatest;
+function noMetrics(): LatestMetrics {
+  return Object.create(null) as LatestMetrics;
 }
 
 function fold(change: LatestChange, { ts, receivedAt, metrics }: IdentifiedReading): void {

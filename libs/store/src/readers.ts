@@ -3,7 +3,7 @@ import { sql, type SqlBool } from 'kysely';
 import { fetchRows } from './cancellable.ts';
 import type { Database } from './database.ts';
 import { namesOfShapes, toMetrics } from './stored-metrics.ts';
-import type { StoredLatest } from './tables.ts';
+import type { LatestMetrics } from './tables.ts';
 
 // Every time here is in epoch milliseconds. Every reader ends its query when `signal` aborts, and then throws the signal's reason.
 
@@ -23,7 +23,7 @@ export interface LatestMetric {
   readonly value: MetricValue;
 }
 
-export interface LatestState {
+export interface LatestRow {
   readonly deviceId: string;
   /** The newest device time among the metrics. */
   readonly ts: number;
@@ -100,19 +100,19 @@ export const epochsPerDeviceMax = 100;
 const countedRowsMax = 100_000;
 
 /** The latest state of all devices that have one, by device id. */
-export async function latestOfAll({ db, pool }: Database, { limit, after, signal }: Page): Promise<LatestState[]> {
+export async function latestOfAll({ db, pool }: Database, { limit, after, signal }: Page): Promise<LatestRow[]> {
   let query = selectLatest(db).orderBy('d.device_id').limit(limit);
   if (after !== undefined) query = query.where('d.device_id', '>', after);
-  return (await fetchRows(pool, query.compile(), signal)).map(toLatestState);
+  return (await fetchRows(pool, query.compile(), signal)).map(toLatestRow);
 }
 
 /** @returns undefined where the device is unknown or has no reading */
 export async function latestOf(
   { db, pool }: Database,
   { deviceId, signal }: Abortable & { readonly deviceId: string },
-): Promise<LatestState | undefined> {
+): Promise<LatestRow | undefined> {
   const rows = await fetchRows(pool, selectLatest(db).where('d.device_id', '=', deviceId).compile(), signal);
-  return rows.map(toLatestState)[0];
+  return rows.map(toLatestRow)[0];
 }
 
 /** Devices by id. `search`: a part of the id in any case. `seenSince`: only those from which something arrived since. */
@@ -257,12 +257,7 @@ async function countUpToMax(
   return count > countedRowsMax ? { count: countedRowsMax, exact: false } : { count, exact: true };
 }
 
-function toLatestState(row: {
-  device_id: string;
-  ts: number;
-  received_at: number;
-  metrics: StoredLatest;
-}): LatestState {
+function toLatestRow(row: { device_id: string; ts: number; received_at: number; metrics: LatestMetrics }): LatestRow {
   const metrics = Object.entries(row.metrics).map(
     ([name, [ts, value]]) => [name, { ts, value: value as MetricValue }] as const,
   );

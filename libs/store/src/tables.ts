@@ -61,11 +61,11 @@ interface DeviceLatestTable {
   received_at: number;
   /** The oldest device time in what the last writer brought. */
   changed_from: number;
-  metrics: StoredLatest;
+  metrics: LatestMetrics;
 }
 
 /** Metric name → [device time in epoch milliseconds, value]. */
-export type StoredLatest = Record<string, [number, unknown]>;
+export type LatestMetrics = Record<string, [number, unknown]>;
 
 interface DeadLettersTable {
   id: string;

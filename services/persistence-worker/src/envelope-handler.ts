@@ -19,8 +19,8 @@ import { replayHeader } from '@fleetwire/contracts/event';
 import type { Logger } from '@fleetwire/runtime/logger';
 import type { BatchBounds } from '@fleetwire/runtime/micro-batcher';
 import type { Tracer } from '@fleetwire/runtime/trace-context';
-import type { Origin } from '@fleetwire/store/books-statements';
-import type { Trial as SuspectTrial } from '@fleetwire/store/suspects';
+import type { Origin } from '@fleetwire/store/reconciliation-statements';
+import type { IsolationAttempt } from '@fleetwire/store/isolation-attempts';
 import { type PendingMessage, TransactionBatcher } from './transaction-batcher.ts';
 import { type Failure, deadMember, deadMessage, deadReading } from './dead-lettering.ts';
 import type { WorkerMetrics } from './metrics.ts';
@@ -36,7 +36,7 @@ export interface EnvelopeHandlerOptions {
   /** Enters a report of the edge in the books, once however often it is called. */
   readonly enterReport: (report: EdgeReport) => Promise<unknown>;
   /** Remembers, whatever happens to this process, which suspects were tried. */
-  readonly trials: { begin(trial: SuspectTrial): Promise<number>; end(trial: SuspectTrial): Promise<unknown> };
+  readonly trials: { begin(trial: IsolationAttempt): Promise<number>; end(trial: IsolationAttempt): Promise<unknown> };
   readonly publish: PublishPatiently;
   readonly bounds: BatchBounds;
   readonly transactionsMax: number;
@@ -97,7 +97,7 @@ export class EnvelopeHandler {
   /** Nothing else is handled meanwhile: if the process dies now, it is this message that killed it. */
   async #try(delivery: Delivery): Promise<void> {
     const { trials, logger } = this.#options;
-    const trial = { messageId: suspectId(delivery), trialId: randomUUID() };
+    const trial = { messageId: suspectId(delivery), attemptId: randomUUID() };
     const unfinished = await trials.begin(trial);
     try {
       await this.#handleSuspect(delivery, unfinished);

@@ -10,13 +10,13 @@ import { listen } from '@fleetwire/runtime/listen';
 import type { Logger } from '@fleetwire/runtime/logger';
 import { createRegistry } from '@fleetwire/runtime/metrics';
 import { type Tracer, untraced } from '@fleetwire/runtime/trace-context';
-import { recordEdgeReport } from '@fleetwire/store/books';
+import { recordEdgeReport } from '@fleetwire/store/reconciliation';
 import { createBatchWriter } from '@fleetwire/store/batch-writer';
 import { openDatabase } from '@fleetwire/store/database';
 import { insertDeadLetters } from '@fleetwire/store/dead-letters';
 import { OlderThanRetentionError, classifyFailure } from '@fleetwire/store/failure';
 import { assertSchemaCurrent } from '@fleetwire/store/migrate';
-import { beginTrial, endTrial } from '@fleetwire/store/suspects';
+import { beginAttempt, endAttempt } from '@fleetwire/store/isolation-attempts';
 import { DatabaseGate } from './database-gate.ts';
 import type { WorkerConfiguration } from './configuration.ts';
 import { createDeadLetterDrain } from './dead-letter-drain.ts';
@@ -111,8 +111,9 @@ export async function startWorker({
     enterReport: (report) =>
       patiently({ classify: classifyFailure, gate }, signal, () => recordEdgeReport(database.pool, report)),
     trials: {
-      begin: (trial) => patiently({ classify: classifyFailure, gate }, signal, () => beginTrial(database.pool, trial)),
-      end: (trial) => endTrial(database.pool, trial),
+      begin: (trial) =>
+        patiently({ classify: classifyFailure, gate }, signal, () => beginAttempt(database.pool, trial)),
+      end: (trial) => endAttempt(database.pool, trial),
     },
     publish: createPatientPublisher(publisher, signal, logger),
     bounds: { readingsMax: config.batchReadingsMax, bytesMax: config.batchBytesMax, lingerMs: config.batchLingerMs },

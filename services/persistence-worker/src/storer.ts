@@ -1,5 +1,5 @@
 import type { IdentifiedReading } from '@fleetwire/contracts/reading';
-import type { Origin } from '@fleetwire/store/books-statements';
+import type { Origin } from '@fleetwire/store/reconciliation-statements';
 import { type Patience, patiently } from './patiently.ts';
 
 export type Write = (

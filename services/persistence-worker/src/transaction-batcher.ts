@@ -1,7 +1,7 @@
 import type { Headers } from '@fleetwire/broker/retry-headers';
 import type { IdentifiedReading } from '@fleetwire/contracts/reading';
 import { type BatchBounds, MicroBatcher, type Sized } from '@fleetwire/runtime/micro-batcher';
-import type { Origin } from '@fleetwire/store/books-statements';
+import type { Origin } from '@fleetwire/store/reconciliation-statements';
 
 /** The readings of one message, waiting for a transaction or in one. */
 export interface PendingMessage extends Sized {

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from '@fleetwire/runtime/logger';
 import type { Database } from '@fleetwire/store/database';
 import { minuteOf } from '@fleetwire/contracts/edge-report';
-import { forgetBooks } from '@fleetwire/store/books';
+import { deleteReconciliationEntries } from '@fleetwire/store/reconciliation';
 import { forgetDeadLetters } from '@fleetwire/store/dead-letters/retention';
 import { maintainPartitions } from '@fleetwire/store/partitions';
 import type { WorkerConfiguration } from './configuration.ts';
@@ -43,7 +43,7 @@ export async function startUpkeep({ pool, config, logger, signal }: UpkeepOption
         openDays: config.deadLetterOpenRetentionDays,
       });
       if (forgotten > 0) logger.info({ forgotten }, 'dead letters past their retention');
-      await forgetBooks(pool, minuteOf(now - config.booksRetentionDays * dayMs));
+      await deleteReconciliationEntries(pool, minuteOf(now - config.booksRetentionDays * dayMs));
     } catch (error) {
       // Writers make the partitions they miss by themselves; this only keeps them from having to.
       logger.warn({ reason: String(error) }, 'upkeep could not be done yet');

@@ -1,7 +1,7 @@
 import type { TokenMinter } from '@fleetwire/auth/tokens';
-import type { LatestState } from '@fleetwire/store/readers';
+import type { LatestRow } from '@fleetwire/store/readers';
 import type { GuardedDatabase } from './circuit.ts';
-import type { DeadLetterDesk } from './dead-letters/desk.ts';
+import type { DeadLetterStore } from './dead-letters/dead-letter-store.ts';
 import type { ReplayRunner } from './dead-letters/replay-runner.ts';
 import type { LastGood } from './last-good.ts';
 import type { QueueMonitor } from './queues/queue-monitor.ts';
@@ -13,10 +13,10 @@ export interface ApiContext {
   readonly latest: GuardedDatabase;
   readonly registry: GuardedDatabase;
   readonly history: GuardedDatabase;
-  readonly lastLatest: LastGood<LatestState[]>;
+  readonly lastLatest: LastGood<LatestRow[]>;
   readonly status: StatusSource;
   readonly queues: QueueMonitor;
-  readonly deadLetters: DeadLetterDesk;
+  readonly deadLetters: DeadLetterStore;
   /** Undefined where no broker is configured. */
   readonly replayRunner: ReplayRunner | undefined;
   readonly minter: TokenMinter | undefined;

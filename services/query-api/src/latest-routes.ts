@@ -1,6 +1,6 @@
 import { DeviceId } from '@fleetwire/contracts/identifiers';
 import { notFound } from '@fleetwire/runtime/problem';
-import { latestOf, latestOfAll, type LatestState as StoredLatest } from '@fleetwire/store/readers';
+import { latestOf, latestOfAll, type LatestRow } from '@fleetwire/store/readers';
 import Type, { type Static } from 'typebox';
 import { Cursor, cursorCodec } from './cursor.ts';
 import { route } from './route.ts';
@@ -51,7 +51,7 @@ export const latestRoutes = [
   }),
 ];
 
-function present({ deviceId, ts, receivedAt, metrics }: StoredLatest): Static<typeof LatestState> {
+function present({ deviceId, ts, receivedAt, metrics }: LatestRow): Static<typeof LatestState> {
   const entries = Object.entries(metrics);
   return {
     deviceId,

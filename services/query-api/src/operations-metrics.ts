@@ -1,7 +1,7 @@
 import { minuteOf } from '@fleetwire/contracts/edge-report';
 import { Gauge, type Registry } from '@fleetwire/runtime/metrics';
-import { readBooks } from '@fleetwire/store/books';
-import { type Audit, audit } from './books/balance.ts';
+import { readReconciliationEntries } from '@fleetwire/store/reconciliation';
+import { type ReconciliationReport, reconcile } from './reconciliation/reconcile.ts';
 import type { GuardedDatabase } from './circuit.ts';
 import type { QueueMonitor, QueueReport } from './queues/queue-monitor.ts';
 import { messagesIn } from './queues/queue-sample.ts';
@@ -66,8 +66,8 @@ function exposeQueues(registry: Registry, queues: QueueMonitor): void {
   );
 }
 
-function exposeBooks(registry: Registry, read: () => Promise<Audit | undefined>): void {
-  const ofBooks = (name: string, help: string, valueOf: (audited: Audit) => number): void => {
+function exposeBooks(registry: Registry, read: () => Promise<ReconciliationReport | undefined>): void {
+  const ofBooks = (name: string, help: string, valueOf: (audited: ReconciliationReport) => number): void => {
     registry.registerMetric(
       new Gauge({
         name,
@@ -102,20 +102,20 @@ function exposeBooks(registry: Registry, read: () => Promise<Audit | undefined>)
 }
 
 /** Scrapes within a few seconds share one audit; undefined while the database is away. */
-function sharedAudit(queues: QueueMonitor, history: GuardedDatabase): () => Promise<Audit | undefined> {
-  let shared: { readonly until: number; readonly audited: Promise<Audit | undefined> } | undefined;
-  const look = async (now: number): Promise<Audit> => {
+function sharedAudit(queues: QueueMonitor, history: GuardedDatabase): () => Promise<ReconciliationReport | undefined> {
+  let shared: { readonly until: number; readonly audited: Promise<ReconciliationReport | undefined> } | undefined;
+  const look = async (now: number): Promise<ReconciliationReport> => {
     const settledBefore = await queues.read().then(
       (report) => report.settledBefore,
       () => 0,
     );
     const toMinute = minuteOf(now) + 1;
-    const books = await history.run(readBooks, {
+    const books = await history.run(readReconciliationEntries, {
       fromMinute: toMinute - auditedMinutes,
       toMinute,
       recountedRowsMax: 0,
     });
-    return audit(books, { now, settledBefore });
+    return reconcile(books, { now, settledBefore });
   };
   return () => {
     const now = Date.now();

@@ -1,5 +1,5 @@
-import { gapRoutes } from './books/gap-routes.ts';
-import { ledgerRoutes } from './books/ledger-routes.ts';
+import { gapRoutes } from './reconciliation/gap-routes.ts';
+import { reconciliationRoutes } from './reconciliation/reconciliation-routes.ts';
 import { deadLetterRoutes } from './dead-letters/routes.ts';
 import { deviceRoutes } from './device-routes.ts';
 import { latestRoutes } from './latest-routes.ts';
@@ -17,7 +17,7 @@ export const routes: readonly Route[] = [
   ...readingRoutes,
   ...deadLetterRoutes,
   ...queueRoutes,
-  ...ledgerRoutes,
+  ...reconciliationRoutes,
   ...gapRoutes,
   ...tokenRoutes,
 ];

@@ -9,7 +9,7 @@ import type { Logger } from '@fleetwire/runtime/logger';
 import { createRegistry } from '@fleetwire/runtime/metrics';
 import { type Tracer, untraced } from '@fleetwire/runtime/trace-context';
 import { createTokenMinter, createTokenVerifier, type TokenMinter } from '@fleetwire/auth/tokens';
-import { listDevices, type LatestState } from '@fleetwire/store/readers';
+import { listDevices, type LatestRow } from '@fleetwire/store/readers';
 import { apiPages, pagePolicy } from './api-pages.ts';
 import { createBrokerView, vhostOf } from './broker-view.ts';
 import { authenticateByToken, everyoneIsAdmin, type Authenticate } from './caller.ts';
@@ -22,7 +22,7 @@ import {
   type CircuitOptions,
 } from './circuit.ts';
 import type { QueryApiConfiguration } from './configuration.ts';
-import { createDeadLetterDesk } from './dead-letters/desk.ts';
+import { createDeadLetterStore } from './dead-letters/dead-letter-store.ts';
 import { startReplays } from './dead-letters/start-replays.ts';
 import { startDatabaseProbe } from './database-probe.ts';
 import { exposeOperations } from './operations-metrics.ts';
@@ -157,9 +157,9 @@ export async function startQueryApi({
   const api = {
     queues,
     ...databases,
-    deadLetters: createDeadLetterDesk({ light, history, writing }, circuits.deadLetters),
+    deadLetters: createDeadLetterStore({ light, history, writing }, circuits.deadLetters),
     replayRunner,
-    lastLatest: createLastGood<LatestState[]>(staleAnswersMax),
+    lastLatest: createLastGood<LatestRow[]>(staleAnswersMax),
     status: createStatusSource({
       registry: databases.registry,
       probe,

@@ -4,7 +4,7 @@ import type { Selection } from '@fleetwire/store/dead-letters/selection';
 import Type from 'typebox';
 import { route, type Route } from '../route.ts';
 import { historyEventsMax } from './browse-routes.ts';
-import type { DeadLetterDesk } from './desk.ts';
+import type { DeadLetterStore } from './dead-letter-store.ts';
 import { DeadLetterDetails, presentDetails } from './schemas.ts';
 import { choiceFields, chosen, DeadLetterId } from './selecting.ts';
 
@@ -79,7 +79,7 @@ function decideOne(decision: Decision): Route {
 
 /** Repeats small steps while there is time: no statement holds many rows for long. */
 async function decideInSteps(
-  desk: DeadLetterDesk,
+  deadLetters: DeadLetterStore,
   decision: Decision,
   selection: Selection,
   by: { readonly actor: string; readonly reason: string },
@@ -87,7 +87,7 @@ async function decideInSteps(
   const startedAt = performance.now();
   let count = 0;
   while (performance.now() - startedAt < decidingBudgetMs) {
-    const moved = await desk.decide({ selection, decision, ...by, limit: deadLettersPerStepMax });
+    const moved = await deadLetters.decide({ selection, decision, ...by, limit: deadLettersPerStepMax });
     count += moved;
     if (moved < deadLettersPerStepMax) return { count, complete: true };
   }

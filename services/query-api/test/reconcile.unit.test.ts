@@ -1,12 +1,12 @@
 import { minuteOf, startOfMinute } from '@fleetwire/contracts/edge-report';
-import type { BooksMinute, Edge } from '@fleetwire/store/books';
+import type { MinuteEntries, Edge } from '@fleetwire/store/reconciliation';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { audit } from '../src/books/balance.ts';
+import { reconcile } from '../src/reconciliation/reconcile.ts';
 
 const minute = minuteOf(Date.UTC(2026, 10, 21, 12, 0));
 const later = startOfMinute(minute + 10);
-const empty: BooksMinute = {
+const empty: MinuteEntries = {
   minute,
   accepted: 0,
   rejected: 0,
@@ -29,11 +29,14 @@ const edge: Edge = {
 };
 
 function audited(
-  entry: Partial<BooksMinute>,
+  entry: Partial<MinuteEntries>,
   { edges = [edge], settledBefore = later, now = later, acceptedOfOthers = 0 } = {},
 ) {
   const minutes = [{ ...empty, ...entry }];
-  const result = audit({ minutes, edges, unreadable: 0, acceptedOfOthers, isRecounted: true }, { now, settledBefore });
+  const result = reconcile(
+    { minutes, edges, unreadable: 0, acceptedOfOthers, isRecounted: true },
+    { now, settledBefore },
+  );
   return { ...result.total, explanation: result.explanation };
 }
 

@@ -1,12 +1,12 @@
 import { minuteOf, startOfMinute } from '@fleetwire/contracts/edge-report';
 import { DeviceId } from '@fleetwire/contracts/identifiers';
 import { badRequest } from '@fleetwire/runtime/problem';
-import { readBooks } from '@fleetwire/store/books';
+import { readReconciliationEntries } from '@fleetwire/store/reconciliation';
 import Type from 'typebox';
 import { route } from '../route.ts';
 import { Time } from '../schemas.ts';
 import { Instant, isoTime, parseRange } from '../time-range.ts';
-import { type Balance as Balanced, audit, balanceStates } from './balance.ts';
+import { type Totals, reconcile, reconciliationStates } from './reconcile.ts';
 
 const minutesMax = 7 * 24 * 60;
 /** Counting the rows themselves takes about a second for so many. */
@@ -26,7 +26,7 @@ const counts = {
       'received + replayed = stored + duplicate + rejected + deadLettered + inFlight + difference. Positive: readings are missing',
   }),
   nacked: Type.Integer({ minimum: 0, description: 'Sent back to come again; not part of the equation' }),
-  state: Type.Enum([...balanceStates]),
+  state: Type.Enum([...reconciliationStates]),
 };
 
 const Ledger = Type.Object(
@@ -59,7 +59,7 @@ const Ledger = Type.Object(
   { title: 'Ledger' },
 );
 
-export const ledgerRoutes = [
+export const reconciliationRoutes = [
   route({
     method: 'get',
     path: '/ledger',
@@ -89,8 +89,8 @@ export const ledgerRoutes = [
         (report) => report.settledBefore,
         () => 0,
       );
-      const books = await history.run(readBooks, { fromMinute, toMinute, deviceId, recountedRowsMax });
-      const { total, minutes, edges, explanation } = audit(books, { now, settledBefore, deviceId });
+      const books = await history.run(readReconciliationEntries, { fromMinute, toMinute, deviceId, recountedRowsMax });
+      const { total, minutes, edges, explanation } = reconcile(books, { now, settledBefore, deviceId });
       return {
         covers: {
           from: isoTime(startOfMinute(fromMinute)),
@@ -116,6 +116,6 @@ export const ledgerRoutes = [
   }),
 ];
 
-function present(balance: Balanced) {
+function present(balance: Totals) {
   return { ...balance, nacked: Math.max(0, balance.nacked) };
 }

@@ -7,7 +7,7 @@ import type { Circuit } from '../circuit.ts';
 type Without<T> = Omit<T, 'signal'>;
 
 /** All that is read and decided about dead letters, inside a circuit of its own. */
-export interface DeadLetterDesk {
+export interface DeadLetterStore {
   list(options: Without<Parameters<typeof browse.listDeadLetters>[1]>): Promise<browse.DeadLetterSummary[]>;
   groups(options: Without<Parameters<typeof browse.groupDeadLetters>[1]>): Promise<browse.DeadLetterGroup[]>;
   get(id: string): Promise<browse.StoredDeadLetter | undefined>;
@@ -23,14 +23,17 @@ export interface DeadLetterDesk {
   cancelReplay(id: string, actor: string): Promise<replays.Replay | undefined>;
 }
 
-export interface DeskDatabases {
+export interface DeadLetterDatabases {
   readonly light: Database;
   /** For groups, which look at every dead letter. */
   readonly history: Database;
   readonly writing: Database;
 }
 
-export function createDeadLetterDesk({ light, history, writing }: DeskDatabases, circuit: Circuit): DeadLetterDesk {
+export function createDeadLetterStore(
+  { light, history, writing }: DeadLetterDatabases,
+  circuit: Circuit,
+): DeadLetterStore {
   return {
     list: (options) => circuit.run((signal) => browse.listDeadLetters(light, { ...options, signal })),
     groups: (options) => circuit.run((signal) => browse.groupDeadLetters(history, { ...options, signal })),

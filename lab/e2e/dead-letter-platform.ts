@@ -39,10 +39,10 @@ export interface Answer {
   readonly body: Body;
 }
 
-export type Desk = Awaited<ReturnType<typeof startDesk>>;
+export type DeadLetterPlatform = Awaited<ReturnType<typeof startDeadLetterPlatform>>;
 
 /** A worker and an API on a vhost and a database of their own, and the hands of an operator. */
-export async function startDesk(environment: Record<string, string> = {}) {
+export async function startDeadLetterPlatform(environment: Record<string, string> = {}) {
   const [amqpUrl, databaseUrl] = [await freshVhost(), await freshDatabase()];
   await migrate(databaseUrl);
   const logger = await createLogger({ name: 'e2e', level: 'silent' });

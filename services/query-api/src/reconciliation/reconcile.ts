@@ -1,15 +1,15 @@
 import { startOfMinute } from '@fleetwire/contracts/edge-report';
-import type { Books, BooksMinute, Edge } from '@fleetwire/store/books';
+import type { ReconciliationEntries, MinuteEntries, Edge } from '@fleetwire/store/reconciliation';
 
 /**
  * `balanced`: everything received is accounted for. `settling`: some is under way, or its report is. `incomplete`: the report of an edge
  * is missing, so that more came out than is known to have come in. `unbalanced`: readings are missing, or nobody knows where they came from.
  */
-export const balanceStates = ['balanced', 'settling', 'incomplete', 'unbalanced'] as const;
-export type BalanceState = (typeof balanceStates)[number];
+export const reconciliationStates = ['balanced', 'settling', 'incomplete', 'unbalanced'] as const;
+export type ReconciliationState = (typeof reconciliationStates)[number];
 
 /** received + replayed = stored + duplicate + rejected + deadLettered + inFlight + difference. */
-export interface Balance {
+export interface Totals {
   readonly received: number;
   /** Dead letters that were stored after all: they count as dead-lettered, and again as stored. */
   readonly replayed: number;
@@ -22,27 +22,27 @@ export interface Balance {
   readonly difference: number;
   /** Sent back to the device to come again; not part of the equation. */
   readonly nacked: number;
-  readonly state: BalanceState;
+  readonly state: ReconciliationState;
 }
 
-export interface MinuteBalance extends Balance {
+export interface MinuteTotals extends Totals {
   readonly minute: number;
 }
 
-export interface Audit {
-  readonly total: Balance;
-  readonly minutes: readonly MinuteBalance[];
-  readonly edges: readonly AuditedEdge[];
+export interface ReconciliationReport {
+  readonly total: Totals;
+  readonly minutes: readonly MinuteTotals[];
+  readonly edges: readonly ReconciledEdge[];
   /** A sentence for people. */
   readonly explanation: string;
 }
 
-export interface AuditedEdge extends Edge {
+export interface ReconciledEdge extends Edge {
   /** `silent`: it reported no more, and did not say that it was the last time. */
   readonly state: 'reporting' | 'finished' | 'silent';
 }
 
-export interface Circumstances {
+export interface ReconcileOptions {
   /** Epoch milliseconds. */
   readonly now: number;
   /** Readings that arrived before this (epoch milliseconds) are under way no more; 0 where nobody knows. */
@@ -56,7 +56,7 @@ const silentAfterMs = 90_000;
 const reportLagMs = 15_000;
 
 /** Balances the books: what came in against what became of it. */
-export function audit(books: Books, circumstances: Circumstances): Audit {
+export function reconcile(books: ReconciliationEntries, circumstances: ReconcileOptions): ReconciliationReport {
   const edges = books.edges.map((edge) => ({ ...edge, state: stateOf(edge, circumstances) }));
   const areReportsMissing =
     books.acceptedOfOthers > 0 ||
@@ -74,9 +74,9 @@ export function audit(books: Books, circumstances: Circumstances): Audit {
 }
 
 function balanceOf(
-  entry: BooksMinute,
+  entry: MinuteEntries,
   { isSettling, areReportsMissing }: { isSettling: boolean; areReportsMissing: boolean },
-): MinuteBalance {
+): MinuteTotals {
   const { minute, accepted, rejected, nacked, unconfirmed, stored, replayed, duplicates, repeats, dead } = entry;
   const open = accepted - stored - duplicates - dead;
   // What a second try found stored already is a duplicate only where nothing else became of it.
@@ -114,13 +114,13 @@ function stateOfMinute({
   gone: number;
   isSettling: boolean;
   areReportsMissing: boolean;
-}): BalanceState {
+}): ReconciliationState {
   if (gone > 0 || difference > 0) return 'unbalanced';
   if (difference < 0) return isSettling ? 'settling' : areReportsMissing ? 'incomplete' : 'unbalanced';
   return inFlight > 0 ? 'settling' : 'balanced';
 }
 
-function stateOf(edge: Edge, { now }: Circumstances): AuditedEdge['state'] {
+function stateOf(edge: Edge, { now }: ReconcileOptions): ReconciledEdge['state'] {
   if (edge.isFinished) return 'finished';
   return now - edge.lastReportedAt > silentAfterMs ? 'silent' : 'reporting';
 }
@@ -137,19 +137,19 @@ const summed = [
   'nacked',
 ] as const;
 
-function sum(minutes: readonly MinuteBalance[]): Balance {
+function sum(minutes: readonly MinuteTotals[]): Totals {
   const total = Object.fromEntries(
     summed.map((name) => [name, minutes.reduce((so, minute) => so + minute[name], 0)]),
   ) as Record<(typeof summed)[number], number>;
-  const worst = Math.max(0, ...minutes.map(({ state }) => balanceStates.indexOf(state)));
-  return { ...total, state: balanceStates[worst] ?? 'balanced' };
+  const worst = Math.max(0, ...minutes.map(({ state }) => reconciliationStates.indexOf(state)));
+  return { ...total, state: reconciliationStates[worst] ?? 'balanced' };
 }
 
 function explain(
-  { state, difference, inFlight }: Balance,
-  edges: readonly AuditedEdge[],
-  books: Books,
-  { deviceId }: Circumstances,
+  { state, difference, inFlight }: Totals,
+  edges: readonly ReconciledEdge[],
+  books: ReconciliationEntries,
+  { deviceId }: ReconcileOptions,
 ): string {
   const doubts = [
     ...edges.flatMap(({ instanceId, state: edge, lastReportedAt, missingReports }) => [
@@ -170,7 +170,7 @@ function explain(
       : []),
   ];
   const whose = deviceId === undefined ? '' : ` of ${deviceId}`;
-  const verdicts: Record<BalanceState, string> = {
+  const verdicts: Record<ReconciliationState, string> = {
     balanced: `Everything received${whose} is accounted for`,
     settling: `${inFlight} readings${whose} are under way, or the report of them is`,
     incomplete: `${-difference} readings${whose} are there of which no edge has reported`,

@@ -6,7 +6,7 @@ import { fetchRows } from './cancellable.ts';
 import type { Database } from './database.ts';
 
 /** One minute of the books, as everybody has entered it; it need not balance. Minutes are those in which the edge received a reading. */
-export interface BooksMinute extends EdgeCounts {
+export interface MinuteEntries extends EdgeCounts {
   readonly minute: number;
   /** New readings that were stored as they came. */
   readonly stored: number;
@@ -33,9 +33,9 @@ export interface Edge {
   readonly missingReports: readonly { readonly from: number; readonly to: number }[];
 }
 
-export interface Books {
+export interface ReconciliationEntries {
   /** Minutes in which something was entered. */
-  readonly minutes: readonly BooksMinute[];
+  readonly minutes: readonly MinuteEntries[];
   /** Instances that may have received something in this time. */
   readonly edges: readonly Edge[];
   /** Dead letters of this time that nobody could read: how many readings they held, and of which minute, is not known. */
@@ -46,7 +46,7 @@ export interface Books {
   readonly isRecounted: boolean;
 }
 
-export interface BooksQuery {
+export interface ReconciliationQuery {
   /** Half-open. */
   readonly fromMinute: number;
   readonly toMinute: number;
@@ -108,7 +108,10 @@ export async function recordEdgeReport(pool: pg.Pool, report: EdgeReport): Promi
 }
 
 /** The books of some minutes, of all devices or of one. */
-export async function readBooks(database: Database, query: BooksQuery): Promise<Books> {
+export async function readReconciliationEntries(
+  database: Database,
+  query: ReconciliationQuery,
+): Promise<ReconciliationEntries> {
   const [entered, edges, unreadable] = await Promise.all([
     query.deviceId === undefined ? enteredOfAll(database, query) : enteredOfDevice(database, query, query.deviceId),
     edgesOf(database, query),
@@ -128,7 +131,7 @@ export async function readBooks(database: Database, query: BooksQuery): Promise<
   const rows = await rowsByMinute(database, query);
   const known = new Map(entered.map((one) => [one.minute, one]));
   const minutes = [...new Set([...known.keys(), ...rows.keys()])].sort((a, b) => a - b);
-  const merged = minutes.map((minute): BooksMinute => {
+  const merged = minutes.map((minute): MinuteEntries => {
     const one = known.get(minute) ?? { ...nothing, minute };
     const there = rows.get(minute) ?? 0;
     // Of one device the rows themselves are all that is known to be stored.
@@ -138,7 +141,7 @@ export async function readBooks(database: Database, query: BooksQuery): Promise<
   return { minutes: merged, edges, unreadable, acceptedOfOthers, isRecounted: true };
 }
 
-type Entered = Omit<BooksMinute, 'rows'>;
+type Entered = Omit<MinuteEntries, 'rows'>;
 
 const nothing = {
   accepted: 0,
@@ -153,7 +156,10 @@ const nothing = {
   forgotten: 0,
 };
 
-function enteredOfAll({ db, pool }: Database, { fromMinute, toMinute, signal }: BooksQuery): Promise<Entered[]> {
+function enteredOfAll(
+  { db, pool }: Database,
+  { fromMinute, toMinute, signal }: ReconciliationQuery,
+): Promise<Entered[]> {
   const within = sql`minute >= ${fromMinute}::int4 and minute < ${toMinute}::int4`;
   const query = sql<Entered>`
     select minute, ${sums}
@@ -171,7 +177,7 @@ function enteredOfAll({ db, pool }: Database, { fromMinute, toMinute, signal }: 
 
 function enteredOfDevice(
   { db, pool }: Database,
-  { fromMinute, toMinute, signal }: BooksQuery,
+  { fromMinute, toMinute, signal }: ReconciliationQuery,
   deviceId: string,
 ): Promise<Entered[]> {
   const within = sql`minute >= ${fromMinute}::int4 and minute < ${toMinute}::int4`;
@@ -195,7 +201,7 @@ const sums = sql.join(Object.keys(nothing).map((name) => sql`sum(${sql.ref(name)
 /** Counts the rows themselves: what is gone from them shows here. */
 async function rowsByMinute(
   { db, pool }: Database,
-  { fromMinute, toMinute, deviceId, signal }: BooksQuery,
+  { fromMinute, toMinute, deviceId, signal }: ReconciliationQuery,
 ): Promise<Map<number, number>> {
   const ofDevice =
     deviceId === undefined
@@ -209,7 +215,7 @@ async function rowsByMinute(
   return new Map(rows.map(({ arrivedAt, count }) => [minuteOf(arrivedAt), count]));
 }
 
-async function edgesOf({ db, pool }: Database, { fromMinute, toMinute, signal }: BooksQuery): Promise<Edge[]> {
+async function edgesOf({ db, pool }: Database, { fromMinute, toMinute, signal }: ReconciliationQuery): Promise<Edge[]> {
   const query = sql<Omit<Edge, 'missingReports'> & { missing: string }>`
     select instance_id as "instanceId", first_reported_at as "firstReportedAt", last_reported_at as "lastReportedAt",
       is_finished as "isFinished", (int8multirange(int8range(1, upper(reports))) - reports)::text as missing
@@ -229,14 +235,20 @@ async function edgesOf({ db, pool }: Database, { fromMinute, toMinute, signal }:
 
 const edgesMax = 1_000;
 
-async function unreadableIn({ db, pool }: Database, { fromMinute, toMinute, signal }: BooksQuery): Promise<number> {
+async function unreadableIn(
+  { db, pool }: Database,
+  { fromMinute, toMinute, signal }: ReconciliationQuery,
+): Promise<number> {
   const query = sql<{ count: number }>`
     select count(*) as count from dead_letters
     where received_at is null and last_failed_at >= ${instant(fromMinute)} and last_failed_at < ${instant(toMinute)}`;
   return (await fetchRows(pool, query.compile(db), signal))[0]?.count ?? 0;
 }
 
-async function othersIn({ db, pool }: Database, { fromMinute, toMinute, signal }: BooksQuery): Promise<number> {
+async function othersIn(
+  { db, pool }: Database,
+  { fromMinute, toMinute, signal }: ReconciliationQuery,
+): Promise<number> {
   const query = sql<{ count: number }>`
     select coalesce(sum(accepted), 0)::int8 as count from books_accepted
     where device_id = '' and minute >= ${fromMinute}::int4 and minute < ${toMinute}::int4`;
@@ -244,7 +256,7 @@ async function othersIn({ db, pool }: Database, { fromMinute, toMinute, signal }
 }
 
 /** Forgets the books of minutes before `minute`, and instances that reported only then. */
-export async function forgetBooks(pool: pg.Pool, minute: number): Promise<void> {
+export async function deleteReconciliationEntries(pool: pg.Pool, minute: number): Promise<void> {
   for (const table of ['accepted', 'stored', 'duplicates', 'dead', 'forgotten'])
     await pool.query(`delete from books_${table} where minute < $1`, [minute]);
   await pool.query('delete from books_edges where last_reported_at < $1', [

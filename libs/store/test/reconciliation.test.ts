@@ -8,7 +8,7 @@ import {
 import { replayHeader } from '@fleetwire/contracts/event';
 import { describe, expect, it } from 'vitest';
 import { createBatchWriter } from '../src/batch-writer.ts';
-import { forgetBooks, readBooks, recordEdgeReport } from '../src/books.ts';
+import { deleteReconciliationEntries, readReconciliationEntries, recordEdgeReport } from '../src/reconciliation.ts';
 import { insertDeadLetters } from '../src/dead-letters.ts';
 import { maintainPartitions } from '../src/partitions.ts';
 import { freshStore, open } from './fixture.ts';
@@ -23,7 +23,12 @@ let nextMinute = minuteOf(monday);
 /** A minute that no other test uses. */
 const freshMinute = (): number => (nextMinute += 10);
 const booksOf = async (minute: number, deviceId?: string) =>
-  readBooks(database, { fromMinute: minute, toMinute: minute + 1, deviceId, recountedRowsMax: 1_000_000 });
+  readReconciliationEntries(database, {
+    fromMinute: minute,
+    toMinute: minute + 1,
+    deviceId,
+    recountedRowsMax: 1_000_000,
+  });
 const entry = async (minute: number, deviceId?: string) => (await booksOf(minute, deviceId)).minutes[0];
 
 function report(of: {
@@ -172,7 +177,7 @@ describe('the books of the store', () => {
     await writer.write(run(0, 6, { epoch: 'old', ts: old, receivedAt: old }));
     await maintainPartitions(pool, { now: monday, weeksAhead: 0, retentionDays: 30 });
     expect(await entry(minuteOf(old))).toMatchObject({ stored: 6, forgotten: 6, rows: 0 });
-    await forgetBooks(pool, minuteOf(old) + 1);
+    await deleteReconciliationEntries(pool, minuteOf(old) + 1);
     expect(await entry(minuteOf(old))).toBeUndefined();
   });
 });
