@@ -2,6 +2,7 @@ import { mkdir, mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type BackingServices, startBackingServices } from '@fleetwire/platform/servers/backing-services';
+import { type ManagementMethod, manage } from '@fleetwire/platform/servers/management';
 import { freePorts } from '@fleetwire/platform/servers/free-ports';
 import { type RabbitmqCluster, startRabbitmqCluster } from '@fleetwire/platform/servers/rabbitmq-cluster';
 import type { BrokerControl, ServerControl } from '@fleetwire/platform/servers/server-control';
@@ -11,7 +12,6 @@ import { createTokenMinter } from '@fleetwire/auth/tokens';
 import { migrate } from '@fleetwire/store/migrate';
 import { type FaultProxy, type ProxyTarget, startFaultProxy } from '@fleetwire/platform/faults/fault-proxy';
 import { type Backing, type LinkName, linkNames } from './fault.ts';
-import { type Manage, createManage } from './manage.ts';
 import { type ServiceName, ServiceProcess } from './service-process.ts';
 import { type SmallDisk, mountSmallDisk } from './small-disk.ts';
 
@@ -29,7 +29,8 @@ export type Platform = AsyncDisposable & {
   readonly webSocketUrl: string;
   readonly logDir: string;
   readonly token: (subject: string, role: Role) => Promise<string>;
-  readonly manage: Manage;
+  /** One request to the broker's management API. */
+  readonly manage: (method: ManagementMethod, path: string, body?: object) => Promise<unknown>;
   /** Every service answers that it is ready. */
   untilReady(timeoutMs: number): Promise<void>;
 };
@@ -175,7 +176,7 @@ export async function startPlatform({
     logDir,
     token: async (subject, role) =>
       (await minter.mint({ subject, role, expiresInSeconds: tokenExpiresInSeconds })).token,
-    manage: createManage(() => (cluster ?? backing).managementUrl),
+    manage: (method, path, body) => manage((cluster ?? backing).managementUrl, method, path, body),
     untilReady,
     [Symbol.asyncDispose]: () => stack.disposeAsync(),
   };

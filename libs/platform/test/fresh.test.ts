@@ -1,8 +1,7 @@
 import pg from 'pg';
 import { describe, expect, inject, it } from 'vitest';
 import { freshDatabase } from '../src/testing/fresh-database.ts';
-import { freshVhost } from '../src/testing/fresh-vhost.ts';
-import { manageBroker } from '../src/testing/manage-broker.ts';
+import { freshVhost, manageBroker } from '../src/testing/fresh-vhost.ts';
 
 async function databaseNames(): Promise<string[]> {
   const client = new pg.Client({ connectionString: inject('databaseUrl') });

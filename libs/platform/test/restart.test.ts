@@ -8,9 +8,11 @@ import pg from 'pg';
 import { getContainerRuntimeClient } from 'testcontainers';
 import { afterAll, describe, expect, inject, it } from 'vitest';
 import { type BackingServices, startBackingServices } from '../src/servers/backing-services.ts';
+import { manage } from '../src/servers/management.ts';
 
 const kind = inject('backingKind');
 const dataDir = mkdtempSync(join(tmpdir(), 'fleetwire-restart-'));
+const requestTimeoutMs = 3_000;
 const volumes = new Set<string>();
 const queue = { durable: true, arguments: { 'x-queue-type': 'quorum' } };
 
@@ -29,7 +31,7 @@ describe.skipIf(kind === 'given')('backing services on the same data folder', { 
       for (const { data } of first.describe())
         if (data.startsWith('volume ')) volumes.add(data.slice('volume '.length));
       await query(first.databaseUrl, 'create table kept (value int)');
-      await manage(first.managementUrl, 'PUT', '/api/queues/%2F/kept', queue);
+      await manage(first.managementUrl, 'PUT', '/queues/%2F/kept', queue);
     }
     const killed = await startInOwnProcess();
     await query(killed.databaseUrl, 'insert into kept values (42)');
@@ -79,28 +81,15 @@ async function query(connectionString: string, sql: string): Promise<unknown[]> 
 async function publish(managementUrl: string, payload: string) {
   const message = { properties: { delivery_mode: 2 }, routing_key: 'kept', payload, payload_encoding: 'string' };
   const published = () =>
-    manage(managementUrl, 'POST', '/api/exchanges/%2F/amq.default/publish', message).catch(String);
+    manage(managementUrl, 'POST', '/exchanges/%2F/amq.default/publish', message, requestTimeoutMs).catch(String);
   await expect.poll(published, { timeout: 30_000 }).toEqual({ routed: true });
 }
 
 /** Answers only once the queue has elected its leader; a request that comes before then may be left hanging. */
 async function messageIn(managementUrl: string): Promise<unknown> {
   const request = { count: 1, ackmode: 'ack_requeue_true', encoding: 'auto' };
-  const messages = await manage(managementUrl, 'POST', '/api/queues/%2F/kept/get', request).catch(() => []);
+  const messages = await manage(managementUrl, 'POST', '/queues/%2F/kept/get', request, requestTimeoutMs).catch(
+    () => [],
+  );
   return (messages as { payload: string }[])[0]?.payload;
-}
-
-async function manage(managementUrl: string, method: string, path: string, body: object): Promise<unknown> {
-  const { username, password, origin } = new URL(managementUrl);
-  const authorization = `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}`;
-  const signal = AbortSignal.timeout(3_000);
-  const response = await fetch(`${origin}${path}`, {
-    method,
-    headers: { authorization },
-    body: JSON.stringify(body),
-    signal,
-  });
-  const text = await response.text();
-  if (!response.ok) throw new Error(`${method} ${path}: ${response.status} ${text}`);
-  return text === '' ? undefined : JSON.parse(text);
 }

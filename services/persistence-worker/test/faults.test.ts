@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { queues } from '@fleetwire/broker/topology';
 import { eventually } from '@fleetwire/platform/testing/eventually';
-import { manageBroker } from '@fleetwire/platform/testing/manage-broker';
+import { manageBroker } from '@fleetwire/platform/testing/fresh-vhost';
 import { describe, expect, it } from 'vitest';
 import { type Harness, envelope, metric, readings, untilEmpty, workerHarness } from './harness.ts';
 

@@ -1,6 +1,5 @@
-import { manageBroker } from '@fleetwire/platform/testing/manage-broker';
 import { eventually } from '@fleetwire/platform/testing/eventually';
-import { freshVhost } from '@fleetwire/platform/testing/fresh-vhost';
+import { freshVhost, manageBroker } from '@fleetwire/platform/testing/fresh-vhost';
 import { describe, expect, inject, it } from 'vitest';
 import { createBrokerView, vhostOf } from '../src/broker-view.ts';
 

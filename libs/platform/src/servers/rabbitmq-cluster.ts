@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { StartedNetwork } from 'testcontainers';
 import { containerControl, images } from './containers.ts';
-import { askManagement } from './management.ts';
+import { manage } from './management.ts';
 import type { BrokerControl, ServerControl } from './server-control.ts';
 import { asRabbitmqConf, rabbitmqSettings } from './settings.ts';
 
@@ -28,6 +28,7 @@ export interface RabbitmqCluster extends AsyncDisposable {
 
 const size = 3;
 const startDeadlineMs = 120_000;
+const probeTimeoutMs = 2_000;
 const user = 'fleetwire';
 
 /** @throws what the container engine says; the data is gone after disposal */
@@ -74,7 +75,7 @@ export async function startRabbitmqCluster(): Promise<RabbitmqCluster> {
       return running().managementUrl;
     },
     async leaderOf(queue) {
-      const { leader } = (await askManagement(running().managementUrl, `/queues/%2F/${queue}`)) as { leader?: string };
+      const { leader } = (await manage(running().managementUrl, 'GET', `/queues/%2F/${queue}`)) as { leader?: string };
       const found = nodes.find(({ name }) => name === leader);
       if (found === undefined) throw new Error(`no node leads ${queue}`);
       return found;
@@ -139,7 +140,9 @@ async function startNode(
 
 async function untilFormed(managementUrl: string): Promise<void> {
   for (const deadline = Date.now() + startDeadlineMs; ; await sleep(500)) {
-    const nodes = (await askManagement(managementUrl, '/nodes').catch(() => [])) as { running: boolean }[];
+    const nodes = (await manage(managementUrl, 'GET', '/nodes', undefined, probeTimeoutMs).catch(() => [])) as {
+      running: boolean;
+    }[];
     if (nodes.filter(({ running }) => running).length === size) return;
     if (Date.now() > deadline) throw new Error(`the cluster of ${size} was not formed after ${startDeadlineMs} ms`);
   }

@@ -1,7 +1,7 @@
-import { randomUUID } from 'node:crypto';
 import { inject } from 'vitest';
+import { createFreshVhost } from '../servers/fresh.ts';
+import { type ManagementMethod, manage } from '../servers/management.ts';
 import { cleanUp } from './clean-up.ts';
-import { manageBroker } from './manage-broker.ts';
 
 /**
  * A new, empty vhost on the run's broker, dropped after the suite, or after the test it is made in:
@@ -10,11 +10,12 @@ import { manageBroker } from './manage-broker.ts';
  * @returns its AMQP URL
  */
 export async function freshVhost(): Promise<string> {
-  const url = new URL(inject('amqpUrl'));
-  const vhost = `test-${randomUUID()}`;
-  cleanUp(() => manageBroker('DELETE', `/vhosts/${vhost}`));
-  await manageBroker('PUT', `/vhosts/${vhost}`, {});
-  await manageBroker('PUT', `/permissions/${vhost}/${url.username}`, { configure: '.*', write: '.*', read: '.*' });
-  url.pathname = `/${vhost}`;
-  return url.href;
+  const vhost = await createFreshVhost({ amqpUrl: inject('amqpUrl'), managementUrl: inject('managementUrl') }, 'test');
+  cleanUp(() => vhost[Symbol.asyncDispose]());
+  return vhost.url;
+}
+
+/** {@link manage} on the run's broker. */
+export function manageBroker(method: ManagementMethod, path: string, body?: object): Promise<unknown> {
+  return manage(inject('managementUrl'), method, path, body);
 }
