@@ -1,11 +1,11 @@
 import type { TokenMinter } from '@fleetwire/auth/tokens';
-import type { LatestRow } from '@fleetwire/store/readers';
-import type { GuardedDatabase } from './circuit.ts';
+import type { LatestRow, StoreStatus } from '@fleetwire/store/readers';
+import type { Circuit, GuardedDatabase } from './circuit.ts';
+import type { DatabaseProbe } from './database-probe.ts';
 import type { DeadLetterStore } from './dead-letters/dead-letter-store.ts';
 import type { ReplayRunner } from './dead-letters/replay-runner.ts';
 import type { LastGood } from './last-good.ts';
 import type { QueueMonitor } from './queues/queue-monitor.ts';
-import type { StatusSource } from './status.ts';
 
 /** What handlers work with. */
 export interface ApiContext {
@@ -14,7 +14,9 @@ export interface ApiContext {
   readonly registry: GuardedDatabase;
   readonly history: GuardedDatabase;
   readonly lastLatest: LastGood<LatestRow[]>;
-  readonly status: StatusSource;
+  readonly lastStored: LastGood<StoreStatus>;
+  readonly probe: DatabaseProbe;
+  readonly circuits: readonly Circuit[];
   readonly queues: QueueMonitor;
   readonly deadLetters: DeadLetterStore;
   /** Undefined where no broker is configured. */

@@ -9,9 +9,8 @@ import type { Logger } from '@fleetwire/runtime/logger';
 import { createRegistry } from '@fleetwire/runtime/metrics';
 import { type Tracer, untraced } from '@fleetwire/runtime/trace-context';
 import { createTokenMinter, createTokenVerifier, type TokenMinter } from '@fleetwire/auth/tokens';
-import { listDevices, type LatestRow } from '@fleetwire/store/readers';
+import { listDevices, type LatestRow, type StoreStatus } from '@fleetwire/store/readers';
 import { apiPages, pagePolicy } from './api-pages.ts';
-import { createBrokerView, vhostOf } from './broker-view.ts';
 import { authenticateByToken, everyoneIsAdmin, type Authenticate } from './caller.ts';
 import {
   circuitGauge,
@@ -27,7 +26,7 @@ import { startReplays } from './dead-letters/start-replays.ts';
 import { startDatabaseProbe } from './database-probe.ts';
 import { exposeOperations } from './operations-metrics.ts';
 import { amqpSource } from './queues/amqp-source.ts';
-import { managementSource } from './queues/management-source.ts';
+import { managementSource, vhostOf } from './queues/management-source.ts';
 import { createQueueMonitor } from './queues/queue-monitor.ts';
 import { createWorkerView } from './queues/worker-view.ts';
 import { createLastGood } from './last-good.ts';
@@ -35,7 +34,6 @@ import { limitCalls, limitRefusedTokens } from './rate-limits.ts';
 import { openReadPool, openWritePool } from './read-pool.ts';
 import { createRouter, newestVersion } from './router.ts';
 import { routes } from './routes.ts';
-import { createStatusSource } from './status.ts';
 
 export interface QueryApi {
   readonly url: string;
@@ -126,14 +124,6 @@ export async function startQueryApi({
   });
 
   const keys = await openKeySource(config);
-  const broker =
-    config.managementUrl === undefined
-      ? undefined
-      : createBrokerView({
-          managementUrl: config.managementUrl,
-          vhost: vhostOf(config.amqpUrl),
-          timeoutMs: brokerTimeoutMs,
-        });
   const replayRunner =
     config.amqpUrl === undefined
       ? undefined
@@ -160,12 +150,9 @@ export async function startQueryApi({
     deadLetters: createDeadLetterStore({ light, history, writing }, circuits.deadLetters),
     replayRunner,
     lastLatest: createLastGood<LatestRow[]>(staleAnswersMax),
-    status: createStatusSource({
-      registry: databases.registry,
-      probe,
-      circuits: [...Object.values(circuits), managementCircuit],
-      broker,
-    }),
+    lastStored: createLastGood<StoreStatus>(1),
+    probe,
+    circuits: [...Object.values(circuits), managementCircuit],
     minter: await openMinter(config, keys),
     now: Date.now,
   };

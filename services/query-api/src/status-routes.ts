@@ -1,4 +1,8 @@
-import Type from 'typebox';
+import { unavailable } from '@fleetwire/runtime/problem';
+import { storeStatus } from '@fleetwire/store/readers';
+import Type, { type Static } from 'typebox';
+import type { ApiContext } from './api-context.ts';
+import { messagesIn } from './queues/queue-sample.ts';
 import { route } from './route.ts';
 import { freshness, Time } from './schemas.ts';
 import { isoTime } from './time-range.ts';
@@ -24,9 +28,11 @@ const Status = Type.Object(
         Type.Object({
           name: Type.String(),
           messages: Type.Integer({ minimum: 0 }),
-          unacknowledged: Type.Integer({ minimum: 0 }),
+          unacknowledged: Type.Union([Type.Integer({ minimum: 0 }), Type.Null()], {
+            description: 'null while the management API is unavailable: AMQP does not count them',
+          }),
         }),
-        { description: 'Depths as the broker counts them, up to five seconds old' },
+        { description: 'Queue depths as the broker counts them, up to five seconds old' },
       ),
     }),
     circuits: Type.Array(Type.Object({ name: Type.String(), state: Type.Enum(['closed', 'half-open', 'open']) })),
@@ -57,23 +63,44 @@ export const statusRoutes = [
     description: 'Answers 200 also while dependencies are away: their state is the answer.',
     roles: ['analyst', 'operator', 'admin'],
     success: { status: 200, description: 'The report', schema: Status },
-    handler: async ({ now }, { status }) => {
-      const { database, broker, circuits, store } = await status.read();
-      const { checkedAt, ...databaseState } = database;
+    handler: async ({ now }, api) => {
+      const [store, broker] = await Promise.all([storedIn(api), brokerIn(api)]);
+      const { checkedAt, ...database } = api.probe.state();
       return {
         time: isoTime(now),
-        database: { ...databaseState, ...(checkedAt !== undefined && { checkedAt: isoTime(checkedAt) }) },
-        broker: { ...broker, queues: [...broker.queues] },
-        circuits: [...circuits],
-        store: store
-          ? {
-              ...store.value,
-              lastReceivedAt: store.value.lastReceivedAt === null ? null : isoTime(store.value.lastReceivedAt),
-              asOf: isoTime(store.asOf),
-              stale: store.stale,
-            }
-          : null,
+        database: { ...database, ...(checkedAt !== undefined && { checkedAt: isoTime(checkedAt) }) },
+        broker,
+        circuits: api.circuits.map((circuit) => ({ name: circuit.name, state: circuit.state() })),
+        store,
       };
     },
   }),
 ];
+
+async function storedIn({ probe, registry, lastStored }: ApiContext): Promise<Static<typeof Status>['store']> {
+  const read = async () => {
+    // The probe knows already: the report does not wait for a timeout.
+    if (probe.state().state === 'down') throw unavailable('The database is unavailable', 1_000);
+    return registry.run(storeStatus, {});
+  };
+  const answer = await lastStored.read('store', read).catch(() => undefined);
+  if (answer === undefined) return null;
+  const { value, asOf, stale } = answer;
+  const lastReceivedAt = value.lastReceivedAt === null ? null : isoTime(value.lastReceivedAt);
+  return { ...value, lastReceivedAt, asOf: isoTime(asOf), stale };
+}
+
+async function brokerIn({ queues }: ApiContext): Promise<Static<typeof Status>['broker']> {
+  if (!queues.isConfigured) return { state: 'not-configured', queues: [] };
+  try {
+    const { queues: list } = await queues.read();
+    const depths = list.map((queue) => ({
+      name: queue.name,
+      messages: messagesIn(queue),
+      unacknowledged: queue.unacked,
+    }));
+    return { state: 'up', queues: depths };
+  } catch (error) {
+    return { state: 'down', error: (error as Error).message, queues: [] };
+  }
+}

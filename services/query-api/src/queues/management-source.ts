@@ -74,6 +74,12 @@ export function managementSource({
   };
 }
 
+/** The virtual host that an AMQP URL names (RabbitMQ, "URI specification"). */
+export function vhostOf(amqpUrl: string | undefined): string {
+  const path = amqpUrl === undefined ? '' : new URL(amqpUrl).pathname;
+  return path.length > 1 ? decodeURIComponent(path.slice(1)) : '/';
+}
+
 type Listed = Extract<ReturnType<typeof parseQueues>, { ok: true }>['value'][number];
 
 function toSample(queue: Listed): QueueSample {

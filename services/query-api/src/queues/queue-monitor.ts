@@ -35,6 +35,8 @@ export interface QueuesReport extends Omit<BrokerSample, 'queues'> {
 }
 
 export interface QueueMonitor {
+  /** Whether the configuration names a broker to look at. */
+  readonly isConfigured: boolean;
   /** @throws {Problem} 503 when the broker cannot be seen in any way */
   read(): Promise<QueuesReport>;
 }
@@ -107,6 +109,7 @@ export function createQueueMonitor(options: QueueMonitorOptions): QueueMonitor {
   };
 
   return {
+    isConfigured: management !== undefined || amqp !== undefined,
     read: () => {
       const now = Date.now();
       if (shared === undefined || shared.until <= now) shared = { until: now + sharedMs, report: look() };
