@@ -10,6 +10,7 @@ const checks: [title: string, check: () => Promise<string>][] = [
   ['lint', () => findingsOf('oxlint', ['--type-aware', '--deny-warnings'])],
   ['format', () => findingsOf('oxfmt', ['--check', '.'])],
   ['unused code and dependencies', () => findingsOf('knip', ['--no-progress'])],
+  ['code that only tests use', () => findingsOf('knip', ['--no-progress', '--production'])],
   ['architecture', () => Promise.resolve(checkArchitecture(repositoryRoot).join('\n'))],
 ];
 

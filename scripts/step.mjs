@@ -11,7 +11,7 @@ export async function runStep(title, command, args, options, explainFailure) {
 }
 
 /** @returns {string} such as `0.4 s` */
-export function seconds(milliseconds) {
+function seconds(milliseconds) {
   return `${(milliseconds / 1000).toFixed(1)} s`;
 }
 

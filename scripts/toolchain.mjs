@@ -2,7 +2,7 @@ import { SetupProblem } from './problem.mjs';
 
 const nodeMajorNeeded = 24;
 const nodeVersion = '24.21.0';
-export const pnpmVersion = '12.21.0';
+const pnpmVersion = '12.21.0';
 
 /**
  * The npm packages, pinned, that must be brought because the machine lacks what they hold.

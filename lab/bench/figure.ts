@@ -4,7 +4,7 @@ import { median } from './median.ts';
 const othersCpuShareMax = 0.1;
 
 /** What one run gave. */
-export interface Sample {
+interface Sample {
   readonly value: number;
   /** Of the machine's CPU time during the run, what neither the platform nor its load used. */
   readonly othersCpuShare: number;
@@ -27,7 +27,7 @@ export interface Figure {
 }
 
 /** `disturbed`: others took so much of the CPU in every run that nothing was shown. `none`: nothing is asked of the figure. */
-export type Verdict = 'moonshot' | 'bar' | 'missed' | 'disturbed' | 'none';
+type Verdict = 'moonshot' | 'bar' | 'missed' | 'disturbed' | 'none';
 
 export interface Judgement {
   /** Of the runs that nobody disturbed; where all were disturbed, of all. */

@@ -9,7 +9,7 @@ const samples: readonly SignalMetrics[] = takeSamples();
 const sampleTexts = samples.map((metrics) => JSON.stringify(metrics));
 export const readingIntervalMs = 100;
 
-export const epoch = 'bench';
+const epoch = 'bench';
 
 export function deviceIdOf(index: number): string {
   return `bench-${index}`;
@@ -31,7 +31,7 @@ export function readingAt(device: number, seq: number, startTs: number): Identif
   };
 }
 
-export function timeAt(seq: number, startTs: number): number {
+function timeAt(seq: number, startTs: number): number {
   return startTs + seq * readingIntervalMs;
 }
 

@@ -5,7 +5,7 @@ import type { Platform } from './platform.ts';
 export type Backing = 'native' | 'containers' | 'cluster';
 
 /** What a fault breaks. Faults of one lane never overlap; those of different lanes do. */
-export type Lane = 'rabbitmq' | 'postgres' | 'ingest-ws' | 'persistence-worker' | 'query-api' | `link ${LinkName}`;
+type Lane = 'rabbitmq' | 'postgres' | 'ingest-ws' | 'persistence-worker' | 'query-api' | `link ${LinkName}`;
 
 export const linkNames = [
   'device-ingest',
@@ -19,7 +19,7 @@ export const linkNames = [
 export type LinkName = (typeof linkNames)[number];
 
 /** Resolves when what was broken works again, by itself or because it was mended. */
-export type Heal = () => Promise<void>;
+type Heal = () => Promise<void>;
 
 export interface Fault {
   readonly name: string;

@@ -147,7 +147,7 @@ export async function startDeadLetterPlatform(environment: Record<string, string
 }
 
 /** jsonb has no NUL (Postgres documentation, 8.14): Postgres itself refuses these readings. */
-export const poison = { text: 'a\0b' };
+const poison = { text: 'a\0b' };
 
 export function readings(
   deviceId: string,

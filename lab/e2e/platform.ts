@@ -27,8 +27,6 @@ export interface ReadingsPage {
   page: { next: string | null };
 }
 
-export type Platform = Awaited<ReturnType<typeof startPlatform>>;
-
 /** All three services, wired as in production, on a vhost and a database of their own. */
 export async function startPlatform() {
   const [amqpUrl, databaseUrl] = [await freshVhost(), await freshDatabase()];

@@ -4,7 +4,7 @@ import { parseKeySet } from '@fleetwire/auth/key-set';
 import { createTokenMinter } from '@fleetwire/auth/tokens';
 
 /** What a device shows the server. Without a token the server must be in open mode. */
-export interface Credential {
+interface Credential {
   readonly token?: string;
   readonly isGateway: boolean;
 }

@@ -17,7 +17,7 @@ export interface CsvOptions {
 }
 
 /** A file that is not a table of a time and numbers. */
-export class CsvFileError extends Error {
+class CsvFileError extends Error {
   constructor(path: string, reason: string) {
     super(`${path}: ${reason}`);
     this.name = 'CsvFileError';

@@ -33,7 +33,7 @@ export interface DeviceClientOptions {
 }
 
 /** @property seq the next one unless given, and greater than every one before */
-export interface NumberedText {
+interface NumberedText {
   readonly text: string;
   readonly seq?: number;
 }

@@ -24,7 +24,7 @@ export interface Quantiles {
 }
 
 /** What came of it all on the machine that the costs are from. */
-export interface Outcome {
+interface Outcome {
   readonly readingsPerSecond: number;
   /** At a third of it. */
   readonly ackP50Ms: number;

@@ -5,7 +5,7 @@ import { BenchMachine, type Calibration, calibrate } from './simulation/bench-ma
 const cores = 2;
 const seconds = 6;
 
-export interface Prediction {
+interface Prediction {
   readonly figure: string;
   readonly unit: string;
   readonly measured: number;

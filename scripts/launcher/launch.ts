@@ -31,7 +31,7 @@ export interface Running {
   stop(): Promise<void>;
 }
 
-export type ServiceName = 'ingest-ws' | 'query-api' | 'persistence-worker';
+type ServiceName = 'ingest-ws' | 'query-api' | 'persistence-worker';
 
 /** The device that the printed token belongs to. */
 export const exampleDevice = 'my-device';

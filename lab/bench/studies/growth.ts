@@ -90,7 +90,7 @@ function othersCpuShareOf(rounds: readonly Round[]): number {
   return rounds.reduce((sum, { seconds, othersCpuShare }) => sum + seconds * othersCpuShare, 0) / secondsOf(rounds);
 }
 
-export function bytesPerValue({ rounds, tables }: GrowthRun): number {
+function bytesPerValue({ rounds, tables }: GrowthRun): number {
   return tables.reduce((sum, size) => sum + bytesOf(size), 0) / valuesStored(rounds);
 }
 

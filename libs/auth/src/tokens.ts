@@ -2,7 +2,7 @@ import { decodeProtectedHeader, importJWK, jwtVerify, SignJWT, type CryptoKey, t
 import { publicKeys, signingKeys, type JSONWebKeySet, type KeySource } from './key-set.ts';
 import { TokenError, toTokenError } from './token-error.ts';
 
-export interface TokenPayload extends JWTPayload {
+interface TokenPayload extends JWTPayload {
   readonly sub: string;
   readonly exp: number;
   readonly role?: unknown;
@@ -72,7 +72,7 @@ export function createTokenVerifier(options: VerifierOptions): TokenVerifier {
   };
 }
 
-export interface MintRequest {
+interface MintRequest {
   readonly subject: string;
   readonly role: string;
   readonly expiresInSeconds: number;

@@ -33,7 +33,7 @@ export interface ConsumerOptions {
 }
 
 /** Numbers since the start, and `running` now. */
-export interface ConsumerStats {
+interface ConsumerStats {
   delivered: number;
   /** Acknowledgements sent; those that a dying connection swallowed come back as deliveries. */
   acked: number;

@@ -35,7 +35,7 @@ export interface PublisherOptions {
 }
 
 /** Numbers since the start. `published` = `confirmed` + the failures from `returned` to `lost` + in flight. */
-export interface PublisherStats {
+interface PublisherStats {
   published: number;
   confirmed: number;
   returned: number;

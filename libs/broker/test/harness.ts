@@ -3,7 +3,7 @@ import { connect, type Channel } from 'amqplib';
 import { startFaultProxy, type FaultProxy } from '@fleetwire/platform/faults/fault-proxy';
 import { afterEach, beforeEach } from 'vitest';
 import { openBrokerConnection, type BrokerConnection, type BrokerConnectionOptions } from '../src/connection.ts';
-import { createConsumer, type Consumer, type ConsumerOptions } from '../src/consumer.ts';
+import { createConsumer, type ConsumerOptions } from '../src/consumer.ts';
 import { PublishError } from '../src/errors.ts';
 import type { BrokerLogger } from '../src/logger.ts';
 import { createPublisher, type Publication, type Publisher, type PublisherOptions } from '../src/publisher.ts';
@@ -104,7 +104,6 @@ export function brokerHarness(amqpUrl: string, topology: Topology = fleetwireTop
 }
 
 export type Harness = ReturnType<typeof brokerHarness>;
-export type { Consumer, Publisher };
 
 /** A message for the work queue. */
 export function telemetry(content: string | Buffer = 'reading', overrides: Partial<Publication> = {}): Publication {

@@ -86,7 +86,10 @@ export function describeVariables(variables: Variables): VariableRow[] {
   }));
 }
 
-/** The same as a Markdown table. */
+/**
+ * The same as a Markdown table: the pages of docs/configuration, which each service's tests compare and write.
+ * @internal
+ */
 export function variablesTable(variables: Variables): string {
   const cell = (text: string): string => text.replaceAll('|', '\\|');
   const rows = describeVariables(variables).map(({ name, allowed, unit, default: value, doc }) => {

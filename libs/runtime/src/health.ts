@@ -2,9 +2,9 @@ import { Router } from 'express';
 import { Gauge, type Registry } from 'prom-client';
 
 /** Looks at state that is held already: no I/O. `true` means ready; a text says what is wrong. */
-export type ReadinessCheck = () => true | string;
+type ReadinessCheck = () => true | string;
 
-export interface Readiness {
+interface Readiness {
   readonly ready: boolean;
   readonly draining: boolean;
   readonly checks: Readonly<Record<string, 'ok' | (string & {})>>;

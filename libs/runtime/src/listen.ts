@@ -10,7 +10,6 @@ export interface ListenOptions {
   readonly headersTimeoutMs?: number;
   /** Time for a client to send the whole request. */
   readonly requestTimeoutMs?: number;
-  readonly keepAliveTimeoutMs?: number;
   /** How long `stop` lets answers in flight take before it cuts their connections. */
   readonly stopTimeoutMs?: number;
 }
@@ -25,15 +24,12 @@ export interface Listening {
   stop(): Promise<void>;
 }
 
+/** Longer than the idle timeout of common load balancers (60 s), which must be the ones to close an idle connection. */
+const keepAliveTimeoutMs = 65_000;
+
 /** Listens for HTTP; rejects when the address cannot be bound. */
 export async function listen(handler: RequestListener, options: ListenOptions): Promise<Listening> {
-  const {
-    host,
-    headersTimeoutMs = 10_000,
-    requestTimeoutMs = 30_000,
-    keepAliveTimeoutMs = 65_000,
-    stopTimeoutMs = 10_000,
-  } = options;
+  const { host, headersTimeoutMs = 10_000, requestTimeoutMs = 30_000, stopTimeoutMs = 10_000 } = options;
   const server = createServer({
     headersTimeout: headersTimeoutMs,
     requestTimeout: requestTimeoutMs,

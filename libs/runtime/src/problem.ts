@@ -12,10 +12,7 @@ export interface FieldProblem {
 }
 
 export interface ProblemOptions {
-  readonly type?: string;
-  readonly title?: string;
   readonly detail?: string;
-  readonly instance?: string;
   readonly errors?: readonly FieldProblem[];
   /** Further members of the document (RFC 9457, 3.2). */
   readonly extensions?: Readonly<Record<string, unknown>>;
@@ -29,7 +26,6 @@ export interface ProblemDocument {
   readonly title: string;
   readonly status: number;
   readonly detail?: string;
-  readonly instance?: string;
   readonly errors?: readonly FieldProblem[];
 }
 
@@ -39,7 +35,6 @@ export class Problem extends Error {
   readonly type: string;
   readonly title: string;
   readonly detail: string | undefined;
-  readonly instance: string | undefined;
   readonly errors: readonly FieldProblem[] | undefined;
   readonly extensions: Readonly<Record<string, unknown>>;
   readonly headers: Readonly<Record<string, string>>;
@@ -48,23 +43,21 @@ export class Problem extends Error {
     super(options.detail ?? title, { cause: options.cause });
     this.name = 'Problem';
     this.status = status;
-    this.title = options.title ?? title;
-    this.type = options.type ?? `urn:fleetwire:problem:${this.title.toLowerCase().replace(/[^a-z0-9]+/g, '-')}`;
+    this.title = title;
+    this.type = `urn:fleetwire:problem:${title.toLowerCase().replace(/[^a-z0-9]+/g, '-')}`;
     this.detail = options.detail;
-    this.instance = options.instance;
     this.errors = options.errors;
     this.extensions = options.extensions ?? {};
     this.headers = options.headers ?? {};
   }
 
   toJSON(): ProblemDocument {
-    const { type, title, status, detail, instance, errors, extensions } = this;
+    const { type, title, status, detail, errors, extensions } = this;
     return {
       type,
       title,
       status,
       ...(detail && { detail }),
-      ...(instance && { instance }),
       ...(errors && { errors }),
       ...extensions,
     };

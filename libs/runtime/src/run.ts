@@ -4,7 +4,7 @@ import { createLogger, type Logger, type LogLevel } from './logger.ts';
 import type { Tracer } from './trace-context.ts';
 import { startTracing } from './tracing.ts';
 
-export interface Running {
+interface Running {
   /** Drains and releases everything; settles when nothing is left in flight. */
   stop(): Promise<void>;
 }

@@ -65,16 +65,6 @@ export function port(name: string, options: Common<number>): Variable<number> {
   return integer(name, { ...options, min: 0, max: 65_535 });
 }
 
-export function boolean(name: string, options: Common<boolean>): Variable<boolean> {
-  const values = new Map([
-    ['true', true],
-    ['1', true],
-    ['false', false],
-    ['0', false],
-  ]);
-  return variable(name, options, 'true or false', (text) => values.get(text.toLowerCase()));
-}
-
 export function choice<const T extends string>(
   name: string,
   choices: readonly T[],

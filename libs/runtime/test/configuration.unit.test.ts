@@ -9,7 +9,7 @@ import {
   relation,
   variablesTable,
 } from '../src/configuration.ts';
-import { boolean, choice, integer, optional, port, secret, string, url } from '../src/variables.ts';
+import { choice, integer, optional, port, secret, string, url } from '../src/variables.ts';
 
 const variables = {
   databaseUrl: secret(url('DATABASE_URL', { protocols: ['postgres', 'postgresql'], doc: 'Where rows go' })),
@@ -17,7 +17,6 @@ const variables = {
   batch: integer('BATCH', { min: 1, max: 1000, default: 50, unit: 'envelopes', doc: 'Written together' }),
   port: port('PORT', { default: 8080, doc: 'Listens here' }),
   mode: choice('MODE', ['calm', 'fast'], { default: 'calm', doc: 'Mood' }),
-  verbose: boolean('VERBOSE', { default: false, doc: 'Talks' }),
   label: optional(string('LABEL', { doc: 'A name' })),
 };
 const relations = [relation(variables, 'PREFETCH ≥ BATCH', ['prefetch', 'batch'], (c) => c.prefetch >= c.batch)];
@@ -36,7 +35,7 @@ describe('configuration', () => {
   it('yields a frozen object of typed values and defaults', () => {
     const configuration = readConfiguration(
       variables,
-      { DATABASE_URL: 'postgres://db/x', PREFETCH: '7', BATCH: '7', VERBOSE: 'TRUE' },
+      { DATABASE_URL: 'postgres://db/x', PREFETCH: '7', BATCH: '7' },
       relations,
     );
     expect(configuration).toEqual({
@@ -45,19 +44,17 @@ describe('configuration', () => {
       batch: 7,
       port: 8080,
       mode: 'calm',
-      verbose: true,
       label: undefined,
     });
     expect(Object.isFrozen(configuration)).toBe(true);
   });
 
   it('names every problem at once: what was given, what is allowed, in which unit', () => {
-    expect(problemsOf({ PREFETCH: '1e3', PORT: '65536', MODE: 'slow', VERBOSE: 'maybe' })).toEqual([
+    expect(problemsOf({ PREFETCH: '1e3', PORT: '65536', MODE: 'slow' })).toEqual([
       'DATABASE_URL is missing: expected postgres://… or postgresql://…',
       'PREFETCH is "1e3": expected a whole number from 1 to 1000, in envelopes',
       'PORT is "65536": expected a whole number from 0 to 65535',
       'MODE is "slow": expected calm | fast',
-      'VERBOSE is "maybe": expected true or false',
     ]);
   });
 

@@ -23,7 +23,7 @@ export interface BatchWriterOptions {
   readonly clock?: () => number;
 }
 
-export interface Written {
+interface Written {
   readonly stored: number;
   /** Readings whose identity was stored before, or is twice in the batch. */
   readonly duplicates: number;

@@ -31,7 +31,7 @@ export interface GapsQuery {
   readonly signal?: AbortSignal | undefined;
 }
 
-export const sequencesMax = 100;
+const sequencesMax = 100;
 
 /**
  * One look at each row of the ledger: a thousand readings or so.

@@ -14,7 +14,7 @@ export interface Shape {
   readonly names: readonly string[];
 }
 
-export const noShape: Shape = { key: 0, names: [] };
+const noShape: Shape = { key: 0, names: [] };
 
 const streamsCachedMax = 200_000;
 const shapesCachedMax = 4_000;

@@ -17,7 +17,7 @@ interface Page extends Abortable {
   readonly after?: string | undefined;
 }
 
-export interface LatestMetric {
+interface LatestMetric {
   /** Device time of this metric's value; metrics of one device may come on different clocks. */
   readonly ts: number;
   readonly value: MetricValue;
@@ -40,7 +40,7 @@ export interface DeviceSummary {
   readonly lastTs: number | null;
 }
 
-export interface DeviceEpoch {
+interface DeviceEpoch {
   readonly epoch: string;
   readonly firstSeenAt: number;
   readonly lastSeq: number | null;
@@ -52,7 +52,7 @@ export interface DeviceDetails extends DeviceSummary {
 }
 
 /** Where a reading stands among those of its device: the same for ever, also where timestamps are equal. */
-export interface ReadingPosition {
+interface ReadingPosition {
   readonly ts: number;
   readonly streamKey: number;
   readonly seq: number;
@@ -81,7 +81,7 @@ export interface StoredReadingsQuery extends Abortable {
 }
 
 /** A number of rows; beyond some size counting costs too much, and `exact` is false. */
-export interface RowCount {
+interface RowCount {
   readonly count: number;
   readonly exact: boolean;
 }
@@ -94,7 +94,7 @@ export interface StoreStatus {
   readonly lastReceivedAt: number | null;
 }
 
-export const epochsPerDeviceMax = 100;
+const epochsPerDeviceMax = 100;
 
 /** Exact up to here; beyond, the answer is this number and `exact: false`. */
 const countedRowsMax = 100_000;
@@ -192,13 +192,6 @@ export async function readings({ db, pool }: Database, options: StoredReadingsQu
     metrics: toMetrics(names.get(row.shape_key) ?? [], row.numbers, row.others, wanted),
     position: { ts: row.ts, streamKey: row.stream_key, seq: row.seq },
   }));
-}
-
-export async function deadLetterCount(
-  { pool, db }: Pick<Database, 'pool' | 'db'>,
-  { signal }: Abortable = {},
-): Promise<RowCount> {
-  return countUpToMax(db, pool, 'dead_letters', signal);
 }
 
 /** What the store holds. The number of readings is Postgres' own estimate, from its statistics of the partitions. */

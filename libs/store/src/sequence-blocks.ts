@@ -2,7 +2,7 @@
 export const sequenceBlockSize = 1_024;
 
 /** What a batch has of one block of one stream. */
-export interface OfferedBlock {
+interface OfferedBlock {
   readonly streamKey: number;
   readonly block: number;
   /** As Postgres writes an `int8multirange`: `{[5,9),[12,13)}`. */

@@ -66,10 +66,6 @@ export class Intake {
     options.connection.onStateChange(() => this.#flush());
   }
 
-  get isCongested(): boolean {
-    return this.#isCongested;
-  }
-
   get bufferedBytes(): number {
     return this.#bufferedBytes;
   }

@@ -24,7 +24,7 @@ import { SessionStreams, type Stream } from './session-streams.ts';
 import type { Passage } from './stream-acks.ts';
 import type { Source } from './trail.ts';
 
-export interface SessionLimits {
+interface SessionLimits {
   readonly payloadBytesMax: number;
   readonly inFlightMax: number;
   readonly outboundBytesMax: number;

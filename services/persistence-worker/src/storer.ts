@@ -2,7 +2,7 @@ import type { IdentifiedReading } from '@fleetwire/contracts/reading';
 import type { Origin } from '@fleetwire/store/reconciliation-statements';
 import { type Patience, patiently } from './patiently.ts';
 
-export type Write = (
+type Write = (
   readings: readonly IdentifiedReading[],
   origin: Origin,
 ) => Promise<{ stored: number; duplicates: number }>;

@@ -5,7 +5,7 @@ import type { Database } from '@fleetwire/store/database';
 import { classifyFailure } from '@fleetwire/store/failure';
 import CircuitBreaker from 'opossum';
 
-export type CircuitState = 'closed' | 'half-open' | 'open';
+type CircuitState = 'closed' | 'half-open' | 'open';
 
 export interface Circuit {
   readonly name: string;

@@ -1,6 +1,6 @@
 import { Problem } from '@fleetwire/runtime/problem';
 
-export interface Answer<T> {
+interface Answer<T> {
   readonly value: T;
   /** When the value was read, epoch milliseconds. */
   readonly asOf: number;

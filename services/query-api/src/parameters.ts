@@ -60,7 +60,7 @@ export function parameterParser(
 }
 
 /** What a value must be, in words: `a whole number from 1 to 1000`. */
-export function expectation(schema: TSchema | ParameterSchema): string {
+function expectation(schema: TSchema | ParameterSchema): string {
   const {
     type,
     minimum,

@@ -4,7 +4,7 @@ import type { ApiContext } from './api-context.ts';
 import type { Caller } from './caller.ts';
 
 /** What a handler is given: everything parsed and allowed. */
-export interface Call<P extends TProperties, Q extends TProperties, B extends TSchema> {
+interface Call<P extends TProperties, Q extends TProperties, B extends TSchema> {
   readonly params: Static<TObject<P>>;
   readonly query: Static<TObject<Q>>;
   readonly body: Static<B>;

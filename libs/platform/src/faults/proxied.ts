@@ -1,7 +1,10 @@
 import { cleanUp } from '../testing/clean-up.ts';
 import { type FaultProxy, startFaultProxy } from './fault-proxy.ts';
 
-/** A server's URL with a fault proxy on the way to it, which is stopped after the suite, or after the test it is made in. */
+/**
+ * A server's URL with a fault proxy on the way to it, which is stopped after the suite, or after the test it is made in.
+ * @internal
+ */
 export async function proxied(url: string): Promise<{ readonly proxy: FaultProxy; readonly url: string }> {
   const target = new URL(url);
   const proxy = await startFaultProxy({ host: target.hostname, port: Number(target.port) });

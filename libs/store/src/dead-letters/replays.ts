@@ -9,10 +9,10 @@ import { type Selection, selected } from './selection.ts';
  * of it. `dry-run`: it only counted.
  */
 export const replayStates = ['queued', 'running', 'settling', 'done', 'cancelled', 'dry-run'] as const;
-export type ReplayState = (typeof replayStates)[number];
+type ReplayState = (typeof replayStates)[number];
 
 export const replaySources = ['operator', 'edit', 'automatic'] as const;
-export type ReplaySource = (typeof replaySources)[number];
+type ReplaySource = (typeof replaySources)[number];
 
 /** A reading as an operator changed it: published instead of the dead letter's own. */
 export interface EditedCopy {

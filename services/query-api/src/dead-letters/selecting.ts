@@ -5,7 +5,7 @@ import { type DeadLetterStatus, deadLetterStatuses, type Selection } from '@flee
 import Type, { type Static } from 'typebox';
 import { Instant, parseInstant } from '../time-range.ts';
 
-export const idsMax = 1_000;
+const idsMax = 1_000;
 
 export const DeadLetterId = Type.String({ minLength: 1, maxLength: 128, description: 'Id of a dead letter' });
 

@@ -3,7 +3,7 @@ import type { WorkerState } from '@fleetwire/contracts/worker-state';
 import { messagesIn, type QueueSample } from './queue-sample.ts';
 
 export const bottlenecks = ['none', 'postgres', 'consumers', 'broker'] as const;
-export type Bottleneck = (typeof bottlenecks)[number];
+type Bottleneck = (typeof bottlenecks)[number];
 
 export interface Diagnosis {
   readonly verdict: Bottleneck;

@@ -8,7 +8,7 @@ import { type BrokerSample, messagesIn, type QueueSample, type QueueSource } fro
 import type { WorkerView } from './worker-view.ts';
 
 /** How old the oldest message of a queue is. */
-export interface OldestAge {
+interface OldestAge {
   readonly seconds: number | null;
   /** It may be older than that. */
   readonly atLeast: boolean;
@@ -24,7 +24,7 @@ export interface QueueReport extends QueueSample {
   readonly bottleneck: Diagnosis;
 }
 
-export interface QueuesReport extends Omit<BrokerSample, 'queues'> {
+interface QueuesReport extends Omit<BrokerSample, 'queues'> {
   readonly queues: readonly QueueReport[];
   readonly workers: readonly WorkerState[];
   /**

@@ -6,7 +6,7 @@ import type { ReconciliationEntries, MinuteEntries, Edge } from '@fleetwire/stor
  * is missing, so that more came out than is known to have come in. `unbalanced`: readings are missing, or nobody knows where they came from.
  */
 export const reconciliationStates = ['balanced', 'settling', 'incomplete', 'unbalanced'] as const;
-export type ReconciliationState = (typeof reconciliationStates)[number];
+type ReconciliationState = (typeof reconciliationStates)[number];
 
 /** received + replayed = stored + duplicate + rejected + deadLettered + inFlight + difference. */
 export interface Totals {
@@ -25,7 +25,7 @@ export interface Totals {
   readonly state: ReconciliationState;
 }
 
-export interface MinuteTotals extends Totals {
+interface MinuteTotals extends Totals {
   readonly minute: number;
 }
 
@@ -37,7 +37,7 @@ export interface ReconciliationReport {
   readonly explanation: string;
 }
 
-export interface ReconciledEdge extends Edge {
+interface ReconciledEdge extends Edge {
   /** `silent`: it reported no more, and did not say that it was the last time. */
   readonly state: 'reporting' | 'finished' | 'silent';
 }
