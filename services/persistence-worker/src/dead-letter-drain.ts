@@ -1,52 +1,107 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type Backoff, fullJitterMs } from '@fleetwire/broker/backoff';
 import type { Delivery } from '@fleetwire/broker/delivery';
-import { attemptOf } from '@fleetwire/broker/retry-headers';
+import type { PublishPatiently } from '@fleetwire/broker/patient-publisher';
+import { attemptOf, headersOfNextAttempt } from '@fleetwire/broker/retry-headers';
 import type { Verdict } from '@fleetwire/broker/settled-prefix';
+import { exchanges, queues, retrySteps } from '@fleetwire/broker/topology';
 import { type DeadLetter, deadLetterType, parseDeadLetter } from '@fleetwire/contracts/dead-letter';
 import { decodeEnvelope, envelopeType } from '@fleetwire/contracts/envelope';
 import type { Logger } from '@fleetwire/runtime/logger';
-import type { DatabaseGate } from './database-gate.ts';
-import { deadMember, deadMessage, deadReading } from './dead-lettering.ts';
-import { trailOf } from './trail.ts';
+import type { FailureClass } from '@fleetwire/store/failure';
+import { deadMember, deadMessage, deadReading, reducedForm } from './dead-lettering.ts';
+import type { RetryWhileUnavailable } from './retry-while-unavailable.ts';
+import { onwardHeaders, trailOf } from './trail.ts';
 
 export interface DeadLetterDrainOptions {
   readonly insert: (deadLetters: readonly DeadLetter[]) => Promise<unknown>;
-  readonly gate: DatabaseGate;
+  readonly classify: (error: unknown) => FailureClass;
+  readonly retryWhileUnavailable: RetryWhileUnavailable;
+  readonly publish: PublishPatiently;
+  /** Between two tries at a dead letter that Postgres refuses in every form. */
+  readonly backoff: Backoff;
   readonly logger: Logger;
   readonly signal: AbortSignal;
 }
 
-/** Moves dead letters from their queue into Postgres. Nothing is dropped: what cannot be written now is held. */
-export function createDeadLetterDrain({
-  insert,
-  gate,
-  logger,
-  signal,
-}: DeadLetterDrainOptions): (delivery: Delivery) => Promise<Verdict> {
-  return async (delivery) => {
-    const deadLetters = deadLettersOf(delivery);
-    while (!signal.aborted) {
+/**
+ * Moves dead letters from their queue into Postgres. A dead letter is never dropped:
+ * - While Postgres is unavailable it is held, as readings are.
+ * - A dead letter whose row Postgres refuses is stored as the bytes of a message.
+ * - One that is refused in that form too goes to the end of the queue, after a pause that grows up to a bound.
+ *   It delays neither readings nor other dead letters.
+ */
+export class DeadLetterDrain {
+  readonly #options: DeadLetterDrainOptions;
+
+  constructor(options: DeadLetterDrainOptions) {
+    this.#options = options;
+  }
+
+  async handle(delivery: Delivery): Promise<Verdict> {
+    try {
+      await this.#store(deadLettersOf(delivery), delivery);
+      return 'done';
+    } catch (error) {
+      if (this.#options.signal.aborted) return 'requeue';
+      throw error;
+    }
+  }
+
+  async #store(deadLetters: readonly DeadLetter[], delivery: Delivery): Promise<void> {
+    const { insert, retryWhileUnavailable, signal } = this.#options;
+    try {
+      await retryWhileUnavailable(() => insert(deadLetters));
+    } catch (error) {
+      signal.throwIfAborted();
+      if (deadLetters.length === 1) return this.#storeRefused(deadLetters[0]!, error, delivery);
+      for (const deadLetter of deadLetters) await this.#store([deadLetter], delivery);
+    }
+  }
+
+  async #storeRefused(deadLetter: DeadLetter, refusal: unknown, delivery: Delivery): Promise<void> {
+    const { insert, classify, retryWhileUnavailable, logger, signal } = this.#options;
+    const attempt = delivery.type === deadLetterType ? attemptOf(delivery.headers) : 0;
+    const { id: deadLetterId, reason, error: cause } = deadLetter;
+    const fields = { err: refusal, deadLetterId, reason, cause, attempt, ...trailOf(delivery.headers) };
+    // An unknown failure may be temporary: only after some attempts does the dead letter lose its columns for it.
+    if (classify(refusal) === 'bad-data' || attempt >= retrySteps.length) {
       try {
-        await gate.pass(signal);
-        await insert(deadLetters);
-        return 'done';
+        await retryWhileUnavailable(() => insert([reducedForm(deadLetter, refusal)]));
+        logger.error(fields, 'dead letter refused by Postgres; stored as the bytes of a message');
+        return;
       } catch (error) {
-        if (signal.aborted) break;
-        const { headers, messageId } = delivery;
-        logger.error({ err: error, messageId, ...trailOf(headers) }, 'a dead letter could not be written yet');
-        gate.close(error, signal);
+        signal.throwIfAborted();
+        fields.err = error;
       }
     }
-    return 'requeue';
-  };
+    logger.error(fields, 'dead letter refused by Postgres; trying again later');
+    await this.#tryLater(deadLetter, attempt, delivery);
+  }
+
+  /** A copy at the end of the queue, because a requeued message returns to the front, where it would block the others. */
+  async #tryLater(deadLetter: DeadLetter, attempt: number, { type, headers }: Delivery): Promise<void> {
+    const { publish, backoff, signal } = this.#options;
+    await sleep(fullJitterMs(attempt, backoff), undefined, { signal });
+    await publish({
+      exchange: exchanges.default,
+      routingKey: queues.dead,
+      messageId: deadLetter.id,
+      type: deadLetterType,
+      contentType: 'application/json',
+      headers: headersOfNextAttempt(type === deadLetterType ? headers : onwardHeaders(headers)),
+      content: Buffer.from(JSON.stringify(deadLetter)),
+    });
+  }
 }
 
-/** Deliveries without a verdict after which a dead letter is kept as it came, unread: reading it may be what kills. */
-const unreadDeliveries = 10;
+/** Deliveries without a verdict after which a dead letter is stored without being parsed: parsing may be what crashes the worker. */
+const unparsedDeliveries = 10;
 
 /** One dead letter as we published it; or what the broker dead-lettered by itself, reading by reading; or any bytes as they are. */
 function deadLettersOf(delivery: Delivery): DeadLetter[] {
   const { content, type, headers, deliveryCount } = delivery;
-  if (type === deadLetterType && deliveryCount < unreadDeliveries) {
+  if (type === deadLetterType && deliveryCount < unparsedDeliveries) {
     const parsed = parseDeadLetter(jsonOf(content));
     if (parsed.ok) return [parsed.value];
   }
@@ -58,7 +113,7 @@ function deadLettersOf(delivery: Delivery): DeadLetter[] {
     message: `the broker gave up: ${typeof firstDeath === 'string' ? firstDeath : 'no reason given'}`,
   };
   const failure = { ...history, reason: 'delivery-limit', error } as const;
-  const envelope = type === envelopeType && deliveryCount < unreadDeliveries ? decodeEnvelope(content) : undefined;
+  const envelope = type === envelopeType && deliveryCount < unparsedDeliveries ? decodeEnvelope(content) : undefined;
   if (envelope?.ok !== true) return [deadMessage(content, failure)];
   const { readings, refused } = envelope.value;
   return [

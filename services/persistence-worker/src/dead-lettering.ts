@@ -6,7 +6,7 @@ import {
   deadLetterSchemaVersion,
   deadLetterType,
 } from '@fleetwire/contracts/dead-letter';
-import type { RefusedReading } from '@fleetwire/contracts/envelope';
+import { type RefusedReading, envelopeSchemaVersion, envelopeType } from '@fleetwire/contracts/envelope';
 import type { IdentifiedReading } from '@fleetwire/contracts/reading';
 
 export interface Failure {
@@ -46,6 +46,43 @@ export function deadMember(
 /** The dead letter of a message whose content is kept as it came. */
 export function deadMessage(content: Buffer, failure: Failure): DeadLetter {
   return deadLetter({ payload: content.toString('base64'), payloadEncoding: 'base64' }, failure);
+}
+
+/**
+ * The form of a dead letter whose row Postgres refuses: the bytes of a message, as of a message that cannot be parsed. A reading becomes an
+ * envelope again, so that a replay stores it. The time of arrival stays, because reconciliation counts the reading under it.
+ */
+export function reducedForm(letter: DeadLetter, refusal: unknown): DeadLetter {
+  const { reason, error, firstFailedAt, lastFailedAt, receivedAt } = letter;
+  const { code, message } = describe(refusal);
+  return deadLetter(
+    {
+      payload: messageOf(letter).toString('base64'),
+      payloadEncoding: 'base64',
+      ...(receivedAt === undefined ? {} : { receivedAt }),
+    },
+    {
+      reason: 'refused-by-database',
+      error: { code, message: `dead letter (${reason}, ${error.code}) refused: ${message}` },
+      attempts: 1,
+      firstFailedAt: storableTime(firstFailedAt),
+      failedAt: storableTime(lastFailedAt),
+    },
+  );
+}
+
+function messageOf({ id, deviceId, epoch, receivedAt, payload, payloadEncoding }: DeadLetter): Buffer {
+  if (payloadEncoding === 'base64') return Buffer.from(payload, 'base64');
+  if (deviceId === undefined || epoch === undefined || receivedAt === undefined) return Buffer.from(payload);
+  const outer = { id, type: envelopeType, schemaVersion: envelopeSchemaVersion, occurredAt: receivedAt };
+  // As text, because the payload need not be a valid reading.
+  const run = `{"deviceId":${JSON.stringify(deviceId)},"epoch":${JSON.stringify(epoch)},"receivedAt":${receivedAt},"readings":[${payload}]}`;
+  return Buffer.from(`${JSON.stringify(outer).slice(0, -1)},"runs":[${run}]}`);
+}
+
+/** Of a dead letter from elsewhere, the time may be any number. */
+function storableTime(epochMs: number): number {
+  return epochMs >= 0 && epochMs <= Date.UTC(9_999, 0) ? epochMs : 0;
 }
 
 type Remains = Pick<DeadLetter, 'payload' | 'payloadEncoding'> &

@@ -201,13 +201,13 @@ export class EnvelopeHandler {
   }
 
   async #runBatch(batch: readonly PendingMessage[]): Promise<void> {
-    const { storer, metrics, logger, tracer, signal } = this.#options;
+    const { storer, metrics, logger, tracer } = this.#options;
     const readings = batch.length === 1 ? batch[0]!.items : batch.flatMap(({ items }) => items);
     const batchId = randomUUID();
     const span = beginStoring(tracer, batch, { batchId, readings: readings.length });
     const stopTimer = metrics.batchSeconds.startTimer();
     try {
-      const { stored, duplicates, condemned } = await storer.store(readings, signal, {
+      const { stored, duplicates, condemned } = await storer.store(readings, {
         origin: commonOrigin(batch),
         isLastChance: batch.every(({ isLastChance }) => isLastChance),
       });

@@ -19,10 +19,10 @@ import { assertSchemaCurrent } from '@fleetwire/store/migrate';
 import { beginAttempt, endAttempt } from '@fleetwire/store/isolation-attempts';
 import { DatabaseGate } from './database-gate.ts';
 import type { WorkerConfiguration } from './configuration.ts';
-import { createDeadLetterDrain } from './dead-letter-drain.ts';
+import { DeadLetterDrain } from './dead-letter-drain.ts';
 import { EnvelopeHandler } from './envelope-handler.ts';
 import { createWorkerMetrics } from './metrics.ts';
-import { patiently } from './patiently.ts';
+import { createRetryWhileUnavailable } from './retry-while-unavailable.ts';
 import { Storer } from './storer.ts';
 import { startUpkeep } from './upkeep.ts';
 
@@ -73,6 +73,7 @@ export async function startWorker({
     capMs: config.holdCapMs,
     logger,
   });
+  const retryWhileUnavailable = createRetryWhileUnavailable({ classify: classifyFailure, gate, signal });
   const metrics = createWorkerMetrics(registry, {
     isHolding: () => !gate.isOpen,
     oldestArrivalAt: () => handler.oldestArrivalAt,
@@ -102,20 +103,20 @@ export async function startWorker({
     database.pool,
     config.retentionDays === undefined ? {} : { retentionDays: config.retentionDays },
   );
+  const publish = createPatientPublisher(publisher, signal, logger);
   const handler = new EnvelopeHandler({
     storer: new Storer({
       write: (readings, origin) => writer.write(readings, origin),
       classify: classifyFailure,
-      gate,
+      retryWhileUnavailable,
+      signal,
     }),
-    enterReport: (report) =>
-      patiently({ classify: classifyFailure, gate }, signal, () => recordEdgeReport(database.pool, report)),
+    enterReport: (report) => retryWhileUnavailable(() => recordEdgeReport(database.pool, report)),
     trials: {
-      begin: (trial) =>
-        patiently({ classify: classifyFailure, gate }, signal, () => beginAttempt(database.pool, trial)),
+      begin: (trial) => retryWhileUnavailable(() => beginAttempt(database.pool, trial)),
       end: (trial) => endAttempt(database.pool, trial),
     },
-    publish: createPatientPublisher(publisher, signal, logger),
+    publish,
     bounds: { readingsMax: config.batchReadingsMax, bytesMax: config.batchBytesMax, lingerMs: config.batchLingerMs },
     transactionsMax: config.transactionsMax,
     messagesMax: config.prefetch,
@@ -134,16 +135,20 @@ export async function startWorker({
     priority: -bornAtMicros,
     handle: (delivery) => handler.handle(delivery),
   });
+  const drain = new DeadLetterDrain({
+    insert: (letters) => insertDeadLetters(database.pool, letters),
+    classify: classifyFailure,
+    retryWhileUnavailable,
+    publish,
+    backoff: { baseMs: config.holdBaseMs, capMs: config.holdCapMs },
+    logger,
+    signal,
+  });
   const dead = createConsumer(consuming, {
     logger,
     queue: queues.dead,
     prefetch: config.deadPrefetch,
-    handle: createDeadLetterDrain({
-      insert: (letters) => insertDeadLetters(database.pool, letters),
-      gate,
-      logger,
-      signal,
-    }),
+    handle: (delivery) => drain.handle(delivery),
   });
 
   const state = (): WorkerState => ({

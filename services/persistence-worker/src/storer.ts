@@ -1,6 +1,7 @@
 import type { IdentifiedReading } from '@fleetwire/contracts/reading';
 import type { Origin } from '@fleetwire/store/reconciliation-statements';
-import { type Patience, patiently } from './patiently.ts';
+import type { FailureClass } from '@fleetwire/store/failure';
+import type { RetryWhileUnavailable } from './retry-while-unavailable.ts';
 
 type Write = (
   readings: readonly IdentifiedReading[],
@@ -18,7 +19,12 @@ export interface StoreOutcome {
   readonly condemned: readonly Condemned[];
 }
 
-export type StorerOptions = Patience & { readonly write: Write };
+export interface StorerOptions {
+  readonly write: Write;
+  readonly classify: (error: unknown) => FailureClass;
+  readonly retryWhileUnavailable: RetryWhileUnavailable;
+  readonly signal: AbortSignal;
+}
 
 /** Writes readings until each is stored or condemned. */
 export class Storer {
@@ -37,23 +43,22 @@ export class Storer {
    */
   async store(
     readings: readonly IdentifiedReading[],
-    signal: AbortSignal,
     { origin = 'first', isLastChance = false }: { origin?: Origin; isLastChance?: boolean } = {},
   ): Promise<StoreOutcome> {
     try {
-      const { stored, duplicates } = await patiently(this.#options, signal, (mayBeDone) =>
-        this.#options.write(readings, origin === 'first' && mayBeDone ? 'repeat' : origin),
+      const { stored, duplicates } = await this.#options.retryWhileUnavailable((mayBeCommitted) =>
+        this.#options.write(readings, origin === 'first' && mayBeCommitted ? 'repeat' : origin),
       );
       return { stored, duplicates, condemned: [] };
     } catch (error) {
-      signal.throwIfAborted();
+      this.#options.signal.throwIfAborted();
       if (this.#options.classify(error) === 'unknown' && !isLastChance) throw error;
       const [only] = readings;
       if (readings.length === 1 && only !== undefined)
         return { stored: 0, duplicates: 0, condemned: [{ reading: only, error }] };
       const middle = Math.ceil(readings.length / 2);
-      const first = await this.store(readings.slice(0, middle), signal, { origin, isLastChance });
-      const second = await this.store(readings.slice(middle), signal, { origin, isLastChance });
+      const first = await this.store(readings.slice(0, middle), { origin, isLastChance });
+      const second = await this.store(readings.slice(middle), { origin, isLastChance });
       return {
         stored: first.stored + second.stored,
         duplicates: first.duplicates + second.duplicates,

@@ -13,7 +13,7 @@ import {
 } from '@fleetwire/broker/topology';
 import { encodeEnvelope, envelopeType, runsOf } from '@fleetwire/contracts/envelope';
 import type { IdentifiedReading } from '@fleetwire/contracts/reading';
-import { createLogger } from '@fleetwire/runtime/logger';
+import { type Logger, createLogger } from '@fleetwire/runtime/logger';
 import { openDatabase } from '@fleetwire/store/database';
 import { migrate } from '@fleetwire/store/migrate';
 import { eventually } from '@fleetwire/platform/testing/eventually';
@@ -25,7 +25,7 @@ import { expect } from 'vitest';
 import { readWorkerConfiguration } from '../src/configuration.ts';
 import { startWorker } from '../src/start-worker.ts';
 
-const logger = await createLogger({ name: 'test', level: 'silent' });
+const silentLogger = await createLogger({ name: 'test', level: 'silent' });
 
 export type Harness = Awaited<ReturnType<typeof workerHarness>>;
 
@@ -33,7 +33,8 @@ export type Harness = Awaited<ReturnType<typeof workerHarness>>;
 export async function workerHarness({
   limits = {},
   migrated = true,
-}: { limits?: Partial<TopologyLimits>; migrated?: boolean } = {}) {
+  logger = silentLogger,
+}: { limits?: Partial<TopologyLimits>; migrated?: boolean; logger?: Logger } = {}) {
   const [amqpUrl, databaseUrl] = [await freshVhost(), await freshDatabase()];
   const topology = fleetwireTopology(limits);
   if (migrated) await migrate(databaseUrl);
@@ -144,4 +145,11 @@ export async function metric({ url }: { url: string }, line: string): Promise<nu
 
 export async function untilEmpty(harness: Harness): Promise<void> {
   await eventually(async () => expect(await harness.waiting()).toBe(0));
+}
+
+/** A logger, and the messages of what it has logged so far. */
+export async function recordingLogger(): Promise<{ readonly logger: Logger; readonly messages: readonly string[] }> {
+  const messages: string[] = [];
+  const destination = { write: (line: string) => void messages.push((JSON.parse(line) as { msg: string }).msg) };
+  return { logger: await createLogger({ name: 'test', destination }), messages };
 }

@@ -4,7 +4,8 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { DatabaseGate } from '../src/database-gate.ts';
 import { trialOf } from '../src/quarantine.ts';
-import type { FailureClass } from '../src/patiently.ts';
+import type { FailureClass } from '@fleetwire/store/failure';
+import { createRetryWhileUnavailable } from '../src/retry-while-unavailable.ts';
 import { Storer } from '../src/storer.ts';
 import { Turns } from '../src/turns.ts';
 
@@ -36,9 +37,11 @@ function storerOver({
 }) {
   const stored: number[] = [];
   const gate = new DatabaseGate({ probe: async () => {}, baseMs: 0, capMs: 0, logger });
+  const classify = (error: unknown) => (error as Refusal).kind;
   const storer = new Storer({
-    gate,
-    classify: (error) => (error as Refusal).kind,
+    classify,
+    retryWhileUnavailable: createRetryWhileUnavailable({ classify, gate, signal: never }),
+    signal: never,
     write: async (readings) => {
       const transient = transients.pop();
       if (transient !== undefined) throw new Refusal(transient);
@@ -60,7 +63,7 @@ describe('storing', () => {
         async (seqs, isBad, transients) => {
           const bad = new Set(seqs.filter((seq) => isBad(seq)));
           const { storer, stored } = storerOver({ bad, kind: 'bad-data', transients });
-          const outcome = await storer.store(seqs.map(reading), never);
+          const outcome = await storer.store(seqs.map(reading));
           expect(new Set(outcome.condemned.map((each) => each.reading.seq))).toEqual(bad);
           expect(stored.toSorted()).toEqual(seqs.filter((seq) => !bad.has(seq)).toSorted());
           expect(outcome.stored).toBe(stored.length);
@@ -71,8 +74,8 @@ describe('storing', () => {
 
   it('throws an unknown error with nothing condemned, unless it is the last chance', async () => {
     const { storer } = storerOver({ bad: new Set([2]), kind: 'unknown' });
-    await expect(storer.store([1, 2, 3].map(reading), never)).rejects.toThrow('unknown');
-    expect(await storer.store([1, 2, 3].map(reading), never, { isLastChance: true })).toMatchObject({
+    await expect(storer.store([1, 2, 3].map(reading))).rejects.toThrow('unknown');
+    expect(await storer.store([1, 2, 3].map(reading), { isLastChance: true })).toMatchObject({
       stored: 2,
       condemned: [{ reading: { seq: 2 } }],
     });
@@ -81,8 +84,11 @@ describe('storing', () => {
   it('stops holding when it is told to stop', async () => {
     const gate = new DatabaseGate({ probe: () => Promise.reject(new Error('away')), baseMs: 1, capMs: 5, logger });
     const stopping = new AbortController();
-    const storer = new Storer({ gate, classify: () => 'hold', write: () => Promise.reject(new Error('away')) });
-    const storing = storer.store([reading(1)], stopping.signal);
+    const { signal } = stopping;
+    const classify = (): FailureClass => 'hold';
+    const retryWhileUnavailable = createRetryWhileUnavailable({ classify, gate, signal });
+    const write = () => Promise.reject(new Error('away'));
+    const storing = new Storer({ write, classify, retryWhileUnavailable, signal }).store([reading(1)]);
     stopping.abort(new Error('stopping'));
     await expect(storing).rejects.toThrow('stopping');
   });
