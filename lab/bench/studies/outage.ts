@@ -57,14 +57,14 @@ async function measure(context: StudyContext) {
   });
   const meter = await platform.meter({ 'load generator': load.pid });
   const pids = [...platform.ingests, ...platform.workers].map(({ pid }) => pid);
-  const confirmed = () => platform.ingestMetric('fleetwire_ingest_readings_total{result="confirmed"}');
+  const accepted = () => platform.ingestMetric('fleetwire_ingest_readings_total{result="accepted"}');
 
   const pausePostgres = async () => {
-    const before = await confirmed();
+    const before = await accepted();
     await postgres.pause();
     try {
       await sleep(outageSeconds * 1_000);
-      return (await confirmed()) - before;
+      return (await accepted()) - before;
     } finally {
       await postgres.resume();
     }
@@ -78,7 +78,7 @@ async function measure(context: StudyContext) {
     });
     let catchUpSeconds = 0;
     const after = await watchMemory(pids, async () => {
-      catchUpSeconds = await untilStored(platform, async () => (await confirmed()) - backlogReadingsMax);
+      catchUpSeconds = await untilStored(platform, async () => (await accepted()) - backlogReadingsMax);
       await sleep(Math.max(0, afterSeconds - catchUpSeconds) * 1_000);
     });
     if (acked < ackedShareMin * outageSeconds * readingsPerSecond)

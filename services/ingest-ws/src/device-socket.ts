@@ -26,7 +26,8 @@ export interface DeviceSocketOptions {
   readonly isDraining: () => boolean;
 }
 
-interface Admitted {
+/** An upgrade that may become a session. */
+interface Connecting {
   readonly claims: Claims;
   readonly epoch: string | undefined;
 }
@@ -41,11 +42,12 @@ export function serveDeviceSockets(options: DeviceSocketOptions): void {
     noServer: true,
     clientTracking: false,
     maxPayload: context.limits.payloadBytesMax,
+    // Acks are written past ws (`Outbound.sendAck`): with compression on they would overtake the nacks that must come first.
     perMessageDeflate: false,
     handleProtocols: chooseSubprotocol,
   });
 
-  const admit = async (request: IncomingMessage): Promise<Admitted> => {
+  const check = async (request: IncomingMessage): Promise<Connecting> => {
     const { pathname, searchParams } = new URL(request.url ?? '/', 'http://localhost');
     if (pathname !== socketPath) throw notFound(`Devices connect to ${socketPath}`);
     if (isDraining()) throw unavailable('This instance is shutting down', 1_000);
@@ -58,17 +60,17 @@ export function serveDeviceSockets(options: DeviceSocketOptions): void {
   };
 
   const upgrade = async (request: IncomingMessage, socket: Duplex, head: Buffer, span: BegunSpan): Promise<void> => {
-    const admitted = await admit(request);
+    const connecting = await check(request);
     if (socket.destroyed) return;
     webSockets.handleUpgrade(request, socket, head, (webSocket) => {
-      const { id, epoch } = open(webSocket, socket, admitted);
+      const { id, epoch } = open(webSocket, socket, connecting);
       span.set({ 'fleetwire.session.id': id, 'http.response.status_code': 101 });
-      logger.debug({ sessionId: id, deviceId: admitted.claims.sub, epoch, traceId: span.traceId }, 'session opened');
+      logger.debug({ sessionId: id, deviceId: connecting.claims.sub, epoch, traceId: span.traceId }, 'session opened');
     });
   };
 
-  // By itself, so that what lives as long as the socket holds nothing of its upgrade.
-  const open = (webSocket: WebSocket, socket: Duplex, { claims, epoch }: Admitted): Session => {
+  // A function of its own, so that closures that live as long as the socket keep no reference to the upgrade request.
+  const open = (webSocket: WebSocket, socket: Duplex, { claims, epoch }: Connecting): Session => {
     const id = randomUUID();
     const session = new Session(webSocket, socket, { id, claims, epoch: epoch ?? `session-${id}` }, context);
     sessions.add(session);
@@ -81,7 +83,7 @@ export function serveDeviceSockets(options: DeviceSocketOptions): void {
   };
 
   server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
-    // A peer that resets while we look at its token is no fault of ours.
+    // A peer may reset the connection while its token is checked; that is not an error of this server.
     const ignore = (): void => {};
     socket.on('error', ignore);
     const span = beginRequestSpan(tracer, request);

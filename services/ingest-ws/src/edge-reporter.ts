@@ -10,12 +10,12 @@ import {
   encodeEdgeReport,
 } from '@fleetwire/contracts/edge-report';
 import type { Logger } from '@fleetwire/runtime/logger';
-import type { Accounts } from './accounts.ts';
+import type { ReconciliationCounts } from './reconciliation-counts.ts';
 
 const retryPauseMs = 50;
 
 export interface EdgeReporterOptions {
-  readonly accounts: Accounts;
+  readonly reconciliation: ReconciliationCounts;
   readonly publisher: Publisher;
   readonly intervalMs: number;
   readonly logger: Logger;
@@ -31,7 +31,12 @@ export interface EdgeReporter {
  * Sends what was counted down the way of the readings, every `intervalMs`, also when it is nothing: silence is how the death of an
  * instance shows. One report is under way at a time, and goes again under its number until it is confirmed; counting goes on meanwhile.
  */
-export function startEdgeReporter({ accounts, publisher, intervalMs, logger }: EdgeReporterOptions): EdgeReporter {
+export function startEdgeReporter({
+  reconciliation,
+  publisher,
+  intervalMs,
+  logger,
+}: EdgeReporterOptions): EdgeReporter {
   const instanceId = randomUUID();
   const finishing = new AbortController();
   let sequence = 0;
@@ -45,7 +50,7 @@ export function startEdgeReporter({ accounts, publisher, intervalMs, logger }: E
     instanceId,
     sequence: (sequence += 1),
     isLast,
-    entries: accounts.take(),
+    entries: reconciliation.take(),
   });
   const send = async (): Promise<void> => {
     if (unconfirmed === undefined) return;

@@ -1,4 +1,5 @@
 import { Counter, Gauge, Histogram, type Registry, Tally } from '@fleetwire/runtime/metrics';
+import { readingCounts } from './reading-outcomes.ts';
 
 export type IngestMetrics = ReturnType<typeof createIngestMetrics>;
 
@@ -8,25 +9,25 @@ export function createIngestMetrics(registry: Registry) {
     connections: new Gauge({ name: 'fleetwire_ingest_connections', help: 'Device sockets that are open', registers }),
     congested: new Gauge({
       name: 'fleetwire_ingest_congested',
-      help: '1 while sockets are paused because the broker is slow',
+      help: '1 while sockets are paused because confirms are slow',
       registers,
     }),
     readings: new Tally({
       name: 'fleetwire_ingest_readings_total',
-      help: 'Readings by what became of them: received = confirmed + nacked (to be sent again) + rejected (for good) + in flight',
+      help: 'Readings by outcome: received = accepted (confirmed by the broker) + rejected (refused for good) + nacked (to be sent again) + in flight; unconfirmed is the part of nacked that the broker may have',
       label: 'result',
-      values: ['received', 'confirmed', 'nacked', 'rejected'],
+      values: readingCounts,
       registers,
     }),
     refusedFrames: new Counter({
       name: 'fleetwire_ingest_refused_frames_total',
-      help: 'Frames and HTTP elements refused, by problem',
+      help: 'Frames, readings and HTTP elements refused for good, by code',
       labelNames: ['code'] as const,
       registers,
     }),
     closedSockets: new Counter({
       name: 'fleetwire_ingest_closed_sockets_total',
-      help: 'Sockets that we closed, by close code or reason',
+      help: 'Sockets closed by the server, by close code or reason',
       labelNames: ['reason'] as const,
       registers,
     }),
@@ -38,13 +39,13 @@ export function createIngestMetrics(registry: Registry) {
     }),
     confirmSeconds: new Histogram({
       name: 'fleetwire_publish_confirm_seconds',
-      help: "From publishing an envelope to the broker's confirm",
+      help: 'Time from publishing an envelope to its confirm',
       buckets: [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 5, 10],
       registers,
     }),
     publishFailures: new Counter({
       name: 'fleetwire_publish_failures_total',
-      help: 'Envelopes that were not confirmed, by reason',
+      help: 'Envelopes that the broker did not confirm, by reason',
       labelNames: ['kind'] as const,
       registers,
     }),

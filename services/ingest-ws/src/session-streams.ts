@@ -1,11 +1,12 @@
 import type { StreamReference } from '@fleetwire/contracts/device-protocol';
 import { StreamAcks } from './stream-acks.ts';
+import { type StreamHistory, keyOf } from './stream-history.ts';
 
 /** A stream as one socket sees it. */
 export interface Stream {
   readonly deviceId: string;
   readonly epoch: string;
-  /** How answers name it: not at all where it is the session's own. */
+  /** How answers name the stream; empty for the session's own. */
   readonly reference: StreamReference;
   readonly acks: StreamAcks;
 }
@@ -14,14 +15,13 @@ export interface SessionStreamsOptions {
   /** The session's own stream. */
   readonly own: { readonly deviceId: string; readonly epoch: string };
   readonly streamsMax: number;
-  /** The last seq that an earlier session of this stream settled, where that is known. */
-  readonly lastSeqOf: (deviceId: string, epoch: string) => number | undefined;
+  readonly history: StreamHistory;
 }
 
 /** The streams of one socket: most devices have their own alone, a gateway may have thousands. */
 export class SessionStreams {
   readonly #options: SessionStreamsOptions;
-  /** Not in a map: what each socket holds counts ten thousand times. */
+  /** Kept out of the map: memory per socket is multiplied by 10,000 sockets. */
   #own: Stream | undefined;
   #others: Map<string, Stream> | undefined;
 
@@ -29,12 +29,12 @@ export class SessionStreams {
     this.#options = options;
   }
 
-  /** Undefined when too many streams wait for acks already. */
+  /** Undefined when `streamsMax` other streams have readings in flight or pending resends. */
   find(deviceId: string, epoch: string): Stream | undefined {
     const { own, streamsMax } = this.#options;
     if (deviceId === own.deviceId && epoch === own.epoch) return (this.#own ??= this.#begin(deviceId, epoch));
     const others = (this.#others ??= new Map());
-    const key = `${deviceId}\n${epoch}`;
+    const key = keyOf(deviceId, epoch);
     const known = others.get(key);
     if (known !== undefined) return known;
     if (others.size >= streamsMax) this.#forgetIdle();
@@ -44,7 +44,7 @@ export class SessionStreams {
     return stream;
   }
 
-  /** Everything there is to acknowledge, once. */
+  /** The acks that are due, each once. */
   takeAcks(): (StreamReference & { readonly upTo: number })[] {
     const taken = [];
     for (const { reference, acks } of this.#all()) {
@@ -55,11 +55,11 @@ export class SessionStreams {
     return taken;
   }
 
-  /** How far each stream is settled without a gap; what later sessions may be told. */
-  *settled(): Iterable<{ deviceId: string; epoch: string; upTo: number }> {
+  /** Writes to the history how far each stream is settled without a gap. */
+  remember(): void {
     for (const { deviceId, epoch, acks } of this.#all()) {
       const upTo = acks.gaplessUpTo;
-      if (upTo !== undefined) yield { deviceId, epoch, upTo };
+      if (upTo !== undefined) this.#options.history.remember(deviceId, epoch, upTo);
     }
   }
 
@@ -69,8 +69,8 @@ export class SessionStreams {
   }
 
   #begin(deviceId: string, epoch: string): Stream {
-    const { own, lastSeqOf } = this.#options;
-    const lastSeq = lastSeqOf(deviceId, epoch);
+    const { own, history } = this.#options;
+    const lastSeq = history.lastSeqOf(deviceId, epoch);
     return {
       deviceId,
       epoch,
@@ -79,7 +79,7 @@ export class SessionStreams {
     };
   }
 
-  /** Of the others: a stream without open readings holds nothing that a later frame would need. */
+  /** Of the others: an idle stream holds nothing that a later frame needs. */
   #forgetIdle(): void {
     for (const [key, { acks }] of this.#others ?? []) if (acks.isIdle) this.#others?.delete(key);
   }

@@ -1,28 +1,27 @@
 import type { Duplex } from 'node:stream';
 import type { WebSocket } from 'ws';
-import { type Claims, mayPublishAs } from '@fleetwire/contracts/access';
+import type { Claims } from '@fleetwire/contracts/access';
 import {
   type DeviceFrame,
   type RefusedFrame,
-  type ServerMessage,
   type StreamReference,
   closeCodes,
   parseDeviceFrame,
 } from '@fleetwire/contracts/device-protocol';
 import { limits } from '@fleetwire/contracts/limits';
 import { type ValidationIssue, refused } from '@fleetwire/contracts/validation-issue';
-import type { Reading } from '@fleetwire/contracts/reading';
 import type { Telemetry } from '@fleetwire/contracts/telemetry-input';
-import { type Context, contextOf } from '@fleetwire/runtime/trace-context';
-import type { Accounts } from './accounts.ts';
-import { ackFrame } from './ack-frame.ts';
-import { errorOf, finalNack, inFlightLimit, retryableNack } from './answers.ts';
-import type { AutoSequence } from './auto-sequence.ts';
-import type { Intake, Refusal } from './intake.ts';
+import { contextOf } from '@fleetwire/runtime/trace-context';
+import type { Admission } from './admission.ts';
+import type { Intake } from './intake.ts';
 import type { IngestMetrics } from './metrics.ts';
+import { type AckSchedule, Outbound, errorOf, finalNack, retryableNack } from './outbound.ts';
+import type { ReadingOutcomes } from './reading-outcomes.ts';
+import { type Refusal, inFlightLimit, streamLimit } from './refusal.ts';
 import { SessionStreams, type Stream } from './session-streams.ts';
-import type { Passage } from './stream-acks.ts';
-import type { Source } from './trail.ts';
+import type { AckRange } from './stream-acks.ts';
+import type { StreamHistory } from './stream-history.ts';
+import type { Source } from './tracing.ts';
 
 interface SessionLimits {
   readonly payloadBytesMax: number;
@@ -33,30 +32,35 @@ interface SessionLimits {
   readonly unproductiveFramesPerSecondMax: number;
 }
 
+/** What all sessions share. */
 export interface SessionContext {
+  readonly admission: Admission;
+  readonly outcomes: ReadingOutcomes;
   readonly intake: Intake;
-  readonly autoSequence: AutoSequence;
-  readonly accounts: Accounts;
+  readonly history: StreamHistory;
+  readonly ackSchedule: AckSchedule;
   readonly metrics: IngestMetrics;
   readonly limits: SessionLimits;
-  /** The last seq that an earlier session of this stream settled, where that is known. */
-  readonly lastSeqOf: (deviceId: string, epoch: string) => number | undefined;
-  /** Calls `flushAcks` soon, once for all that was settled meanwhile. */
-  readonly scheduleFlush: (session: Session) => void;
+}
+
+export interface SessionIdentity {
+  readonly id: string;
+  readonly claims: Claims;
+  readonly epoch: string;
 }
 
 type TelemetryFrame = Extract<DeviceFrame, { type: 'telemetry' }>;
 
-/** Streams of one gateway's socket whose acks are not complete; a device has one or two. */
+/** Streams of one gateway's socket that may have readings in flight or pending resends; a device has one or two. */
 const openStreamsMax = 10_000;
 
-/** One device's (or gateway's) socket: frames in, acks out. */
+/** One socket of a device or gateway: takes its frames, keeps its flow control, and answers through {@link Outbound}. */
 export class Session {
   readonly id: string;
   readonly claims: Claims;
   readonly epoch: string;
   readonly #socket: WebSocket;
-  readonly #raw: Duplex;
+  readonly #outbound: Outbound;
   readonly #context: SessionContext;
   readonly #source: Source;
   readonly #streams: SessionStreams;
@@ -66,24 +70,19 @@ export class Session {
   #unproductiveSecond = 0;
   #unproductiveFrames = 0;
 
-  /** @param raw what `socket` writes to, frame by frame */
-  constructor(
-    socket: WebSocket,
-    raw: Duplex,
-    identity: { id: string; claims: Claims; epoch: string },
-    context: SessionContext,
-  ) {
-    this.id = identity.id;
-    this.claims = identity.claims;
-    this.epoch = identity.epoch;
+  /** @param raw the stream that `socket` writes its frames to */
+  constructor(socket: WebSocket, raw: Duplex, { id, claims, epoch }: SessionIdentity, context: SessionContext) {
+    this.id = id;
+    this.claims = claims;
+    this.epoch = epoch;
     this.#socket = socket;
-    this.#raw = raw;
+    this.#outbound = new Outbound(socket, raw, context.metrics, context.limits.outboundBytesMax);
     this.#context = context;
-    this.#source = { sessionId: identity.id };
+    this.#source = { sessionId: id };
     this.#streams = new SessionStreams({
-      own: { deviceId: identity.claims.sub, epoch: identity.epoch },
+      own: { deviceId: claims.sub, epoch },
       streamsMax: openStreamsMax,
-      lastSeqOf: context.lastSeqOf,
+      history: context.history,
     });
     socket.on('message', (data: Buffer, isBinary) => this.#receive(data, isBinary));
     socket.on('pong', () => {
@@ -97,10 +96,10 @@ export class Session {
   }
 
   #greet(): void {
-    const lastSeq = this.#context.lastSeqOf(this.claims.sub, this.epoch);
+    const lastSeq = this.#context.history.lastSeqOf(this.claims.sub, this.epoch);
     const { payloadBytesMax, inFlightMax, heartbeatIntervalMs } = this.#context.limits;
     const { readingsPerFrameMax, metricsPerReadingMax } = limits;
-    this.#send({
+    this.#outbound.send({
       type: 'hello',
       sessionId: this.id,
       deviceId: this.claims.sub,
@@ -116,34 +115,30 @@ export class Session {
   }
 
   resume(): void {
-    // Nothing was read meanwhile, no pong either.
+    // Nothing was read while paused, no pong either.
     this.#isAlive = true;
     this.#socket.resume();
   }
 
-  /** Once an interval: cuts a socket that answered nothing since the last time, and pings. A token that ran out ends the session too. */
+  /** Called once per interval: closes the socket when the token has expired or the peer was silent since the last call; pings. */
   heartbeat(now: number): void {
     if (this.claims.exp !== undefined && now >= this.claims.exp * 1_000)
       return this.close(closeCodes.unauthorised, 'the token has expired');
-    // While paused we read nothing, so silence proves nothing; but the device is told that we are here.
-    if (!this.#socket.isPaused && !this.#isAlive) return this.#cut('heartbeat-missed');
+    // A paused socket reads nothing, so silence proves nothing. The ping still shows the device that the server is there.
+    if (!this.#socket.isPaused && !this.#isAlive) return this.#outbound.cut('heartbeat-missed');
     this.#isAlive = false;
     this.#socket.ping();
   }
 
   close(code: number, reason: string): void {
-    if (this.#socket.readyState !== this.#socket.OPEN) return;
-    this.#context.metrics.closedSockets.inc({ reason: String(code) });
-    // A paused socket would not read the peer's answer.
-    this.#socket.resume();
-    this.#socket.close(code, reason);
+    this.#outbound.close(code, reason);
   }
 
   terminate(): void {
     this.#socket.terminate();
   }
 
-  /** Resolves when the socket is gone. */
+  /** Resolves when the socket is closed. */
   whenClosed(): Promise<void> {
     return new Promise((resolve) => {
       if (this.#socket.readyState === this.#socket.CLOSED) resolve();
@@ -151,174 +146,121 @@ export class Session {
     });
   }
 
-  /** For {@link SessionContext.lastSeqOf} of later sessions. */
-  settledStreams(): Iterable<{ deviceId: string; epoch: string; upTo: number }> {
-    return this.#streams.settled();
+  /** Keeps how far the streams were settled, for later sessions. */
+  rememberStreams(): void {
+    this.#streams.remember();
   }
 
   flushAcks(): void {
-    for (const taken of this.#streams.takeAcks()) {
-      const ack = { type: 'ack', ...taken } as const;
-      const frame = ackFrame(ack);
-      if (frame === undefined) this.#send(ack);
-      else this.#write(() => this.#raw.write(frame));
-    }
+    for (const ack of this.#streams.takeAcks()) this.#outbound.sendAck({ type: 'ack', ...ack });
   }
 
   #receive(data: Buffer, isBinary: boolean): void {
     this.#isAlive = true;
-    if (isBinary)
-      return this.#refuseFrame({
-        ok: false,
-        issue: refused('binary-frame', '', 'send JSON as a text frame').issue,
-        ...unreadable,
-      });
     const now = Date.now();
+    if (isBinary) {
+      const { issue } = refused('binary-frame', '', 'send JSON as a text frame');
+      return this.#refuseFrame({ ok: false, issue, ...unreadable }, now);
+    }
     const frame = parseDeviceFrame(data.toString('utf8'), now);
-    if (!frame.ok) return this.#refuseFrame(frame);
+    if (!frame.ok) return this.#refuseFrame(frame, now);
     this.#malformedInARow = 0;
-    this.#handle(frame.value, data.length, now);
-  }
-
-  #handle(frame: DeviceFrame, bytes: number, now: number): void {
-    switch (frame.type) {
+    switch (frame.value.type) {
       case 'ping':
         this.#countUnproductive(now);
-        return this.#send({ type: 'pong', ts: now });
+        return this.#outbound.send({ type: 'pong', ts: now });
       case 'telemetry':
-        return this.#take(frame, bytes, now);
+        return this.#take(frame.value, data.length, now);
     }
   }
 
   #take({ telemetry, traceparent }: TelemetryFrame, bytes: number, now: number): void {
-    const { readings } = this.#context.metrics;
-    const { observations, issues } = telemetry;
-    const count = observations.length;
-    readings.add('received', count);
-    const deviceId = telemetry.deviceId ?? this.claims.sub;
-    if (!mayPublishAs(this.claims, deviceId)) {
-      return this.#refuse(
-        telemetry,
-        deviceId,
-        refused('forbidden', 'deviceId', `is "${deviceId}"; this token publishes as "${this.claims.sub}" only`).issue,
-        now,
-      );
-    }
-    if (issues.length === count && telemetry.seq === undefined)
-      return this.#refuseReadings(telemetry, undefined, issues, now);
-
-    const { epoch, seq } =
-      telemetry.seq === undefined
-        ? this.#context.autoSequence.take(deviceId, count)
-        : { epoch: telemetry.epoch ?? this.epoch, seq: telemetry.seq };
-    const stream = this.#streams.find(deviceId, epoch);
-    if (stream === undefined) {
-      readings.add('nacked', count);
-      this.#context.accounts.count('nacked', deviceId, now, count);
-      return this.close(closeCodes.overloaded, `more than ${openStreamsMax} streams wait for acks (openStreamsMax)`);
-    }
-    const passage = stream.acks.begin(seq, seq + count - 1);
-    if (issues.length > 0) this.#refuseReadings(telemetry, { stream, passage }, issues, now);
-    if (issues.length === count) {
-      stream.acks.settle(passage);
-      this.#context.scheduleFlush(this);
-      return;
-    }
-
-    const { inFlightMax } = this.#context.limits;
-    const good = count - issues.length;
-    if (this.#inFlight + count > inFlightMax) {
-      this.#context.accounts.count('nacked', deviceId, now, good);
-      return this.#nack(stream, passage, good, inFlightLimit(inFlightMax));
-    }
+    const {
+      admission,
+      outcomes,
+      intake,
+      limits: { inFlightMax },
+      ackSchedule,
+    } = this.#context;
+    const admitted = admission.admit(telemetry, this, now);
+    if (!admitted.ok) return this.#answerRefused(telemetry, admitted.issue, now);
+    const { run, first, last } = admitted;
+    const stream = this.#streams.find(run.deviceId, run.epoch);
     const from = traceparent === undefined ? undefined : contextOf({ traceparent });
-    const refusal = this.#submit(stream, passage, { observations, bytes, from }, now);
-    if (refusal !== undefined) this.#nack(stream, passage, good, refusal);
-  }
+    const arrival = { runs: [run], bytes, source: this.#source, from };
+    if (stream === undefined) {
+      const refusal = streamLimit(openStreamsMax);
+      return outcomes.receive(arrival, () => this.close(closeCodes.overloaded, refusal.message)).nack(refusal);
+    }
+    const range = stream.acks.begin(first, last);
+    if (telemetry.issues.length > 0) this.#answerIssues(telemetry, { stream, range }, now);
+    const count = run.readings.length;
+    if (count === 0) {
+      stream.acks.settle(range);
+      return ackSchedule.add(this);
+    }
 
-  #submit(
-    stream: Stream,
-    passage: Passage,
-    {
-      observations,
-      bytes,
-      from,
-    }: { observations: Telemetry['observations']; bytes: number; from: Context | undefined },
-    now: number,
-  ): Refusal | undefined {
-    const readings = numbered(observations, passage.first);
-    const count = readings.length;
-    const refusal = this.#context.intake.submit({
-      runs: [{ deviceId: stream.deviceId, epoch: stream.epoch, receivedAt: now, readings }],
-      readings: count,
-      bytes,
-      source: this.#source,
-      from,
-      settle: (unconfirmed) => {
-        this.#inFlight -= count;
-        if (unconfirmed !== undefined) return this.#nack(stream, passage, count, unconfirmed);
-        this.#context.metrics.readings.add('confirmed', count);
-        stream.acks.settle(passage);
-        this.#context.scheduleFlush(this);
-      },
+    const isBeyondLimit = this.#inFlight + telemetry.observations.length > inFlightMax;
+    this.#inFlight += count;
+    const submission = outcomes.receive(arrival, (refusal) => {
+      this.#inFlight -= count;
+      if (refusal !== undefined) return this.#nack(stream, range, refusal);
+      stream.acks.settle(range);
+      ackSchedule.add(this);
     });
-    if (refusal === undefined) this.#inFlight += count;
-    return refusal;
+    if (isBeyondLimit) submission.nack(inFlightLimit(inFlightMax));
+    else intake.submit(submission);
   }
 
-  #nack(stream: Stream, passage: Passage, count: number, refusal: Refusal): void {
-    this.#context.metrics.readings.add('nacked', count);
-    stream.acks.leaveHole(passage);
-    if (stream.acks.holeCount > this.#context.limits.inFlightMax)
+  #nack(stream: Stream, range: AckRange, refusal: Refusal): void {
+    stream.acks.awaitResend(range);
+    if (stream.acks.pendingResendCount > this.#context.limits.inFlightMax)
       return this.close(closeCodes.overloaded, 'too many nacked readings were not sent again');
-    this.#send(retryableNack(passage, refusal, stream.reference));
+    this.#outbound.send(retryableNack(range, refusal, stream.reference));
   }
 
-  /** Single readings that can never be taken; their neighbours are on their way. */
-  #refuseReadings(
+  /** Answers a frame whose readings are all refused for good: together for one issue, or each for its own. */
+  #answerRefused(telemetry: Telemetry, issue: ValidationIssue | undefined, now: number): void {
+    if (issue === undefined) return this.#answerIssues(telemetry, undefined, now);
+    const { deviceId, epoch, seq, observations } = telemetry;
+    this.#sendIssue(issue, { seq, count: observations.length, deviceId: deviceId ?? this.claims.sub, epoch });
+    this.#countUnproductive(now);
+  }
+
+  /** Answers single readings that are refused for good; the others of the frame are in flight. */
+  #answerIssues(
     telemetry: Telemetry,
-    numbered: { stream: Stream; passage: Passage } | undefined,
-    issues: Telemetry['issues'],
+    numbered: { readonly stream: Stream; readonly range: AckRange } | undefined,
     now: number,
   ): void {
-    const { readings, refusedFrames } = this.#context.metrics;
-    readings.add('rejected', issues.length);
-    this.#context.accounts.count('rejected', numbered?.stream.deviceId ?? this.claims.sub, now, issues.length);
-    for (const { index, issue } of issues) {
-      refusedFrames.inc({ code: issue.code });
+    for (const { index, issue } of telemetry.issues) {
       if (numbered === undefined || telemetry.seq === undefined) {
-        this.#send(errorOf(issue));
+        this.#outbound.send(errorOf(issue));
         continue;
       }
-      const seq = numbered.passage.first + index;
-      numbered.stream.acks.noteRefused(numbered.passage, seq);
-      this.#send(finalNack(seq, 1, issue, numbered.stream.reference));
+      const seq = numbered.range.first + index;
+      numbered.stream.acks.noteRejected(numbered.range, seq);
+      this.#outbound.send(finalNack(seq, 1, issue, numbered.stream.reference));
     }
     this.#countUnproductive(now);
   }
 
-  /** A whole frame of readable telemetry that this token may not send. */
-  #refuse(telemetry: Telemetry, deviceId: string, issue: ValidationIssue, now: number): void {
-    const count = telemetry.observations.length;
-    this.#context.metrics.readings.add('rejected', count);
-    // On the account of who sent it, not of the device that it claims to be.
-    this.#context.accounts.count('rejected', this.claims.sub, now, count);
-    this.#context.metrics.refusedFrames.inc({ code: issue.code });
-    const { seq, epoch } = telemetry;
-    this.#send(seq === undefined ? errorOf(issue) : finalNack(seq, count, issue, referenceOf(deviceId, epoch)));
-    this.#countUnproductive(now);
-  }
-
-  #refuseFrame({ issue, seq, count, deviceId, epoch }: RefusedFrame): void {
-    this.#context.metrics.refusedFrames.inc({ code: issue.code });
-    this.#send(seq === undefined ? errorOf(issue) : finalNack(seq, count, issue, referenceOf(deviceId, epoch)));
+  #refuseFrame(frame: RefusedFrame, now: number): void {
+    this.#context.metrics.refusedFrames.inc({ code: frame.issue.code });
+    this.#sendIssue(frame.issue, frame);
     this.#malformedInARow += 1;
     if (this.#malformedInARow >= this.#context.limits.malformedFramesInARowMax)
       return this.close(closeCodes.malformed, `${this.#malformedInARow} malformed frames in a row`);
-    this.#countUnproductive(Date.now());
+    this.#countUnproductive(now);
   }
 
-  /** Frames that carry nothing are free of charge for nobody else: too many in one second end the session. */
+  #sendIssue(issue: ValidationIssue, { seq, count, deviceId, epoch }: Omit<RefusedFrame, 'ok' | 'issue'>): void {
+    this.#outbound.send(
+      seq === undefined ? errorOf(issue) : finalNack(seq, count, issue, referenceOf(deviceId, epoch)),
+    );
+  }
+
+  /** Pings and refused frames cost CPU and store nothing: too many in a second close the socket with 4429. */
   #countUnproductive(now: number): void {
     const second = Math.floor(now / 1_000);
     if (second !== this.#unproductiveSecond) {
@@ -333,31 +275,9 @@ export class Session {
         `more than ${unproductiveFramesPerSecondMax} pings and refused frames in a second`,
       );
   }
-
-  #send(message: ServerMessage): void {
-    this.#write(() => this.#socket.send(JSON.stringify(message)));
-  }
-
-  #write(write: () => void): void {
-    if (this.#socket.readyState !== this.#socket.OPEN) return;
-    write();
-    if (this.#socket.bufferedAmount > this.#context.limits.outboundBytesMax) this.#cut('slow-reader');
-  }
-
-  #cut(reason: string): void {
-    this.#context.metrics.closedSockets.inc({ reason });
-    this.#socket.terminate();
-  }
 }
 
 const unreadable = { seq: undefined, count: 1, deviceId: undefined, epoch: undefined };
-
-function numbered(observations: Telemetry['observations'], first: number): Reading[] {
-  const readings = observations.map((observation, index) =>
-    observation === undefined ? undefined : { seq: first + index, ts: observation.ts, metrics: observation.metrics },
-  );
-  return readings.filter((reading) => reading !== undefined);
-}
 
 /** A stream as the frame named it. */
 function referenceOf(deviceId: string | undefined, epoch: string | undefined): StreamReference {

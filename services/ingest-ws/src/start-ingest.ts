@@ -8,7 +8,7 @@ import { listen } from '@fleetwire/runtime/listen';
 import type { Logger } from '@fleetwire/runtime/logger';
 import { createRegistry } from '@fleetwire/runtime/metrics';
 import { type Tracer, untraced } from '@fleetwire/runtime/trace-context';
-import { Accounts } from './accounts.ts';
+import { Admission } from './admission.ts';
 import { createAuthentication } from './authentication.ts';
 import { AutoSequence } from './auto-sequence.ts';
 import type { IngestConfiguration } from './configuration.ts';
@@ -16,7 +16,11 @@ import { serveDeviceSockets } from './device-socket.ts';
 import { startEdgeReporter } from './edge-reporter.ts';
 import { Intake } from './intake.ts';
 import { createIngestMetrics } from './metrics.ts';
+import { AckSchedule } from './outbound.ts';
+import { ReadingOutcomes } from './reading-outcomes.ts';
+import { ReconciliationCounts } from './reconciliation-counts.ts';
 import { Sessions } from './sessions.ts';
+import { StreamHistory } from './stream-history.ts';
 import { telemetryRoute } from './telemetry-route.ts';
 
 export interface Ingest {
@@ -29,7 +33,7 @@ export interface Ingest {
 const rememberedStreamsMax = 100_000;
 const autoSequenceDevicesMax = 100_000;
 const closeSocketsTimeoutMs = 3_000;
-const accountMinutesMax = 60;
+const reportMinutesMax = 60;
 /** Of the drain deadline, what the last report may take when the broker does not answer. */
 const lastReportShare = 0.2;
 
@@ -57,7 +61,9 @@ export async function startIngest({
     heartbeatSeconds: config.amqpHeartbeatSeconds,
     onOpen: declareTopology(topology),
   });
-  connection.opened.catch((error: unknown) => logger.error({ err: error }, 'the broker cannot be used as it is'));
+  connection.opened.catch((error: unknown) =>
+    logger.error({ err: error }, 'broker rejected the topology or the credentials; not retrying'),
+  );
   const publisher = createPublisher(connection, {
     logger,
     messagesInFlightMax: config.publishMessagesInFlightMax,
@@ -66,8 +72,14 @@ export async function startIngest({
   });
   health.addCheck('broker', () => connection.state === 'open' || `connection is ${connection.state}`);
 
-  const sessions = new Sessions({ heartbeatIntervalMs: config.heartbeatIntervalMs, rememberedStreamsMax });
-  const accounts = new Accounts({ devicesMax: config.reportDevicesMax, minutesMax: accountMinutesMax });
+  const ackSchedule = new AckSchedule();
+  const sessions = new Sessions(ackSchedule);
+  sessions.startHeartbeats(config.heartbeatIntervalMs);
+  const reconciliation = new ReconciliationCounts({
+    devicesMax: config.reportDevicesMax,
+    minutesMax: reportMinutesMax,
+  });
+  const outcomes = new ReadingOutcomes(metrics.readings, reconciliation);
   const intake = new Intake({
     connection,
     publisher,
@@ -77,7 +89,6 @@ export async function startIngest({
       lingerMs: config.envelopeLingerMs,
     },
     bufferBytesMax: config.bufferBytesMax,
-    accounts,
     metrics,
     logger,
     tracer,
@@ -90,8 +101,9 @@ export async function startIngest({
       sessions.setPaused(isCongested);
     },
   });
-  const reporter = startEdgeReporter({ accounts, publisher, intervalMs: config.reportIntervalMs, logger });
+  const reporter = startEdgeReporter({ reconciliation, publisher, intervalMs: config.reportIntervalMs, logger });
   const autoSequence = new AutoSequence({ devicesMax: autoSequenceDevicesMax });
+  const admission = new Admission({ autoSequence, outcomes, metrics });
 
   const app = createHttpApp({
     logger,
@@ -105,10 +117,9 @@ export async function startIngest({
       base.use(
         telemetryRoute({
           authenticate,
+          admission,
+          outcomes,
           intake,
-          autoSequence,
-          accounts,
-          metrics,
           payloadBytesMax: config.payloadBytesMax,
           requestsPerMinuteMax: config.httpRequestsPerMinuteMax,
         }),
@@ -126,13 +137,13 @@ export async function startIngest({
     tracer,
     isDraining: () => health.readiness().draining,
     context: {
+      admission,
+      outcomes,
       intake,
-      autoSequence,
-      accounts,
+      history: new StreamHistory({ streamsMax: rememberedStreamsMax }),
+      ackSchedule,
       metrics,
       limits: config,
-      lastSeqOf: (deviceId, epoch) => sessions.lastSeqOf(deviceId, epoch),
-      scheduleFlush: (session) => sessions.scheduleFlush(session),
     },
   });
   logger.info({ url: listening.url }, 'listening');

@@ -1,33 +1,33 @@
-/** Consecutive readings of one frame, on their way. */
-export interface Passage {
+/** The seqs of the readings of one frame, which are in flight. */
+export interface AckRange {
   readonly first: number;
   readonly last: number;
-  /** Readings of it that can never be taken, in increasing order: nobody need send them again. */
-  readonly refused: number[];
+  /** Seqs of readings that were refused for good, in increasing order: the device need not send these again. */
+  readonly rejected: number[];
   isSettled: boolean;
 }
 
 /**
- * The cumulative acknowledgement of one stream on one socket: which `upTo` may be said.
+ * Cumulative acknowledgement of one stream on one socket: computes `upTo` of the next ack.
  *
- * `upTo` claims that everything received with a seq up to it is settled. Readings on their way and holes (nacked as retryable, not sent
- * again yet) hold it back. A claim once made stays true, provided that a device sends new readings in increasing order.
+ * `upTo` claims that every reading received with a seq up to it is settled. Readings in flight and pending resends (nacked as retryable and
+ * not sent again yet) hold it back. A claim once made stays true, provided that the device sends new readings in increasing order.
  */
 export class StreamAcks {
-  #passages: Passage[] = [];
-  #holes: { first: number; last: number }[] = [];
+  #ranges: AckRange[] = [];
+  #pendingResends: { first: number; last: number }[] = [];
   #isOrdered = true;
   #lowest = Number.POSITIVE_INFINITY;
   #highest = Number.NEGATIVE_INFINITY;
-  #said = Number.NEGATIVE_INFINITY;
-  /** Up to it all was settled before this session. */
+  #acked = Number.NEGATIVE_INFINITY;
+  /** The last seq that an earlier session settled. */
   readonly #inherited: number;
-  #owesRepeat = false;
-  #firstRefused = Number.POSITIVE_INFINITY;
+  #repeatDue = false;
+  #firstRejected = Number.POSITIVE_INFINITY;
   #isGapless: boolean;
   #next: number | undefined;
 
-  /** @param expectedFirst the seq after the last that an earlier session of this stream settled, where that is known */
+  /** @param expectedFirst the seq after the last one that an earlier session of this stream settled, where that is known */
   constructor(expectedFirst?: number) {
     this.#inherited = expectedFirst === undefined ? Number.NEGATIVE_INFINITY : expectedFirst - 1;
     this.#isGapless = true;
@@ -35,96 +35,96 @@ export class StreamAcks {
   }
 
   get isIdle(): boolean {
-    return this.#passages.length === 0 && this.#holes.length === 0;
+    return this.#ranges.length === 0 && this.#pendingResends.length === 0;
   }
 
-  get holeCount(): number {
-    return this.#holes.length;
+  get pendingResendCount(): number {
+    return this.#pendingResends.length;
   }
 
-  /** Readings `first` to `last` were received and are on their way. */
-  begin(first: number, last: number): Passage {
-    const passage: Passage = { first, last, refused: [], isSettled: false };
-    const previous = this.#passages.at(-1);
+  /** Readings `first` to `last` were received and are in flight. */
+  begin(first: number, last: number): AckRange {
+    const range: AckRange = { first, last, rejected: [], isSettled: false };
+    const previous = this.#ranges.at(-1);
     if (previous !== undefined && first <= previous.last) this.#isOrdered = false;
     if (this.#next !== undefined && first > this.#next) this.#isGapless = false;
     this.#next = Math.max(this.#next ?? last + 1, last + 1);
-    this.#passages.push(passage);
-    if (this.#holes.length > 0) this.#fill(first, last);
+    this.#ranges.push(range);
+    if (this.#pendingResends.length > 0) this.#clearPending(first, last);
     this.#lowest = Math.min(this.#lowest, first);
     this.#highest = Math.max(this.#highest, last);
-    return passage;
+    return range;
   }
 
-  /** Confirmed, or refused for good: the device need not send them again. */
-  settle(passage: Passage): void {
-    passage.isSettled = true;
-    if (passage.last <= this.#said) this.#owesRepeat = true;
-    this.#drop();
-  }
-
-  /**
-   * The nack of this reading is its only answer. On this socket it comes before any ack that covers it; a later session, which cannot know
-   * whether it arrived, must not pass over it.
-   */
-  noteRefused(passage: Passage, seq: number): void {
-    passage.refused.push(seq);
-    this.#firstRefused = Math.min(this.#firstRefused, seq);
+  /** The readings are confirmed or refused for good: the device need not send them again. */
+  settle(range: AckRange): void {
+    range.isSettled = true;
+    if (range.last <= this.#acked) this.#repeatDue = true;
+    this.#dropSettled();
   }
 
   /**
-   * Nacked as retryable: all but the refused ones are missing until they come again. Not what was acked before, on this socket or an earlier
-   * one: the device has forgotten it, and a hole there would hold back every later ack for ever.
+   * The final nack of this reading is its only answer. On this socket the nack is sent before any ack that covers it (see `Outbound.sendAck`).
+   * A later session cannot know whether the nack arrived, so its `lastSeq` must not cover the reading.
    */
-  leaveHole(passage: Passage): void {
-    passage.isSettled = true;
-    let first = Math.max(passage.first, this.#said + 1, this.#inherited + 1);
-    for (const seq of [...passage.refused.filter((each) => each >= first), passage.last + 1]) {
-      if (first < seq) this.#holes.push({ first, last: seq - 1 });
+  noteRejected(range: AckRange, seq: number): void {
+    range.rejected.push(seq);
+    this.#firstRejected = Math.min(this.#firstRejected, seq);
+  }
+
+  /**
+   * The readings were nacked as retryable: all but the rejected ones become pending resends. Seqs that were acked before, on this socket or an
+   * earlier one, are left out: the device no longer has those readings, and a pending resend would hold back every later ack for ever.
+   */
+  awaitResend(range: AckRange): void {
+    range.isSettled = true;
+    let first = Math.max(range.first, this.#acked + 1, this.#inherited + 1);
+    for (const seq of [...range.rejected.filter((each) => each >= first), range.last + 1]) {
+      if (first < seq) this.#pendingResends.push({ first, last: seq - 1 });
       first = seq + 1;
     }
-    this.#drop();
+    this.#dropSettled();
   }
 
-  /** What may be claimed now; undefined while nothing is settled. */
+  /** The highest seq that an ack may claim now; undefined while no reading is settled. */
   get upTo(): number | undefined {
     let open = Number.POSITIVE_INFINITY;
-    for (const hole of this.#holes) open = Math.min(open, hole.first);
-    if (this.#isOrdered) open = Math.min(open, this.#passages[0]?.first ?? open);
-    else for (const passage of this.#passages) if (!passage.isSettled) open = Math.min(open, passage.first);
+    for (const { first } of this.#pendingResends) open = Math.min(open, first);
+    if (this.#isOrdered) open = Math.min(open, this.#ranges[0]?.first ?? open);
+    else for (const range of this.#ranges) if (!range.isSettled) open = Math.min(open, range.first);
     const upTo = open === Number.POSITIVE_INFINITY ? this.#highest : open - 1;
     return upTo >= this.#lowest ? upTo : undefined;
   }
 
-  /** {@link upTo} where all numbers from the first on were seen and none was refused; a later session may pass it on as `lastSeq`. */
+  /** {@link upTo}, limited to seqs that were received without a gap and before the first rejected one: safe as `lastSeq` of a later session. */
   get gaplessUpTo(): number | undefined {
     const { upTo } = this;
     if (!this.#isGapless || upTo === undefined) return undefined;
-    const accepted = Math.min(upTo, this.#firstRefused - 1);
+    const accepted = Math.min(upTo, this.#firstRejected - 1);
     return accepted >= this.#lowest ? accepted : undefined;
   }
 
-  /** The next ack to send, once: undefined while there is nothing new to say. */
+  /** `upTo` of the next ack, each once; undefined while it has not moved and no repeat is due. */
   takeAck(): number | undefined {
     const upTo = this.upTo;
-    if (upTo === undefined || (upTo <= this.#said && !this.#owesRepeat)) return undefined;
-    this.#owesRepeat = false;
-    this.#said = Math.max(this.#said, upTo);
+    if (upTo === undefined || (upTo <= this.#acked && !this.#repeatDue)) return undefined;
+    this.#repeatDue = false;
+    this.#acked = Math.max(this.#acked, upTo);
     return upTo;
   }
 
-  #drop(): void {
+  #dropSettled(): void {
     let settled = 0;
-    while (this.#passages[settled]?.isSettled) settled += 1;
-    if (settled > 0) this.#passages.splice(0, settled);
-    if (this.#passages.length === 0) this.#isOrdered = true;
+    while (this.#ranges[settled]?.isSettled) settled += 1;
+    if (settled > 0) this.#ranges.splice(0, settled);
+    if (this.#ranges.length === 0) this.#isOrdered = true;
   }
 
-  #fill(first: number, last: number): void {
-    this.#holes = this.#holes.flatMap((hole) => {
-      if (last < hole.first || first > hole.last) return [hole];
-      const before = { first: hole.first, last: first - 1 };
-      const after = { first: last + 1, last: hole.last };
+  #clearPending(first: number, last: number): void {
+    this.#pendingResends = this.#pendingResends.flatMap((pending) => {
+      if (last < pending.first || first > pending.last) return [pending];
+      const before = { first: pending.first, last: first - 1 };
+      const after = { first: last + 1, last: pending.last };
       return [before, after].filter((part) => part.first <= part.last);
     });
   }

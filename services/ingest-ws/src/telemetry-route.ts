@@ -1,30 +1,29 @@
-import { type Claims, mayPublishAs } from '@fleetwire/contracts/access';
+import type { Claims } from '@fleetwire/contracts/access';
 import type { EnvelopeRun } from '@fleetwire/contracts/envelope';
 import { parseJson } from '@fleetwire/contracts/json-text';
-import { type ValidationIssue, refused, within } from '@fleetwire/contracts/validation-issue';
-import type { Reading } from '@fleetwire/contracts/reading';
 import { type TelemetryAccepted, type TelemetryBody, parseTelemetryBody } from '@fleetwire/contracts/telemetry-http';
+import { type ValidationIssue, within } from '@fleetwire/contracts/validation-issue';
 import { traceOf } from '@fleetwire/runtime/http-tracing';
 import { Problem, badRequest, methodNotAllowed, tooManyRequests, unavailable } from '@fleetwire/runtime/problem';
 import { type Request, type RequestHandler, Router, raw } from 'express';
 import { ipKeyGenerator, rateLimit } from 'express-rate-limit';
+import type { Admission } from './admission.ts';
 import type { Authenticate } from './authentication.ts';
-import type { Accounts } from './accounts.ts';
-import type { AutoSequence } from './auto-sequence.ts';
-import type { Intake, Refusal, Submission } from './intake.ts';
-import type { IngestMetrics } from './metrics.ts';
+import type { Intake } from './intake.ts';
+import type { ReadingOutcomes } from './reading-outcomes.ts';
+import type { Refusal } from './refusal.ts';
+import type { Arrival } from './tracing.ts';
 
 export interface TelemetryRouteOptions {
   readonly authenticate: Authenticate;
+  readonly admission: Admission;
+  readonly outcomes: ReadingOutcomes;
   readonly intake: Intake;
-  readonly autoSequence: AutoSequence;
-  readonly accounts: Accounts;
-  readonly metrics: IngestMetrics;
   readonly payloadBytesMax: number;
   readonly requestsPerMinuteMax: number;
 }
 
-/** `POST /api/v1/telemetry`, also as `/api/telemetry` and `/api/data`: 202 once the broker has confirmed. */
+/** `POST /api/v1/telemetry`, also as `/api/telemetry` and `/api/data`: answers 202 after the broker's confirm. */
 export function telemetryRoute(options: TelemetryRouteOptions): Router {
   const { authenticate, payloadBytesMax, requestsPerMinuteMax } = options;
   const router = Router();
@@ -49,8 +48,8 @@ export function telemetryRoute(options: TelemetryRouteOptions): Router {
   router
     .route(paths)
     .post(identify, limitRate, raw({ type: () => true, limit: payloadBytesMax }), async (request, response) => {
-      const arrival = { source: { requestId: request.id as string }, from: traceOf(response) };
-      response.status(202).json(await accept(request, claimsOf(response.locals), arrival, options));
+      const origin = { source: { requestId: request.id as string }, from: traceOf(response) };
+      response.status(202).json(await take(request, claimsOf(response.locals), origin, options));
     })
     .all(() => {
       throw methodNotAllowed(['POST']);
@@ -62,55 +61,40 @@ function claimsOf(locals: Record<string, unknown>): Claims {
   return locals['claims'] as Claims;
 }
 
-async function accept(
+/** One body travels in one envelope: it is confirmed whole or not at all. */
+async function take(
   request: Request,
   claims: Claims,
-  arrival: Pick<Submission, 'source' | 'from'>,
-  options: TelemetryRouteOptions,
+  origin: Omit<Arrival, 'runs'>,
+  { admission, outcomes, intake }: TelemetryRouteOptions,
 ): Promise<TelemetryAccepted> {
-  const { intake, autoSequence, accounts, metrics } = options;
   const now = Date.now();
+  const sender = { claims };
   const { body, bytes } = readBody(request, now);
-  const issues = body.issues.map(({ issue }) => issue);
+  const issues: ValidationIssue[] = [];
   const runs: EnvelopeRun[] = [];
-  for (const { index, telemetry } of body.elements) {
-    const deviceId = telemetry.deviceId ?? claims.sub;
-    if (!mayPublishAs(claims, deviceId)) {
-      issues.push(
-        within(
-          body.isArray ? `[${index}]` : '',
-          refused('forbidden', 'deviceId', `is "${deviceId}"; this token publishes as "${claims.sub}" only`).issue,
-        ),
-      );
-      continue;
-    }
-    const count = telemetry.observations.length;
-    const { epoch, seq } =
-      telemetry.seq === undefined ? autoSequence.take(deviceId, count) : { epoch: telemetry.epoch, seq: telemetry.seq };
-    if (epoch === undefined) {
-      issues.push(
-        within(
-          body.isArray ? `[${index}]` : '',
-          refused('missing-field', 'epoch', 'is missing; a seq has its meaning within an epoch').issue,
-        ),
-      );
-      continue;
-    }
-    const readings = telemetry.observations.flatMap((observation, offset): Reading[] =>
-      observation === undefined ? [] : [{ seq: seq + offset, ...observation }],
-    );
-    if (readings.length > 0) runs.push({ deviceId, epoch, receivedAt: now, readings });
+  for (const [index, element] of body.elements.entries()) {
+    const prefix = body.isArray ? `[${index}]` : '';
+    const admitted = element.ok
+      ? admission.admit(element.value, sender, now)
+      : admission.refuse(element.issue, sender, now, 1);
+    if (!admitted.ok && admitted.issue !== undefined) issues.push(within(prefix, admitted.issue));
+    else if (element.ok) for (const { issue } of element.value.issues) issues.push(within(prefix, issue));
+    if (admitted.ok && admitted.run.readings.length > 0) runs.push(admitted.run);
   }
 
-  const count = runs.reduce((sum, run) => sum + run.readings.length, 0);
-  metrics.readings.add('received', count + issues.length);
-  metrics.readings.add('rejected', issues.length);
-  if (issues.length > 0) accounts.count('rejected', claims.sub, now, issues.length);
-  for (const { code } of issues) metrics.refusedFrames.inc({ code });
-  if (count > 0) await confirmed(intake, metrics, { ...arrival, runs, readings: count, bytes });
-  if (issues.length > 0) throw refusedElements(issues, count);
+  let accepted = 0;
+  if (runs.length > 0) {
+    const settled = Promise.withResolvers<Refusal | undefined>();
+    const submission = outcomes.receive({ ...origin, runs, bytes }, settled.resolve);
+    intake.submit(submission);
+    const refusal = await settled.promise;
+    if (refusal !== undefined) throw unavailable(refusal.message, refusal.retryAfterMs);
+    accepted = submission.readings;
+  }
+  if (issues.length > 0) throw refusedElements(issues, accepted);
   return {
-    accepted: count,
+    accepted,
     streams: runs.map(({ deviceId, epoch, readings }) => ({
       deviceId,
       epoch,
@@ -120,13 +104,13 @@ async function accept(
   };
 }
 
-function readBody(request: Request, now: number): { body: TelemetryBody & { isArray: boolean }; bytes: number } {
+function readBody(request: Request, now: number): { body: TelemetryBody; bytes: number } {
   const content = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0);
   const json = parseJson(decodeUtf8(content));
   if (!json.ok) throw badRequest(json.issue.message, [toFieldProblem(json.issue)]);
   const body = parseTelemetryBody(json.value, now);
   if (!body.ok) throw badRequest(body.issue.message, [toFieldProblem(body.issue)]);
-  return { body: { ...body.value, isArray: Array.isArray(json.value) }, bytes: content.length };
+  return { body: body.value, bytes: content.length };
 }
 
 function decodeUtf8(content: Buffer): string {
@@ -137,21 +121,7 @@ function decodeUtf8(content: Buffer): string {
   }
 }
 
-/** One body travels in one envelope: it is confirmed whole or not at all. */
-async function confirmed(
-  intake: Intake,
-  metrics: IngestMetrics,
-  submission: Omit<Submission, 'settle'>,
-): Promise<void> {
-  const refusal = await new Promise<Refusal | undefined>((settle) => {
-    const refusedAtOnce = intake.submit({ ...submission, settle });
-    if (refusedAtOnce !== undefined) settle(refusedAtOnce);
-  });
-  metrics.readings.add(refusal === undefined ? 'confirmed' : 'nacked', submission.readings);
-  if (refusal !== undefined) throw unavailable(refusal.message, refusal.retryAfterMs);
-}
-
-/** Names every bad element. Their neighbours are safe already, and `accepted` says how many they are. */
+/** Names every refused element. The other readings are confirmed by now, and `accepted` is their number. */
 function refusedElements(issues: readonly ValidationIssue[], accepted: number): Problem {
   const isForbidden = issues.every(({ code }) => code === 'forbidden') && accepted === 0;
   const safe =

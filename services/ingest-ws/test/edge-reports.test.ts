@@ -31,6 +31,12 @@ afterAll(async () => {
 });
 await consumer.whenSubscribed();
 
+async function readingsByResult(url: string): Promise<Record<string, number>> {
+  const text = await (await fetch(`${url}/metrics`)).text();
+  const samples = text.matchAll(/^fleetwire_ingest_readings_total\{result="(\w+)"\} (\d+)/gm);
+  return Object.fromEntries([...samples].map(([, result, count]) => [result, Number(count)]));
+}
+
 describe('an edge reports to the books', () => {
   it('what it accepted, rejected and nacked, by device, in numbered reports through an outage, the last of which says so', async () => {
     const edge = await ingest(amqpUrl, { REPORT_INTERVAL_MS: '100', CONFIRM_TIMEOUT_MS: '1000' });
@@ -47,6 +53,7 @@ describe('an edge reports to the books', () => {
     await eventually(async () => expect((await fetch(`${edge.url}/readyz`)).status).toBe(200), { timeoutMs: 20_000 });
     device.send(telemetry(5));
     await eventually(() => expect(device.messages).toContainEqual(expect.objectContaining({ type: 'ack', upTo: 3 })));
+    const metric = await readingsByResult(edge.url);
     await edge.stop();
 
     await eventually(() => expect(reports.at(-1)?.isLast).toBe(true));
@@ -59,6 +66,7 @@ describe('an edge reports to the books', () => {
       for (const name of Object.keys(totals) as (keyof typeof totals)[]) totals[name] += entry[name];
     }
     expect(totals).toMatchObject({ accepted: 2, rejected: 2 });
+    expect(metric).toEqual({ ...totals, received: totals.accepted + totals.rejected + totals.nacked });
     expect(totals.nacked).toBeGreaterThanOrEqual(1);
   });
 

@@ -1,9 +1,9 @@
 import { type EdgeCounts, type EdgeReportEntry, minuteOf } from '@fleetwire/contracts/edge-report';
 
-export interface AccountsBounds {
-  /** Devices told apart between two reports; the readings of all others share one entry a minute. */
+export interface ReconciliationBounds {
+  /** Devices with entries of their own in one report; the readings of all others share one entry a minute. */
   readonly devicesMax: number;
-  /** Minutes told apart between two reports; what is counted beyond goes to the newest of them. */
+  /** Minutes with entries of their own in one report; further readings are counted in the newest of them. */
   readonly minutesMax: number;
 }
 
@@ -13,18 +13,18 @@ interface Minute {
   readonly devices: Map<string, EdgeCounts>;
 }
 
-/** What became of readings since the last report, by the minute in which they arrived and by device. Its memory is bounded. */
-export class Accounts {
-  readonly #bounds: AccountsBounds;
+/** Outcomes of readings since the last edge report, by device and by the minute in which they were received. Bounded in memory. */
+export class ReconciliationCounts {
+  readonly #bounds: ReconciliationBounds;
   #minutes = new Map<number, Minute>();
   #devices = new Set<string>();
 
-  constructor(bounds: AccountsBounds) {
+  constructor(bounds: ReconciliationBounds) {
     this.#bounds = bounds;
   }
 
   /** @param receivedAt epoch milliseconds */
-  count(result: keyof EdgeCounts, deviceId: string, receivedAt: number, readings: number): void {
+  add(outcome: keyof EdgeCounts, deviceId: string, receivedAt: number, readings: number): void {
     const { devices, others } = this.#minuteOf(receivedAt);
     let counts = devices.get(deviceId);
     if (counts === undefined) {
@@ -36,10 +36,10 @@ export class Accounts {
         counts = others;
       }
     }
-    counts[result] += readings;
+    counts[outcome] += readings;
   }
 
-  /** Everything counted, which is then forgotten here. */
+  /** Returns all counts and starts again from zero. */
   take(): EdgeReportEntry[] {
     const entries = [...this.#minutes.values()].flatMap(({ minute, others, devices }): EdgeReportEntry[] => [
       ...[...devices].map(([deviceId, counts]) => ({ minute, deviceId, ...counts })),

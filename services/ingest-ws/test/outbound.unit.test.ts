@@ -2,13 +2,13 @@ import type { Writable } from 'node:stream';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import * as ws from 'ws';
-import { ackFrame } from '../src/ack-frame.ts';
+import { ackFrame } from '../src/outbound.ts';
 
-// What reads a socket in ws; its types leave it out.
+// The parser of ws for incoming frames; its types leave it out.
 const { Receiver } = ws as unknown as { Receiver: new (options: { isServer: boolean }) => Writable };
 
 describe('the frame of an ack', () => {
-  it('is read by ws as the message that ws itself would have sent, wherever there is one', () => {
+  it('is read by ws as the same message that ws would have sent', () => {
     const name = fc.option(fc.string({ unit: fc.constantFrom('a', '"', 'é'), maxLength: 80 }), { nil: undefined });
     fc.assert(
       fc.property(fc.nat(), name, name, (upTo, deviceId, epoch) => {
@@ -29,7 +29,7 @@ describe('the frame of an ack', () => {
     );
   });
 
-  it('is there for every ack of a device on its own stream', () => {
+  it('exists for every ack of a device on its own stream', () => {
     expect(ackFrame({ type: 'ack', upTo: Number.MAX_SAFE_INTEGER })).toBeDefined();
   });
 });

@@ -2,18 +2,18 @@ import type { EnvelopeRun } from '@fleetwire/contracts/envelope';
 import { correlationHeader } from '@fleetwire/contracts/event';
 import { type BegunSpan, type Context, type Tracer, beginSpan } from '@fleetwire/runtime/trace-context';
 
-/** Whose readings these are: a line of the log leads from them to the socket or request they came on. */
+/** The socket or the request that readings came on; log lines about the readings name it. */
 export type Source = { readonly sessionId: string } | { readonly requestId: string };
 
-/** What is known of readings on their way, beside the readings. */
+/** Readings as they arrived, with their source and trace. */
 export interface Arrival {
   readonly runs: readonly EnvelopeRun[];
   readonly source: Source;
-  /** The trace they came with. */
+  /** The trace that the sender named. */
   readonly from?: Context | undefined;
 }
 
-/** From the arrival of readings to their ack. Most come without a trace: they get no span. */
+/** A span from the arrival of readings to their outcome; none for readings without a trace, which are most. */
 export function beginReception(tracer: Tracer, { runs, source, from }: Arrival): BegunSpan | undefined {
   if (from === undefined) return undefined;
   return beginSpan(tracer, 'telemetry receive', {
@@ -28,7 +28,7 @@ export function beginReception(tracer: Tracer, { runs, source, from }: Arrival):
   });
 }
 
-/** From the making of an envelope to its confirm. */
+/** A span from the encoding of an envelope to its confirm, linked with the spans of the readings in it. */
 export function beginPublication(
   tracer: Tracer,
   id: string,
@@ -55,12 +55,23 @@ export function beginPublication(
   });
 }
 
-/** What an envelope carries for whoever works on with it. */
-export function trailHeaders(id: string, { headers }: BegunSpan): Record<string, string> {
+/** AMQP headers by which the consumers of an envelope go on with its correlation id and its trace. */
+export function correlationHeaders(id: string, { headers }: BegunSpan): Record<string, string> {
   return { [correlationHeader]: id, ...headers };
 }
 
-/** For the line of the log that joins readings with their envelope. */
+/** Log fields that every line about an envelope carries. */
+export function correlationOf(
+  id: string,
+  { traceId }: BegunSpan,
+): {
+  correlationId: string;
+  traceId: string | undefined;
+} {
+  return { correlationId: id, traceId };
+}
+
+/** Log field that joins an envelope with its readings and their sources. */
 export function contentsOf(batch: readonly Arrival[]): object[] {
   return batch.flatMap(({ runs, source }) => runs.map((run) => ({ ...streamOf(run), ...source })));
 }

@@ -1,0 +1,129 @@
+import type { Duplex } from 'node:stream';
+import type { WebSocket } from 'ws';
+import {
+  type AckMessage,
+  type ErrorMessage,
+  type NackMessage,
+  type ServerMessage,
+  type StreamReference,
+  deviceFrameTypes,
+} from '@fleetwire/contracts/device-protocol';
+import type { ValidationIssue } from '@fleetwire/contracts/validation-issue';
+import type { IngestMetrics } from './metrics.ts';
+import type { Refusal } from './refusal.ts';
+
+/** Everything that the server sends on one socket. A peer that does not read is cut when `outboundBytesMax` are queued for it. */
+export class Outbound {
+  readonly #socket: WebSocket;
+  readonly #raw: Duplex;
+  readonly #metrics: IngestMetrics;
+  readonly #outboundBytesMax: number;
+
+  /** @param raw the stream that `socket` writes its frames to */
+  constructor(socket: WebSocket, raw: Duplex, metrics: IngestMetrics, outboundBytesMax: number) {
+    this.#socket = socket;
+    this.#raw = raw;
+    this.#metrics = metrics;
+    this.#outboundBytesMax = outboundBytesMax;
+  }
+
+  get isOpen(): boolean {
+    return this.#socket.readyState === this.#socket.OPEN;
+  }
+
+  send(message: ServerMessage): void {
+    if (!this.isOpen) return;
+    this.#socket.send(JSON.stringify(message));
+    this.#cutSlowReader();
+  }
+
+  /**
+   * Writes the ack past ws to the raw stream, which saves a write and the work of ws for each ack.
+   *
+   * Hazard: a nack must leave before the ack that covers it (see `StreamAcks.noteRejected`). It does because without `perMessageDeflate`
+   * (off in `device-socket.ts`) `WebSocket.send` writes to the stream in the same tick. With compression ws would queue the nack for zlib,
+   * and the ack would overtake it.
+   */
+  sendAck(ack: AckMessage): void {
+    const frame = ackFrame(ack);
+    if (frame === undefined) return this.send(ack);
+    if (!this.isOpen) return;
+    this.#raw.write(frame);
+    this.#cutSlowReader();
+  }
+
+  close(code: number, reason: string): void {
+    if (!this.isOpen) return;
+    this.#metrics.closedSockets.inc({ reason: String(code) });
+    // A paused socket would not read the peer's close frame.
+    this.#socket.resume();
+    this.#socket.close(code, reason);
+  }
+
+  /** Ends the connection without a close frame. */
+  cut(reason: string): void {
+    this.#metrics.closedSockets.inc({ reason });
+    this.#socket.terminate();
+  }
+
+  #cutSlowReader(): void {
+    if (this.#socket.bufferedAmount > this.#outboundBytesMax) this.cut('slow-reader');
+  }
+}
+
+/** Sends the acks of many sessions together, once everything that was settled in this turn of the event loop is known. */
+export class AckSchedule {
+  #due = new Set<{ flushAcks(): void }>();
+
+  add(session: { flushAcks(): void }): void {
+    if (this.#due.size === 0) setImmediate(() => this.flush());
+    this.#due.add(session);
+  }
+
+  flush(): void {
+    const sessions = this.#due;
+    this.#due = new Set();
+    for (const session of sessions) session.flushAcks();
+  }
+}
+
+/** For readings refused for good: the same readings would be refused again. */
+export function finalNack(seq: number, count: number, issue: ValidationIssue, reference: StreamReference): NackMessage {
+  const { code, message } = issue;
+  return { type: 'nack', seq, count, code, message, retryable: false, ...reference };
+}
+
+export function retryableNack(
+  { first, last }: { readonly first: number; readonly last: number },
+  refusal: Refusal,
+  reference: StreamReference,
+): NackMessage {
+  return { type: 'nack', seq: first, count: last - first + 1, ...refusal, retryable: true, ...reference };
+}
+
+/** For a frame or a reading without a seq that a nack could name. */
+export function errorOf(issue: ValidationIssue): ErrorMessage {
+  const { code, field, message } = issue;
+  const isUnknown = code === 'unknown-type' || (code === 'missing-field' && field === 'type');
+  return { type: 'error', code, message, retryable: false, ...(isUnknown ? { acceptedTypes: deviceFrameTypes } : {}) };
+}
+
+/** FIN and the opcode of text (RFC 6455, 5.2). */
+const finalText = 0x81;
+const headerBytes = 2;
+/** The longest payload whose length fits into the second byte. */
+const shortPayloadBytesMax = 125;
+
+/**
+ * An ack as a whole WebSocket frame, unmasked as a server sends it, in one buffer; ws would write header and payload apart.
+ * @returns undefined for an ack that is longer than 125 bytes or not ASCII because of its stream's names
+ */
+export function ackFrame(ack: AckMessage): Buffer | undefined {
+  const text = JSON.stringify(ack);
+  if (text.length > shortPayloadBytesMax || Buffer.byteLength(text) !== text.length) return undefined;
+  const frame = Buffer.allocUnsafe(headerBytes + text.length);
+  frame[0] = finalText;
+  frame[1] = text.length;
+  frame.write(text, headerBytes, 'latin1');
+  return frame;
+}

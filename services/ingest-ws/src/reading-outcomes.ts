@@ -1,0 +1,107 @@
+import type { EdgeCounts } from '@fleetwire/contracts/edge-report';
+import type { EnvelopeRun } from '@fleetwire/contracts/envelope';
+import type { Tally } from '@fleetwire/runtime/metrics';
+import type { BegunSpan, Context } from '@fleetwire/runtime/trace-context';
+import type { ReconciliationCounts } from './reconciliation-counts.ts';
+import type { Refusal } from './refusal.ts';
+import type { Arrival, Source } from './tracing.ts';
+
+export const readingCounts = ['received', 'accepted', 'rejected', 'nacked', 'unconfirmed'] as const;
+
+/** Called once: without a refusal when the broker has confirmed the readings, else with the reason why they were nacked. */
+export type OnSettled = (refusal: Refusal | undefined) => void;
+
+/**
+ * The one place where readings are counted: the same call counts them in the metric and, for the edge report, in the reconciliation.
+ *
+ * A reading is received and then has exactly one outcome: rejected (refused for good), accepted (confirmed by the broker) or nacked (to be
+ * sent again, which is received anew). Each path below adds to both sides of
+ *
+ *     received = accepted + rejected + nacked + in flight
+ *
+ * so it holds in the metric at any time. The edge report needs no `received`: it is the sum of the outcomes of the minute.
+ * `unconfirmed` is the part of `nacked` that was published without an answer: the broker may have it, so it may be stored after all.
+ */
+export class ReadingOutcomes {
+  readonly #metric: Tally<(typeof readingCounts)[number]>;
+  readonly #reconciliation: ReconciliationCounts;
+
+  constructor(metric: Tally<(typeof readingCounts)[number]>, reconciliation: ReconciliationCounts) {
+    this.#metric = metric;
+    this.#reconciliation = reconciliation;
+  }
+
+  /** Readings were received and can never be taken. */
+  reject(deviceId: string, receivedAt: number, readings: number): void {
+    this.#metric.add('received', readings);
+    this.#count('rejected', deviceId, receivedAt, readings);
+  }
+
+  /** Readings were received; they are in flight until the submission is accepted or nacked. */
+  receive(arrival: Arrival & { readonly bytes: number }, onSettled: OnSettled): Submission {
+    const submission = new Submission(arrival, this.#countRuns, onSettled);
+    this.#metric.add('received', submission.readings);
+    return submission;
+  }
+
+  /** Made once and not per submission: frames arrive by the ten thousand a second. */
+  readonly #countRuns: CountRuns = (outcome, runs) => {
+    for (const { deviceId, receivedAt, readings } of runs) this.#count(outcome, deviceId, receivedAt, readings.length);
+  };
+
+  #count(outcome: keyof EdgeCounts, deviceId: string, receivedAt: number, readings: number): void {
+    this.#metric.add(outcome, readings);
+    this.#reconciliation.add(outcome, deviceId, receivedAt, readings);
+  }
+}
+
+type CountRuns = (outcome: keyof EdgeCounts, runs: readonly EnvelopeRun[]) => void;
+
+/** Readings with one outcome in common: those of one frame or one HTTP body. They travel in one envelope. */
+export class Submission implements Arrival {
+  readonly runs: readonly EnvelopeRun[];
+  readonly source: Source;
+  readonly from: Context | undefined;
+  /** Size as received; the buffer's limit counts these. */
+  readonly bytes: number;
+  readonly readings: number;
+  /** From arrival to outcome; set where the readings came with a trace. */
+  reception: BegunSpan | undefined;
+  readonly #countRuns: CountRuns;
+  readonly #onSettled: OnSettled;
+  #isSettled = false;
+
+  constructor(
+    { runs, source, from, bytes }: Arrival & { readonly bytes: number },
+    countRuns: CountRuns,
+    onSettled: OnSettled,
+  ) {
+    this.runs = runs;
+    this.source = source;
+    this.from = from;
+    this.bytes = bytes;
+    this.readings = runs.reduce((sum, { readings }) => sum + readings.length, 0);
+    this.#countRuns = countRuns;
+    this.#onSettled = onSettled;
+  }
+
+  /** The broker has confirmed the readings. */
+  accept(): void {
+    this.#settle('accepted', undefined);
+  }
+
+  /** @param isUncertain they were published without an answer: the broker may have them */
+  nack(refusal: Refusal, isUncertain = false): void {
+    if (isUncertain && !this.#isSettled) this.#countRuns('unconfirmed', this.runs);
+    this.#settle('nacked', refusal);
+  }
+
+  /** The first outcome counts; any other is ignored. */
+  #settle(outcome: 'accepted' | 'nacked', refusal: Refusal | undefined): void {
+    if (this.#isSettled) return;
+    this.#isSettled = true;
+    this.#countRuns(outcome, this.runs);
+    this.reception?.end(refusal?.message);
+    this.#onSettled(refusal);
+  }
+}

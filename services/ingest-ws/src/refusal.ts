@@ -1,0 +1,54 @@
+import type { nackCodes } from '@fleetwire/contracts/device-protocol';
+import type { PublishFailure } from '@fleetwire/broker/errors';
+
+/** Why readings were not taken this time. Always retryable: the device sends them again after `retryAfterMs`. */
+export interface Refusal {
+  readonly code: (typeof nackCodes)[number];
+  readonly message: string;
+  readonly retryAfterMs: number;
+}
+
+export function inFlightLimit(inFlightMax: number): Refusal {
+  const message = `more than ${inFlightMax} readings of this socket are in flight (inFlightMax)`;
+  return { code: 'in-flight-limit', message, retryAfterMs: 100 };
+}
+
+export function streamLimit(openStreamsMax: number): Refusal {
+  const message = `more than ${openStreamsMax} streams of this socket have readings in flight (openStreamsMax)`;
+  return { code: 'overloaded', message, retryAfterMs: retryAfterMs(1_000) };
+}
+
+export function bufferFull(bufferBytesMax: number): Refusal {
+  const message = `more than ${bufferBytesMax} bytes await their confirm (bufferBytesMax)`;
+  return { code: 'overloaded', message, retryAfterMs: retryAfterMs(1_000) };
+}
+
+export function draining(): Refusal {
+  const message = 'this instance is shutting down; connect again';
+  return { code: 'draining', message, retryAfterMs: retryAfterMs(1_000) };
+}
+
+export function brokerUnavailable(): Refusal {
+  const message = 'the message broker cannot be reached; nothing was taken';
+  return { code: 'broker-unavailable', message, retryAfterMs: retryAfterMs(2_000) };
+}
+
+/** The broker was sent the readings and did not confirm them. */
+export function notConfirmed(kind: PublishFailure | 'failed'): Refusal {
+  return kind === 'nacked'
+    ? {
+        code: 'overloaded',
+        message: 'the queue is full; the broker refused the readings',
+        retryAfterMs: retryAfterMs(5_000),
+      }
+    : {
+        code: 'broker-unavailable',
+        message: `the broker did not confirm the readings (${kind})`,
+        retryAfterMs: retryAfterMs(2_000),
+      };
+}
+
+/** Spread over one to two times `baseMs`, so that a fleet does not send everything again at the same moment. */
+function retryAfterMs(baseMs: number): number {
+  return Math.round(baseMs * (1 + Math.random()));
+}
