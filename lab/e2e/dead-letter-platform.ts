@@ -41,7 +41,7 @@ export interface Answer {
 
 export type DeadLetterPlatform = Awaited<ReturnType<typeof startDeadLetterPlatform>>;
 
-/** A worker and an API on a vhost and a database of their own, and the hands of an operator. */
+/** A worker and an API on a vhost and a database of their own, and an operator's calls. */
 export async function startDeadLetterPlatform(environment: Record<string, string> = {}) {
   const [amqpUrl, databaseUrl] = [await freshVhost(), await freshDatabase()];
   await migrate(databaseUrl);
@@ -50,8 +50,7 @@ export async function startDeadLetterPlatform(environment: Record<string, string
   const minter = createTokenMinter({ privateJwks, issuer: tokenIssuer, audience: tokenAudience });
   const token = async (subject: string, role: Role) =>
     (await minter.mint({ subject, role, expiresInSeconds: 3_600 })).token;
-  const common = {
-    PORT: '0',
+  const processEnvironment = {
     LOG_LEVEL: 'silent',
     AMQP_URL: amqpUrl,
     DATABASE_URL: databaseUrl,
@@ -60,6 +59,7 @@ export async function startDeadLetterPlatform(environment: Record<string, string
     RATE_LIMIT_PER_MINUTE: '100000',
     ...environment,
   };
+  const common = { PORT: '0', ...processEnvironment };
   const connection = openBrokerConnection({ url: amqpUrl, name: 'test', logger, onOpen: declareTopology() });
   const publisher = createPublisher(connection, {
     logger,
@@ -68,19 +68,25 @@ export async function startDeadLetterPlatform(environment: Record<string, string
     confirmTimeoutMs: 10_000,
   });
   const database = openDatabase({ databaseUrl, poolMax: 1, statementTimeoutMs: 30_000, applicationName: 'e2e' });
-  const worker = await startWorker({ config: readWorkerConfiguration(common), logger });
+  const startAnotherWorker = async () => {
+    const worker = await startWorker({ config: readWorkerConfiguration(common), logger });
+    let stopped: Promise<void> | undefined;
+    const stop = () => (stopped ??= worker.stop());
+    cleanUp(stop);
+    return { ...worker, stop };
+  };
   const startApi = async (overrides: Record<string, string> = {}) => {
     const api = await startQueryApi({ config: readQueryApiConfiguration({ ...common, ...overrides }), logger });
     cleanUp(() => api.stop());
     return api;
   };
-  const api = await startApi();
   cleanUp(async () => {
-    await worker.stop();
     await publisher.close();
     await connection.close();
     await database.close();
   });
+  const worker = await startAnotherWorker();
+  const api = await startApi();
   await publisher.whenWritable();
   await eventually(async () => expect((await fetch(`${worker.url}/readyz`)).status).toBe(200));
 
@@ -111,7 +117,11 @@ export async function startDeadLetterPlatform(environment: Record<string, string
   return {
     api,
     startApi,
+    worker,
+    startWorker: startAnotherWorker,
     environment: common,
+    /** Without a port: for services that run as processes of their own. */
+    processEnvironment,
     token,
     call,
     rows,

@@ -1,11 +1,8 @@
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { queues } from '@fleetwire/broker/topology';
 import { eventually } from '@fleetwire/platform/testing/eventually';
-import { describe, expect, it, onTestFinished } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { type DeadLetterPlatform, envelope, readings, startDeadLetterPlatform } from './dead-letter-platform.ts';
-
-const apiMain = new URL('../../services/query-api/src/main.ts', import.meta.url).pathname;
+import { startService } from './service-process.ts';
 
 /** Postgres refuses readings while this stands, and takes them once it is gone: a fault that somebody repairs. */
 async function refuseReadings(platform: DeadLetterPlatform): Promise<{ repair(): Promise<unknown> }> {
@@ -15,14 +12,14 @@ async function refuseReadings(platform: DeadLetterPlatform): Promise<{ repair():
   return { repair: () => platform.rows('drop trigger refuse on readings') };
 }
 
-/** All of a job is stored, as the API at `url` tells. */
+/** Waits until the API reports that all dead letters of a replay are stored. */
 async function untilReplayed(
   platform: DeadLetterPlatform,
-  { id, url, count }: { id: string; url: string; count: number },
+  { id, count }: { id: string; count: number },
 ): Promise<void> {
   await eventually(
     async () => {
-      const { body } = await platform.call('GET', `/dead-letters/replays/${id}`, undefined, { url });
+      const { body } = await platform.call('GET', `/dead-letters/replays/${id}`);
       expect(body).toMatchObject({ state: 'done', counts: { matched: count, published: count, stored: count } });
     },
     { timeoutMs: 20_000 },
@@ -265,18 +262,37 @@ describe('replaying', async () => {
     expect(actions).toContainEqual(expect.objectContaining({ action: 'replay-cancelled', replayId: body.id }));
   });
 
-  it('is not possible where no broker is configured', async () => {
-    const { url } = await platform.startApi({ AMQP_URL: '' });
-    const body = { ids: ['x'] };
-    expect((await platform.call('POST', '/dead-letters/replays', body, { url })).status).toBe(501);
-    expect((await platform.call('POST', '/dead-letters/replays', { ...body, dryRun: true }, { url })).status).toBe(202);
+  it('is accepted and reported by an API that has no broker, and run by the worker', async () => {
+    await platform.publish(envelope(readings('no-broker', 1)));
+    const letter = await platform.firstOf('no-broker', 1);
+    for (const AMQP_URL of ['', 'amqp://127.0.0.1:1']) {
+      const { url } = await platform.startApi({ AMQP_URL });
+      const { status, body } = await platform.call('POST', '/dead-letters/replays', { ids: [letter.id] }, { url });
+      expect({ status, state: body.state }).toEqual({ status: 202, state: 'queued' });
+      await eventually(async () => {
+        const { body: replay } = await platform.call('GET', `/dead-letters/replays/${body.id}`, undefined, { url });
+        expect(replay).toMatchObject({ state: 'done', counts: { published: 1, failedAgain: 1 } });
+      });
+    }
+  });
+
+  it('waits, accepted and reported, until a worker is there', async () => {
+    await platform.publish(envelope(readings('no-worker', 1)));
+    const letter = await platform.firstOf('no-worker', 1);
+    await platform.worker.stop();
+    const { status, body } = await platform.call('POST', '/dead-letters/replays', { ids: [letter.id] });
+    expect(status).toBe(202);
+    const { body: waiting } = await platform.call('GET', `/dead-letters/replays/${body.id}`);
+    expect(waiting).toMatchObject({ state: 'queued', counts: { matched: 1, published: 0, queued: 1 } });
+    await platform.startWorker();
+    await platform.replayIn(body.id, 'done');
   });
 });
 
-describe('a runner that is stopped', async () => {
+describe('a worker that is stopped in the middle of a replay', async () => {
   const platform = await startDeadLetterPlatform();
 
-  it('hands its job over to another', async () => {
+  it('hands the replay over to another worker', async () => {
     const fault = await refuseReadings(platform);
     await platform.publish(envelope(readings('handed-over', 60, { temperature: 20 })));
     await platform.deadLettersOf('handed-over', 60);
@@ -289,45 +305,34 @@ describe('a runner that is stopped', async () => {
       )[0]!.by;
     await eventually(async () => expect((await platform.stored('handed-over')).length).toBeGreaterThan(0));
     const before = await holder();
-    const heir = await platform.startApi();
-    await platform.api.stop();
+    await platform.startWorker();
+    await platform.worker.stop();
     await eventually(async () => expect([null, before]).not.toContain(await holder()));
-    await untilReplayed(platform, { id: body.id, url: heir.url, count: 60 });
+    await untilReplayed(platform, { id: body.id, count: 60 });
     expect(await platform.stored('handed-over')).toHaveLength(60);
   });
 });
 
-describe('a runner that is killed', async () => {
+describe('a worker that is killed in the middle of a replay', async () => {
   const platform = await startDeadLetterPlatform({ REPLAY_LEASE_MS: '500' });
 
-  it('leaves its job to another, which neither skips nor stores twice', async () => {
-    await platform.api.stop();
+  it('leaves the replay to another worker, which neither skips nor stores twice', async () => {
     const fault = await refuseReadings(platform);
     await platform.publish(envelope(readings('orphaned', 100, { temperature: 20 })));
     await eventually(async () => expect(await platform.rows('select from dead_letters')).toHaveLength(100));
     await fault.repair();
+    await platform.worker.stop();
 
-    const doomed = spawn(process.execPath, [apiMain], {
-      env: { ...platform.environment, LOG_LEVEL: 'info' },
-      stdio: ['ignore', 'pipe', 'inherit'],
-    });
-    onTestFinished(() => void doomed.kill('SIGKILL'));
-    const url = await new Promise<string>((resolve) => {
-      doomed.stdout.setEncoding('utf8').on('data', (line: string) => {
-        const found = /"url":"([^"]+)"/.exec(line)?.[1];
-        if (found !== undefined) resolve(found);
-      });
-    });
+    const killed = await startService('persistence-worker', platform.processEnvironment);
+    await killed.untilReady();
     const replay = { filter: { deviceId: 'orphaned' }, ratePerSecond: 40 };
-    const { body } = await platform.call('POST', '/dead-letters/replays', replay, { url });
+    const { body } = await platform.call('POST', '/dead-letters/replays', replay);
     await eventually(async () => expect((await platform.stored('orphaned')).length).toBeGreaterThan(20));
-    const exited = once(doomed, 'exit');
-    doomed.kill('SIGKILL');
-    await exited;
+    await killed.kill();
     expect((await platform.stored('orphaned')).length).toBeLessThan(100);
 
-    const heir = await platform.startApi();
-    await untilReplayed(platform, { id: body.id, url: heir.url, count: 100 });
+    await platform.startWorker();
+    await untilReplayed(platform, { id: body.id, count: 100 });
     expect(new Set((await platform.stored('orphaned')).map(({ seq }) => seq)).size).toBe(100);
     expect(await platform.stored('orphaned')).toHaveLength(100);
   });

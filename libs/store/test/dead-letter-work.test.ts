@@ -125,7 +125,7 @@ describe('the outcome of a replay', () => {
     await createBatchWriter(pool).write([{ ...reading, seq: 1 }]);
     await insertDeadLetters(pool, [deadLetter(2, { lastFailedAt: monday + 1 }), deadLetter(3)]);
 
-    expect(await settleReplays(database, { limit: 10, unknownAfterMs })).toEqual({ looked: 3, settled: 2 });
+    expect(await settleReplays(database, { limit: 10, unknownAfterMs })).toEqual({ checked: 3, settled: 2 });
     expect(await getReplay(database, { id: 'replay' })).toMatchObject({ stored: 1, failedAgain: 1, unknown: 0 });
     expect(await getDeadLetter(database, { id: 'letter-1' })).toMatchObject({ status: 'stored', repeated: 0 });
     expect(await getDeadLetter(database, { id: 'letter-2' })).toMatchObject({ status: 'open', repeated: 1 });

@@ -100,6 +100,27 @@ export const workerVariables = {
     unit: 'days',
     doc: 'Days after which a dead letter that was stored or discarded is forgotten, and what was done with it',
   }),
+  replayLeaseMs: integer('REPLAY_LEASE_MS', {
+    min: 500,
+    max: 600_000,
+    default: 15_000,
+    unit: 'ms',
+    doc: 'Another worker takes over a replay whose worker has not renewed its lease for this long',
+  }),
+  automaticReplaysMax: integer('AUTOMATIC_REPLAYS_MAX', {
+    min: 0,
+    max: 100,
+    default: 1,
+    unit: 'replays',
+    doc: 'How often a dead letter that failed for a transient reason is replayed automatically; 0 turns this off',
+  }),
+  automaticReplayDelayMs: integer('AUTOMATIC_REPLAY_DELAY_MS', {
+    min: 0,
+    max: 86_400_000,
+    default: 60_000,
+    unit: 'ms',
+    doc: 'Time from the arrival of such a dead letter to its automatic replay',
+  }),
   deadLetterOpenRetentionDays: optional(
     integer('DEAD_LETTER_OPEN_RETENTION_DAYS', {
       min: 1,

@@ -22,6 +22,7 @@ import type { WorkerConfiguration } from './configuration.ts';
 import { DeadLetterDrain } from './dead-letter-drain.ts';
 import { EnvelopeHandler } from './envelope-handler.ts';
 import { createWorkerMetrics } from './metrics.ts';
+import { startReplays } from './replays/start-replays.ts';
 import { createRetryWhileUnavailable } from './retry-while-unavailable.ts';
 import { Storer } from './storer.ts';
 import { startUpkeep } from './upkeep.ts';
@@ -151,6 +152,8 @@ export async function startWorker({
     handle: (delivery) => drain.handle(delivery),
   });
 
+  const replays = startReplays({ connection: publishing, config, logger });
+
   const state = (): WorkerState => ({
     subscribed: work.subscribed,
     holding: !gate.isOpen,
@@ -186,7 +189,7 @@ export async function startWorker({
     stop: async () => {
       health.setDraining();
       const drainMs = config.drainTimeoutMs * drainShare;
-      await Promise.all([work.drain(drainMs), dead.drain(drainMs)]);
+      await Promise.all([work.drain(drainMs), dead.drain(drainMs), replays.stop()]);
       stopping.abort(new Error('the worker is stopping'));
       await upkeep;
       await publisher.close();

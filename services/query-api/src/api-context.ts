@@ -3,7 +3,6 @@ import type { LatestRow, StoreStatus } from '@fleetwire/store/readers';
 import type { Circuit, GuardedDatabase } from './circuit.ts';
 import type { DatabaseProbe } from './database-probe.ts';
 import type { DeadLetterStore } from './dead-letters/dead-letter-store.ts';
-import type { ReplayRunner } from './dead-letters/replay-runner.ts';
 import type { LastGood } from './last-good.ts';
 import type { QueueMonitor } from './queues/queue-monitor.ts';
 
@@ -19,8 +18,6 @@ export interface ApiContext {
   readonly circuits: readonly Circuit[];
   readonly queues: QueueMonitor;
   readonly deadLetters: DeadLetterStore;
-  /** Undefined where no broker is configured. */
-  readonly replayRunner: ReplayRunner | undefined;
   readonly minter: TokenMinter | undefined;
   /** Epoch milliseconds. */
   readonly now: () => number;

@@ -25,7 +25,7 @@ export const queryApiVariables = {
     secret(
       url('AMQP_URL', {
         protocols: ['amqp', 'amqps'],
-        doc: 'RabbitMQ, with its virtual host: for replays of dead letters; /status shows its queues',
+        doc: 'RabbitMQ, with its virtual host: /queues then shows its queues, also without the management API',
       }),
     ),
   ),
@@ -63,27 +63,6 @@ export const queryApiVariables = {
     default: 4,
     unit: 'connections',
     doc: 'For work on dead letters',
-  }),
-  replayLeaseMs: integer('REPLAY_LEASE_MS', {
-    min: 500,
-    max: 600_000,
-    default: 15_000,
-    unit: 'ms',
-    doc: 'A replay whose instance was silent for so long is taken over by another',
-  }),
-  automaticReplaysMax: integer('AUTOMATIC_REPLAYS_MAX', {
-    min: 0,
-    max: 100,
-    default: 1,
-    unit: 'replays',
-    doc: 'How often a dead letter that failed for a passing reason is replayed by itself; 0 turns it off',
-  }),
-  automaticReplayDelayMs: integer('AUTOMATIC_REPLAY_DELAY_MS', {
-    min: 0,
-    max: 86_400_000,
-    default: 60_000,
-    unit: 'ms',
-    doc: 'How long it must have lain before',
   }),
   statementTimeoutMs: integer('STATEMENT_TIMEOUT_MS', {
     min: 50,

@@ -22,7 +22,6 @@ import {
 } from './circuit.ts';
 import type { QueryApiConfiguration } from './configuration.ts';
 import { createDeadLetterStore } from './dead-letters/dead-letter-store.ts';
-import { startReplays } from './dead-letters/start-replays.ts';
 import { startDatabaseProbe } from './database-probe.ts';
 import { exposeOperations } from './operations-metrics.ts';
 import { amqpSource } from './queues/amqp-source.ts';
@@ -124,12 +123,6 @@ export async function startQueryApi({
   });
 
   const keys = await openKeySource(config);
-  const replayRunner =
-    config.amqpUrl === undefined
-      ? undefined
-      : started.adopt(startReplays({ amqpUrl: config.amqpUrl, config, database: writing, logger }), (one) =>
-          one.stop(),
-        );
   const queues = createQueueMonitor({
     management:
       config.managementUrl === undefined
@@ -148,7 +141,6 @@ export async function startQueryApi({
     queues,
     ...databases,
     deadLetters: createDeadLetterStore({ light, history, writing }, circuits.deadLetters),
-    replayRunner,
     lastLatest: createLastGood<LatestRow[]>(staleAnswersMax),
     lastStored: createLastGood<StoreStatus>(1),
     probe,
@@ -186,8 +178,8 @@ export async function startQueryApi({
   return {
     url: http.url,
     port: http.port,
-    // 1. readiness off, 2. load balancers notice, 3. no new requests and those in flight finish, 4. replays are handed back,
-    // 5. probe and circuits end, 6. pools close
+    // 1. readiness off, 2. load balancers notice, 3. no new requests and those in flight finish, 4. probe and circuits end,
+    // 5. pools close
     stop: async () => {
       health.setDraining();
       await sleep(config.drainGraceMs);

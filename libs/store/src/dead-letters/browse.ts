@@ -151,3 +151,12 @@ export async function listDeadLetterActions(
 export function headersOf(text: string | null): Record<string, unknown> {
   return text === null ? {} : (JSON.parse(text) as Record<string, unknown>);
 }
+
+/** The payload parsed as JSON; undefined where it is none. */
+export function jsonOfPayload(payload: Buffer): unknown {
+  try {
+    return JSON.parse(payload.toString('utf8')) as unknown;
+  } catch {
+    return undefined;
+  }
+}

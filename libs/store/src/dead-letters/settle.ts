@@ -4,7 +4,7 @@ import type { Database } from '../database.ts';
 import { sequenceBlockSize } from '../sequence-blocks.ts';
 
 export interface Settling {
-  /** Published dead letters looked at in this call. */
+  /** Published dead letters checked at in this call. */
   readonly limit: number;
   /** A message without an identity to look for, and of which nothing was heard for so long, is given up as `unknown`. */
   readonly unknownAfterMs: number;
@@ -17,13 +17,13 @@ const checkPauseMaxSeconds = 60;
 /**
  * Finds out what became of dead letters that were published again. Stored is what the ledger of identities holds; failed again is what
  * has arrived as a dead letter since, the same or another one of the same identity. Both are by the database's clock alone.
- * @returns how many were looked at, and of how many the outcome is known now
+ * @returns how many were checked at, and of how many the outcome is known now
  */
 export async function settleReplays(
   { pool, db }: Database,
   { limit, unknownAfterMs, signal }: Settling,
-): Promise<{ looked: number; settled: number }> {
-  const query = sql<{ looked: number; settled: number }>`
+): Promise<{ checked: number; settled: number }> {
+  const query = sql<{ checked: number; settled: number }>`
     with due as (
       select * from dead_letter_replay_items where outcome is null and check_after <= now()
       order by check_after limit ${limit} for update skip locked
@@ -70,8 +70,8 @@ export async function settleReplays(
         finished_at = case when ${isComplete} then now() else r.finished_at end
       from sums s where r.id = s.replay_id
     )
-    select count(*) as looked, count(outcome) as settled from judged`;
-  return (await fetchRows(pool, query.compile(db), signal))[0] ?? { looked: 0, settled: 0 };
+    select count(*) as checked, count(outcome) as settled from judged`;
+  return (await fetchRows(pool, query.compile(db), signal))[0] ?? { checked: 0, settled: 0 };
 }
 
 const isComplete = sql`r.state = 'settling'

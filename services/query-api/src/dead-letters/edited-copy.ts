@@ -3,7 +3,7 @@ import { parseJson } from '@fleetwire/contracts/json-text';
 import { accepted, refused, type Parsed } from '@fleetwire/contracts/validation-issue';
 import { parseObservation } from '@fleetwire/contracts/reading';
 import { parserOf } from '@fleetwire/contracts/schema-issue';
-import type { StoredDeadLetter } from '@fleetwire/store/dead-letters/browse';
+import { jsonOfPayload, type StoredDeadLetter } from '@fleetwire/store/dead-letters/browse';
 import type { EditedCopy } from '@fleetwire/store/dead-letters/replays';
 import Type from 'typebox';
 import { applyMergePatch, isObject, mergePatchBetween, type JsonObject } from './merge-patch.ts';
@@ -56,7 +56,7 @@ export function editedCopy(
 
 /** What of a reading can be made out in a dead letter. */
 function readingIn({ deviceId, epoch, seq, payload }: Parameters<typeof editedCopy>[0]): JsonObject {
-  const parsed = parsedPayload(payload);
+  const parsed = jsonOfPayload(payload);
   const members = isObject(parsed) ? Object.entries(parsed).filter(([name]) => names.includes(name)) : [];
   const identity = Object.entries({ deviceId, epoch, seq }).filter(([, value]) => value !== null);
   return Object.fromEntries([...members, ...identity]);
@@ -64,13 +64,4 @@ function readingIn({ deviceId, epoch, seq, payload }: Parameters<typeof editedCo
 
 function identityIn(reading: JsonObject): JsonObject {
   return Object.fromEntries(identityNames.filter((name) => name in reading).map((name) => [name, reading[name]]));
-}
-
-/** The payload as JSON; undefined where it is none. */
-export function parsedPayload(payload: Buffer): unknown {
-  try {
-    return JSON.parse(payload.toString('utf8')) as unknown;
-  } catch {
-    return undefined;
-  }
 }

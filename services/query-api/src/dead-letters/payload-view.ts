@@ -1,6 +1,5 @@
-import type { StoredDeadLetter } from '@fleetwire/store/dead-letters/browse';
+import { jsonOfPayload, type StoredDeadLetter } from '@fleetwire/store/dead-letters/browse';
 import Type, { type Static } from 'typebox';
-import { parsedPayload } from './edited-copy.ts';
 
 const shownBytesMax = 256 * 1024;
 const previewCharactersMax = 2_000;
@@ -26,7 +25,7 @@ export function viewOfPayload({
 }: Pick<StoredDeadLetter, 'payload' | 'payloadEncoding'>): Static<typeof PayloadView> {
   const shown = payload.subarray(0, shownBytesMax);
   const truncated = shown.length < payload.length;
-  const json = truncated ? undefined : parsedPayload(payload);
+  const json = truncated ? undefined : jsonOfPayload(payload);
   return {
     encoding: payloadEncoding,
     bytes: payload.length,

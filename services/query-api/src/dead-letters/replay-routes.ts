@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { badRequest, notFound, notImplemented, Problem } from '@fleetwire/runtime/problem';
+import { badRequest, notFound, Problem } from '@fleetwire/runtime/problem';
 import type { NewReplay } from '@fleetwire/store/dead-letters/replays';
 import Type from 'typebox';
 import type { ApiContext } from '../api-context.ts';
@@ -63,7 +63,7 @@ export const replayRoutes = [
       'Without a status in the filter, open ones are meant; discarded ones must be restored first.',
     body: ReplayRequest,
     success: { status: 202, description: 'The job', schema: Replay },
-    problems: [409, 501],
+    problems: [409],
     handler: async ({ body, caller, now }, api) => {
       const { dryRun = false, ratePerSecond = 100, max = 1_000_000, filter, ids } = body;
       const selection = chosen(body, now, ['open', 'replaying', 'stored']);
@@ -144,7 +144,7 @@ export const editRoutes = [
     params: { id: DeadLetterId },
     body: EditRequest,
     success: { status: 202, description: 'The job that publishes the copy', schema: Replay },
-    problems: [404, 409, 501],
+    problems: [404, 409],
     handler: async ({ params: { id }, body: { patch, replacement, note }, caller, now }, api) => {
       const edit = patch === undefined ? replacement && { replacement } : { patch };
       if (edit === undefined || (patch !== undefined && replacement !== undefined))
@@ -174,15 +174,15 @@ export const editRoutes = [
   }),
 ];
 
-async function startReplay({ deadLetters, replayRunner }: ApiContext, replay: Omit<NewReplay, 'id' | 'signal'>) {
+/** Writes the job; a persistence-worker runs it. */
+async function startReplay({ deadLetters }: ApiContext, replay: Omit<NewReplay, 'id' | 'signal'>) {
   if (replay.dryRun !== true) {
-    if (replayRunner === undefined) throw notImplemented('No broker is configured here (AMQP_URL)');
     const unfinished = await deadLetters.countUnfinishedReplays(unfinishedReplaysMax);
-    if (unfinished >= unfinishedReplaysMax) throw conflict(`${unfinished} replays are waiting or running already`);
+    if (unfinished >= unfinishedReplaysMax)
+      throw conflict(`${unfinished} replays are queued or running, the most there may be; cancel one, or wait`);
   }
   const created = await deadLetters.createReplay({ id: randomUUID(), ...replay });
-  if (created === undefined) throw new Error('a replay by a person was taken for an automatic one');
-  replayRunner?.wake();
+  if (created === undefined) throw new Error('only an automatic replay can be refused as a second one');
   return presentReplay(created);
 }
 

@@ -9,38 +9,35 @@ import { transientFingerprints } from '@fleetwire/store/dead-letters/transient';
 const settleBatch = 500;
 const settlePauseMs = 250;
 const settleIdlePauseMs = 1_000;
-/** The retry ladder takes eleven minutes; a message still in the queue after an hour would not be told from a lost trace. */
+/** All retry steps together take eleven minutes. After an hour, a message still queued cannot be told from one that left no trace. */
 const unknownAfterMs = 60 * 60_000;
 
 const automaticLookMs = 5_000;
 const automaticRatePerSecond = 50;
 const automaticMax = 100_000;
-/** As which the audit names us. */
-const ourselves = 'fleetwire';
+/** The actor of automatic replays in the audit. */
+const automaticActor = 'fleetwire';
 
-export interface ReplayUpkeepOptions {
+export interface MaintainReplaysOptions {
   readonly database: Database;
-  /** How often a dead letter may be replayed by itself; 0 turns it off. */
+  /** How often a dead letter may be replayed automatically; 0 turns automatic replays off. */
   readonly automaticReplaysMax: number;
-  /** How long it must have lain before. */
+  /** How long ago a dead letter must have arrived before it is replayed automatically. */
   readonly automaticReplayDelayMs: number;
-  /** Called when a replay was made. */
-  readonly onReplay: () => void;
   readonly logger: Logger;
+  readonly signal: AbortSignal;
 }
 
 /**
- * Two small tasks, done by every instance without harm: finds out what became of what was replayed, and replays by itself, a bounded
- * number of times, what failed for a reason that passes.
+ * Two tasks that every worker may do at the same time: finding the outcome of published dead letters, and replaying dead letters that
+ * failed for a transient reason, a bounded number of times. Resolves when the signal is aborted.
  */
-export function startReplayUpkeep(options: ReplayUpkeepOptions): { stop(): Promise<void> } {
-  const { database, automaticReplaysMax, automaticReplayDelayMs, onReplay, logger } = options;
-  const stopping = new AbortController();
-  const { signal } = stopping;
+export async function maintainReplays(options: MaintainReplaysOptions): Promise<void> {
+  const { database, automaticReplaysMax, automaticReplayDelayMs, logger, signal } = options;
 
   const settle = async (): Promise<number> => {
-    const { looked } = await settleReplays(database, { limit: settleBatch, unknownAfterMs, signal });
-    return looked === settleBatch ? 0 : looked > 0 ? settlePauseMs : settleIdlePauseMs;
+    const { checked } = await settleReplays(database, { limit: settleBatch, unknownAfterMs, signal });
+    return checked === settleBatch ? 0 : checked > 0 ? settlePauseMs : settleIdlePauseMs;
   };
 
   const replayTransients = async (): Promise<number> => {
@@ -53,31 +50,27 @@ export function startReplayUpkeep(options: ReplayUpkeepOptions): { stop(): Promi
     const replay = await createReplay(database, {
       id: randomUUID(),
       source: 'automatic',
-      createdBy: ourselves,
+      createdBy: automaticActor,
       selection: { fingerprints, statuses: ['open'], automaticReplaysBelow: automaticReplaysMax },
       ratePerSecond: automaticRatePerSecond,
       max: automaticMax,
       action: { action: 'replay-requested', details: { fingerprints } },
       signal,
     });
-    if (replay !== undefined) {
-      logger.info({ replay: replay.id, matched: replay.matched }, 'replaying what failed for a reason that passes');
-      onReplay();
-    }
+    if (replay !== undefined)
+      logger.info(
+        { replay: replay.id, matched: replay.matched },
+        'replaying dead letters that failed for a transient reason',
+      );
     return automaticLookMs;
   };
 
-  const tasks = [repeat(settle, { signal, logger, name: 'settling replays' })];
+  const tasks = [repeat(settle, { signal, logger, name: 'settle replays' })];
   if (automaticReplaysMax > 0) tasks.push(repeat(replayTransients, { signal, logger, name: 'automatic replays' }));
-  return {
-    stop: async () => {
-      stopping.abort(new Error('the upkeep of replays is stopping'));
-      await Promise.all(tasks);
-    },
-  };
+  await Promise.all(tasks);
 }
 
-/** Repeats a task, which says how long to pause; what fails is tried again, and told once. */
+/** Repeats a task, which returns its next pause in milliseconds. A failed task is repeated; only the first failure in a row is logged. */
 async function repeat(
   task: () => Promise<number>,
   { signal, logger, name }: { signal: AbortSignal; logger: Logger; name: string },
@@ -90,7 +83,7 @@ async function repeat(
       isFailing = false;
     } catch (error) {
       if (signal.aborted) return;
-      if (!isFailing) logger.warn({ err: error, task: name }, 'cannot go on, trying again');
+      if (!isFailing) logger.warn({ err: error, task: name }, 'task failed; repeating it until it succeeds');
       isFailing = true;
     }
     await sleep(pauseMs, undefined, { signal }).catch(() => {});

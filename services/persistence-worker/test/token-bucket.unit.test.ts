@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { TokenBucket } from '../src/dead-letters/token-bucket.ts';
+import { TokenBucket } from '../src/replays/token-bucket.ts';
 
 describe('a token bucket', () => {
   it('never gives more than its burst and its rate, whatever the rhythm', () => {

@@ -4,20 +4,20 @@ import { headersOfFreshStart, isolatedHeader } from '@fleetwire/broker/retry-hea
 import { exchanges, routingKeys } from '@fleetwire/broker/topology';
 import { envelopeSchemaVersion, envelopeType } from '@fleetwire/contracts/envelope';
 import { correlationHeader, replayHeader } from '@fleetwire/contracts/event';
+import { jsonOfPayload } from '@fleetwire/store/dead-letters/browse';
 import type { Offered, PublishedItem } from '@fleetwire/store/dead-letters/replay-lease';
 import type { Replay } from '@fleetwire/store/dead-letters/replays';
-import { parsedPayload } from './edited-copy.ts';
-import { isObject } from './merge-patch.ts';
 
 /**
- * The message that gives a dead letter another try: a reading in an envelope of its own, so that it fails alone; what is no reading, as
- * it came.
+ * The message that replays a dead letter. A reading gets an envelope of its own, so that it fails alone; bytes that are no reading are
+ * published unchanged.
+ * @returns the message, and the identity under which the reading will be stored, where it has one
  */
-export function publicationOf(
+export function replayMessageOf(
   letter: Offered,
   { id, copy }: Pick<Replay, 'id' | 'copy'>,
 ): { readonly message: Publication; readonly identity: PublishedItem['identity'] } {
-  const { content, identity } = copy === null ? asItDied(letter) : asEdited(letter, copy);
+  const { content, identity } = copy === null ? contentOf(letter) : contentOfCopy(letter, copy);
   const headers = {
     ...headersOfFreshStart(letter.headers),
     ...(letter.headers[correlationHeader] !== undefined && { [correlationHeader]: letter.headers[correlationHeader] }),
@@ -41,25 +41,25 @@ interface Content {
   readonly identity: PublishedItem['identity'];
 }
 
-function asEdited(letter: Offered, { deviceId, epoch, seq, ts, metrics }: NonNullable<Replay['copy']>): Content {
+function contentOfCopy(letter: Offered, { deviceId, epoch, seq, ts, metrics }: NonNullable<Replay['copy']>): Content {
   return {
     content: envelopeOf(letter, { deviceId, epoch, reading: { seq, ts, metrics } }),
     identity: { deviceId, epoch, seq },
   };
 }
 
-function asItDied(letter: Offered): Content {
+function contentOf(letter: Offered): Content {
   const { deviceId, epoch, payload, payloadEncoding } = letter;
-  const reading = payloadEncoding === 'json' ? parsedPayload(payload) : undefined;
+  const reading = payloadEncoding === 'json' ? jsonOfPayload(payload) : undefined;
   if (reading === undefined || deviceId === null || epoch === null) return { content: payload, identity: undefined };
-  const seq = letter.seq ?? (isObject(reading) ? reading['seq'] : undefined);
+  const seq = letter.seq ?? seqIn(reading);
   return {
     content: envelopeOf(letter, { deviceId, epoch, reading }),
     identity: isSeq(seq) ? { deviceId, epoch, seq } : undefined,
   };
 }
 
-/** The reading need not be one by the contract of this release: whoever stores it judges it. */
+/** The reading is not validated here: the worker that stores it validates it as any other. */
 function envelopeOf(
   { receivedAt, createdAt }: Offered,
   { deviceId, epoch, reading }: { deviceId: string; epoch: string; reading: unknown },
@@ -67,6 +67,10 @@ function envelopeOf(
   const run = { deviceId, epoch, receivedAt: receivedAt ?? Math.floor(createdAt), readings: [reading] };
   const event = { id: randomUUID(), type: envelopeType, schemaVersion: envelopeSchemaVersion, occurredAt: Date.now() };
   return Buffer.from(JSON.stringify({ ...event, runs: [run] }));
+}
+
+function seqIn(reading: unknown): unknown {
+  return typeof reading === 'object' && reading !== null && 'seq' in reading ? reading.seq : undefined;
 }
 
 function isSeq(value: unknown): value is number {
