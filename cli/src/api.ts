@@ -2,14 +2,14 @@ import { type Command, Option } from 'commander';
 
 const requestTimeoutMs = 30_000;
 
-/** The members of a problem document (RFC 9457) that we show. */
+/** The members of a problem document (RFC 9457) that the command line shows. */
 interface ProblemDocument {
   readonly title?: string;
   readonly detail?: string;
   readonly errors?: readonly { readonly field: string; readonly detail: string }[];
 }
 
-/** The API refused. */
+/** The API answered with an error status. */
 export class ApiProblem extends Error {
   override readonly name = 'ApiProblem';
   readonly status: number;
@@ -37,17 +37,15 @@ export interface Api {
   patch<T>(path: string, body: unknown): Promise<T>;
 }
 
-/** Options of every command that talks to an installation. */
+/** Adds the options of every command that talks to an installation. */
 export function withConnection(command: Command): Command {
   return command
-    .addOption(
-      new Option('--url <url>', 'where query-api answers').env('FLEETWIRE_URL').default('http://127.0.0.1:8081'),
-    )
+    .addOption(new Option('--url <url>', 'URL of query-api').env('FLEETWIRE_URL').default('http://127.0.0.1:8081'))
     .addOption(new Option('--token <token>', 'bearer token').env('FLEETWIRE_TOKEN'))
     .option('--json', 'print JSON', false);
 }
 
-/** @param signal ends whatever is under way */
+/** @param signal cancels the requests in flight */
 export function createApi({ url, token }: Pick<Connection, 'url' | 'token'>, signal: AbortSignal): Api {
   async function request<T>(method: string, path: string, { query = {}, body }: { query?: Query; body?: unknown }) {
     const target = new URL(`${url.replace(/\/+$/, '')}/api/v1${path}`);
@@ -77,7 +75,7 @@ export function createApi({ url, token }: Pick<Connection, 'url' | 'token'>, sig
   };
 }
 
-/** Whatever stands between us and the API may answer in its own way. */
+/** A proxy in front of the API may answer with something else than a problem document. */
 function problemIn(text: string): ProblemDocument {
   try {
     return JSON.parse(text) as ProblemDocument;

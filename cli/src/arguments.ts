@@ -17,12 +17,12 @@ export function jsonObject(text: string): object {
     const value: unknown = JSON.parse(text);
     if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value;
   } catch {
-    // Said below.
+    // The error below covers it.
   }
   throw new InvalidArgumentError('It must be a JSON object.');
 }
 
-/** JSON that was given as `-`: all of standard input. */
+/** Reads all of standard input, which `-` stands for, as JSON. */
 export async function jsonFromInput(): Promise<unknown> {
   const text = await readAll(process.stdin);
   try {

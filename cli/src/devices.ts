@@ -3,7 +3,11 @@ import { type Connection, createApi, withConnection } from './api.ts';
 import { positiveInteger } from './arguments.ts';
 import { action, print, table } from './output.ts';
 
-type Settings = Connection & { readonly search?: string; readonly seenSince?: string; readonly limit: number };
+interface Settings extends Connection {
+  readonly search?: string;
+  readonly seenSince?: string;
+  readonly limit: number;
+}
 
 interface Device {
   readonly deviceId: string;
@@ -20,10 +24,10 @@ interface Page {
 const pageMax = 1_000;
 
 export function devicesCommand(signal: AbortSignal): Command {
-  const command = withConnection(new Command('devices').description('list devices, by id'))
-    .option('--search <text>', 'a part of the id')
-    .option('--seen-since <time>', 'only those of which something arrived since: RFC 3339 or now-6h')
-    .option('--limit <n>', 'at most so many', positiveInteger, 100);
+  const command = withConnection(new Command('devices').description('list devices, ordered by id'))
+    .option('--search <text>', 'only ids that contain this text')
+    .option('--seen-since <time>', 'only devices that sent something since: RFC 3339 or now-6h')
+    .option('--limit <n>', 'maximum number of devices', positiveInteger, 100);
 
   return action(command, async (settings: Settings) => {
     const { search: q, seenSince, json } = settings;
@@ -45,7 +49,7 @@ export function devicesCommand(signal: AbortSignal): Command {
     const text = rows.length === 0 ? 'no devices' : table(['DEVICE', 'FIRST SEEN', 'LAST SEEN', 'NEWEST TIME'], rows);
     print(
       { data: devices, complete: next === null },
-      `${text}${next === null ? '' : '\nand more: raise --limit'}`,
+      `${text}${next === null ? '' : '\nthere are more: raise --limit'}`,
       json,
     );
   });

@@ -14,7 +14,10 @@ export async function readKeys(path: string): Promise<JSONWebKeySet> {
   return parseKeySet(await readFile(path, 'utf8'));
 }
 
-/** Writes the private set, readable by its owner only, and its public half beside it; whoever reads meanwhile sees the old set or the new. */
+/**
+ * Writes the private set, readable by its owner only, and its public half beside it.
+ * Each file is replaced in one step: a service that reads it sees the old set or the new one.
+ */
 export async function writeKeys(path: string, privateJwks: JSONWebKeySet): Promise<void> {
   await replaceFile(path, privateJwks, ownerOnly);
   await replaceFile(publicPathOf(path), publicKeys(privateJwks), everyoneReads);

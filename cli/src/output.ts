@@ -1,12 +1,12 @@
 import { type Command, CommanderError } from 'commander';
 import { ApiProblem } from './api.ts';
 
-/** Prints a result for people, or as JSON for programs. */
+/** Prints a result as text for an operator, or as JSON for a program. */
 export function print(result: object, text: string, isJson: boolean): void {
   process.stdout.write(`${isJson ? JSON.stringify(result) : text}\n`);
 }
 
-/** Makes an action of a function of the command's options: what it throws becomes one line and exit code 1, but for wrong usage. */
+/** Sets the command's action. An error becomes one line on standard error and exit code 1; wrong usage is left to `runCommandLine`. */
 export function action(command: Command, run: (settings: never) => Promise<void>): Command {
   return command.action(async () => {
     const settings = command.opts();
@@ -14,7 +14,7 @@ export function action(command: Command, run: (settings: never) => Promise<void>
       await run(settings as never);
     } catch (error) {
       if (error instanceof CommanderError) throw error;
-      const message = error instanceof Error ? error.message : String(error);
+      const message = inOptions(error instanceof Error ? error.message : String(error), command);
       const problem = error instanceof ApiProblem ? error.problem : undefined;
       const text = settings['json'] === true ? JSON.stringify({ error: message, problem }) : `error: ${message}`;
       process.stderr.write(`${text}\n`);
@@ -23,7 +23,24 @@ export function action(command: Command, run: (settings: never) => Promise<void>
   });
 }
 
-/** Rows under their headings, as wide as they need to be; numbers stand to the right. */
+/** Names of fields whose option is called otherwise. `body.reason` is the reason of a decision; `body.filter.reason` is `--reason`. */
+const renamed: Record<string, string> = {
+  'body.reason': 'why',
+  deviceId: 'device',
+  ratePerSecond: 'rate',
+  q: 'search',
+};
+
+/** The API's errors name fields of the request, such as `body.filter.deviceId`; the operator knows the command's options. */
+function inOptions(message: string, command: Command): string {
+  return message.replaceAll(/\b(?:body|query)(?:\.[a-z]\w*)*\.([a-z]\w*)/gi, (path, field: string) => {
+    const kebab = field.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+    const option = `--${renamed[path] ?? renamed[field] ?? kebab}`;
+    return command.options.some(({ long }) => long === option) ? option : path;
+  });
+}
+
+/** A table with aligned columns; numbers are aligned to the right. */
 export function table(headings: readonly string[], rows: readonly (readonly (string | number | null)[])[]): string {
   const cells = rows.map((row) => row.map((cell) => printable(cell === null ? '-' : String(cell))));
   const widths = headings.map((heading, column) =>
@@ -41,7 +58,7 @@ export function table(headings: readonly string[], rows: readonly (readonly (str
   return [headings, ...cells].map(line).join('\n');
 }
 
-/** What comes from devices may hold anything; a terminal must not obey it. */
+/** Replaces control characters: text from devices must not reach the terminal as escape sequences. */
 export function printable(text: string): string {
   return text.replaceAll(/[\p{C}\p{Zl}\p{Zp}]/gu, '\u{FFFD}');
 }

@@ -4,9 +4,11 @@ import { Command, InvalidArgumentError } from 'commander';
 import { type Connection, createApi, withConnection } from './api.ts';
 import { action, print, table } from './output.ts';
 
-type Settings = Connection & { readonly watch?: number | true };
+interface Settings extends Connection {
+  readonly watch?: number | true;
+}
 
-/** What the API says of queues (docs/openapi.json: Queues). */
+/** The API's answer (docs/openapi.json: Queues). */
 interface Queues {
   readonly asOf: string;
   readonly source: string;
@@ -29,19 +31,19 @@ const clearScreen = '\u001B[H\u001B[2J\u001B[3J';
 
 export function queuesCommand(signal: AbortSignal): Command {
   const command = withConnection(
-    new Command('queues').description('how deep the queues are, how fast they move, and where they are stuck'),
-  ).option('--watch [time]', 'again and again, such as every 5s (default: 2s), until Ctrl-C', interval);
+    new Command('queues').description('show the depth, rates, age and bottleneck of each queue'),
+  ).option('--watch [time]', 'repeat until Ctrl-C at this interval, such as 5s (default: 2s)', interval);
 
   return action(command, async (settings: Settings) => {
     const { watch, json } = settings;
     const api = createApi(settings, signal);
-    const pauseMs = watch === true ? watchDefaultMs : watch;
+    const intervalMs = watch === true ? watchDefaultMs : watch;
     for (;;) {
       const queues: Queues = await api.get('/queues');
-      const isScreen = pauseMs !== undefined && !json && process.stdout.isTTY;
+      const isScreen = intervalMs !== undefined && !json && process.stdout.isTTY;
       print(queues, `${isScreen ? clearScreen : ''}${queuesText(queues)}`, json);
-      if (pauseMs === undefined) return;
-      await sleep(pauseMs, undefined, { signal }).catch(() => {});
+      if (intervalMs === undefined) return;
+      await sleep(intervalMs, undefined, { signal }).catch(() => {});
       if (signal.aborted) return;
     }
   });
@@ -60,7 +62,7 @@ function queuesText({ asOf, source, alarms, workers, data }: Queues): string {
     `${bottleneck.verdict}: ${bottleneck.why}`,
   ]);
   return [
-    `${asOf}, by ${source}; ${workers.answering} workers answer, ${workers.holding} wait for Postgres`,
+    `${asOf}, source ${source}; ${workers.answering} workers answering, ${workers.holding} waiting for Postgres`,
     ...alarms.map((alarm) => `alarm: ${alarm}`),
     table(['QUEUE', 'READY', 'UNACKED', 'CONSUMERS', 'IN/S', 'OUT/S', 'OLDEST', 'DRAINED IN', 'BOTTLENECK'], rows),
   ].join('\n');

@@ -4,31 +4,36 @@ import { type Connection, createApi, withConnection } from './api.ts';
 import { jsonFromInput } from './arguments.ts';
 import { action, print } from './output.ts';
 
-type Settings = Connection & {
+interface Settings extends Connection {
   readonly ingestUrl?: string;
   readonly device?: string;
   readonly epoch?: string;
   readonly seq?: number;
   readonly ts?: string;
-};
+}
 
 const localIngest = 'http://127.0.0.1:8080';
 
 export function sendCommand(signal: AbortSignal): Command {
   const command = withConnection(
     new Command('send')
-      .description('send a reading, or a JSON body of readings from standard input; ends when the broker has it')
-      .argument('<metrics...>', 'name=value …, values as JSON or text; or - for a body from standard input'),
+      .description(
+        'send a reading, or readings as JSON from standard input; returns after the broker has confirmed them',
+      )
+      .argument('<metrics...>', 'name=value pairs, values as JSON or text; or - for a JSON body from standard input'),
   )
     .addOption(
-      new Option(
-        '--ingest-url <url>',
-        `where ingest-ws answers (default: --url where that is given, else ${localIngest})`,
-      ).env('FLEETWIRE_INGEST_URL'),
+      new Option('--ingest-url <url>', `URL of ingest-ws (default: --url if given, else ${localIngest})`).env(
+        'FLEETWIRE_INGEST_URL',
+      ),
     )
-    .option('--device <id>', 'the device; a device token knows it')
-    .option('--epoch <text>', 'its boot')
-    .option('--seq <n>', 'number within the boot; without, the server numbers', sequenceNumber)
+    .option('--device <id>', 'device id; not needed with a device token')
+    .option('--epoch <text>', 'boot of the device that --seq counts in')
+    .option(
+      '--seq <n>',
+      'sequence number within the epoch; without it, the server numbers the readings',
+      sequenceNumber,
+    )
     .option('--ts <time>', 'device time: RFC 3339 (default: now)');
 
   return action(command, async (settings: Settings) => {
@@ -45,7 +50,8 @@ export function sendCommand(signal: AbortSignal): Command {
       ({ deviceId: device, epoch: boot, firstSeq, lastSeq }) =>
         `  ${device} ${boot} ${firstSeq === lastSeq ? firstSeq : `${firstSeq} to ${lastSeq}`}`,
     );
-    print(accepted, [`${accepted.accepted} readings are safe`, ...streams].join('\n'), json);
+    const summary = `${accepted.accepted} ${accepted.accepted === 1 ? 'reading' : 'readings'} accepted`;
+    print(accepted, [summary, ...streams].join('\n'), json);
   });
 }
 

@@ -4,7 +4,9 @@ import { Command, InvalidArgumentError } from 'commander';
 import { type Api, type Connection, createApi, withConnection } from './api.ts';
 import { action, print, printable } from './output.ts';
 
-type Settings = Connection & { readonly interval: number };
+interface Settings extends Connection {
+  readonly interval: number;
+}
 
 /** One line of the tail. */
 interface Line {
@@ -16,36 +18,36 @@ interface Line {
   readonly metrics: object;
 }
 
-/** Looks once; says what is new since it looked last, the oldest first. */
-type Look = () => Promise<readonly Line[]>;
+/** Fetches once and gives the readings that are new since the previous call, oldest first. */
+type Poll = () => Promise<readonly Line[]>;
 
-const readingsPerLook = 500;
+const readingsPerPoll = 500;
 const devicesPerPage = 5_000;
 
 export function tailCommand(signal: AbortSignal): Command {
   const command = withConnection(
     new Command('tail')
-      .description('show readings as they are stored, until Ctrl-C')
-      .argument('[devices...]', 'of these devices; without, the latest state of every device that says something'),
-  ).option('--interval <time>', 'how often to look, such as 500ms or 5s', interval, 1_000);
+      .description('print readings as they are stored, until Ctrl-C')
+      .argument('[devices...]', 'only these devices; without ids, the latest state of every device that sends'),
+  ).option('--interval <time>', 'time between requests, such as 500ms or 5s', interval, 1_000);
 
   return action(command, async (settings: Settings) => {
     const api = createApi(settings, signal);
-    const looks = command.args.length === 0 ? [lookAtAll(api)] : command.args.map((device) => lookAt(api, device));
-    // What is there already is not news; and who may not look at all is told at once.
-    await Promise.all(looks.map((look) => look()));
+    const polls = command.args.length === 0 ? [pollAll(api)] : command.args.map((device) => pollDevice(api, device));
+    // The first poll only marks the readings that are stored already; it also reports a missing permission before the loop starts.
+    await Promise.all(polls.map((poll) => poll()));
     let failure = '';
     while (!signal.aborted) {
       await sleep(settings.interval, undefined, { signal }).catch(() => {});
-      for (const look of looks) {
+      for (const poll of polls) {
         if (signal.aborted) return;
         try {
-          for (const line of await look()) print(line, lineText(line), settings.json);
+          for (const line of await poll()) print(line, lineText(line), settings.json);
           failure = '';
         } catch (error) {
           if (signal.aborted) return;
           const { message } = error as Error;
-          if (message !== failure) process.stderr.write(`${message}; looking on\n`);
+          if (message !== failure) process.stderr.write(`${message}; retrying\n`);
           failure = message;
         }
       }
@@ -53,12 +55,12 @@ export function tailCommand(signal: AbortSignal): Command {
   });
 }
 
-/** Stored readings of one device; those of a burst longer than a look are left out. */
-function lookAt(api: Api, deviceId: string): Look {
+/** New readings of one device. Of more than `readingsPerPoll` between two polls, the oldest are left out. */
+function pollDevice(api: Api, deviceId: string): Poll {
   let seen = new Set<string>();
   return async () => {
     const path = `/devices/${encodeURIComponent(deviceId)}/readings`;
-    const { data }: { data: readonly Line[] } = await api.get(path, { order: 'desc', limit: readingsPerLook });
+    const { data }: { data: readonly Line[] } = await api.get(path, { order: 'desc', limit: readingsPerPoll });
     const known = seen;
     const name = ({ epoch, seq }: Line) => `${epoch}/${seq}`;
     seen = new Set(data.map(name));
@@ -69,7 +71,7 @@ function lookAt(api: Api, deviceId: string): Look {
   };
 }
 
-function lookAtAll(api: Api): Look {
+function pollAll(api: Api): Poll {
   const lastOf = new Map<string, string>();
   return async () => {
     const lines: Line[] = [];

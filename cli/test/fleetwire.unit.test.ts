@@ -27,7 +27,7 @@ async function keyFile(): Promise<string> {
 }
 
 describe('fleetwire keys', () => {
-  it('writes a private set that only its owner reads, and its public half', async () => {
+  it('generates a private key set that only its owner can read, and its public half', async () => {
     const path = await keyFile();
     expect(await fleetwire('keys', 'generate', '--out', path, '--kid', 'first')).toMatchObject({ code: 0 });
     expect((await stat(path)).mode & 0o777).toBe(0o600);
@@ -37,16 +37,16 @@ describe('fleetwire keys', () => {
     expect(shared.keys[0]).not.toHaveProperty('d');
   });
 
-  it('does not replace keys that are there', async () => {
+  it('does not replace an existing key file', async () => {
     const path = await keyFile();
     await fleetwire('keys', 'generate', '--out', path);
     expect(await fleetwire('keys', 'generate', '--out', path)).toMatchObject({
       code: 1,
-      stderr: expect.stringContaining('there already'),
+      stderr: expect.stringContaining('already exists'),
     });
   });
 
-  it('rotates: new tokens by the new key, those of the one before stay good, those before it do not', async () => {
+  it('rotates keys: tokens of the previous key stay valid, tokens of older keys do not', async () => {
     const path = await keyFile();
     await fleetwire('keys', 'generate', '--out', path, '--kid', 'k1');
     const mint = async () =>
@@ -69,7 +69,7 @@ describe('fleetwire keys', () => {
 });
 
 describe('fleetwire token', () => {
-  it('mints what inspect and a public key set find good', async () => {
+  it('mints a token that inspect verifies with the public key set', async () => {
     const path = await keyFile();
     await fleetwire('keys', 'generate', '--out', path);
     const { stdout } = await fleetwire(
@@ -115,7 +115,7 @@ describe('fleetwire token', () => {
     expect(await fleetwire(...args)).toMatchObject({ code, stderr: expect.stringContaining(reason) });
   });
 
-  it('says that a file holds no keys without showing what it holds', async () => {
+  it('reports a file without keys and does not print its content', async () => {
     const path = await keyFile();
     await writeFile(path, 'secret');
     const { code, stderr } = await fleetwire('token', 'mint', '--keys', path, '--role', 'device', '--subject', 'a');

@@ -36,7 +36,7 @@ async function fleetwire(args: readonly string[], { input = '', env = {} }: { in
   return { code, stdout, stderr };
 }
 
-/** What a command prints as JSON. */
+/** Runs a command with --json and gives what it printed. */
 async function json<T>(...args: string[]): Promise<T> {
   const { code, stdout, stderr } = await fleetwire([...args, '--json']);
   expect(stderr).toBe('');
@@ -45,7 +45,7 @@ async function json<T>(...args: string[]): Promise<T> {
 }
 
 describe('fleetwire dlq', () => {
-  it('lists, groups, shows, edits and waits for the outcome', async () => {
+  it('lists, groups, shows and edits dead letters, and waits for the outcome', async () => {
     await platform.publish(envelope(readings('cli', 2)));
     const [letter] = await platform.deadLettersOf('cli', 2);
     const listed = await json<{ data: { id: string }[]; complete: boolean }>('dlq', 'ls', '--device', 'cli');
@@ -61,7 +61,7 @@ describe('fleetwire dlq', () => {
     expect(stdout).toContain('olga  edited  {"note":"by hand","difference":{"metrics":{"text":"fine"}}}');
   });
 
-  it('replays, says with its exit code that some failed again, and lists the replays', async () => {
+  it('replays dead letters, exits with 1 when a reading failed again, and lists the replays', async () => {
     const dry = await json<{ state: string }>('dlq', 'replay', '--device', 'cli', '--dry-run');
     expect(dry).toMatchObject({ state: 'dry-run', counts: { matched: 1 } });
     const { code, stdout } = await fleetwire(['dlq', 'replay', '--device', 'cli', '--wait']);
@@ -73,21 +73,21 @@ describe('fleetwire dlq', () => {
     expect(await fleetwire(['dlq', 'cancel', id])).toMatchObject({ code: 1, stderr: expect.stringContaining('409') });
   });
 
-  it('discards and restores, by name and by filter', async () => {
+  it('discards and restores dead letters, by id and by filter', async () => {
     const open = ['--device', 'cli', '--status', 'open'];
     const [letter] = (await json<{ data: { id: string }[] }>('dlq', 'ls', ...open)).data;
     expect(await json('dlq', 'discard', letter!.id, '--why', 'a test')).toEqual({ count: 1 });
     expect(await json('dlq', 'restore', '--device', 'cli', '--why', 'no')).toEqual({ count: 1 });
     expect(await fleetwire(['dlq', 'discard', '--why', 'all'])).toMatchObject({
       code: 1,
-      stderr: expect.stringContaining('body.confirm must be true'),
+      stderr: expect.stringContaining('--confirm must be true'),
     });
     expect(await json('dlq', 'discard', '--confirm', '--why', 'all')).toEqual({ count: 1 });
   });
 });
 
 describe('fleetwire send, tail, devices and queues', () => {
-  it('follow a reading from the shell to the store', async () => {
+  it('shows a reading that was sent from the shell', async () => {
     const tail = start(['tail', '--interval', '100ms', '--json']);
     const tailed: { deviceId: string; metrics: object }[] = [];
     tail.stdout.setEncoding('utf8').on('data', (lines: string) => {
@@ -119,7 +119,7 @@ describe('fleetwire send, tail, devices and queues', () => {
     expect((await fleetwire(['queues'])).stdout).toContain('telemetry.persist');
   });
 
-  it('tail the readings of one device, each once', async () => {
+  it('tails the readings of one device, each once', async () => {
     const tail = start(['tail', 'probe', '--interval', '100ms', '--json']);
     const seqs: number[] = [];
     tail.stdout.setEncoding('utf8').on('data', (lines: string) => {
@@ -154,18 +154,18 @@ describe('fleetwire', () => {
     [['dlq', 'show', 'nothing'], 1, '404 There is no dead letter nothing'],
     [['dlq', 'ls', '--token', 'nonsense'], 1, '401'],
     [['dlq', 'ls', '--url', 'http://127.0.0.1:1'], 1, 'http://127.0.0.1:1 does not answer'],
-    [['dlq', 'ls', '--from', 'whenever'], 1, 'query.from is "whenever"'],
+    [['dlq', 'ls', '--from', 'whenever'], 1, '--from is "whenever"'],
   ] as const)('%j ends with exit code %i', async ([args, code, reason]) => {
     expect(await fleetwire(args)).toMatchObject({ code, stderr: expect.stringContaining(reason) });
   });
 
-  it('tells errors as JSON, too', async () => {
+  it('prints errors as JSON with --json', async () => {
     const { code, stdout, stderr } = await fleetwire(['dlq', 'show', 'nothing', '--json']);
     expect({ code, stdout }).toEqual({ code: 1, stdout: '' });
     expect(JSON.parse(stderr)).toMatchObject({ problem: { status: 404 } });
   });
 
-  it('shows a payload that a terminal would obey without being obeyed', async () => {
+  it('replaces control characters of a payload before they reach the terminal', async () => {
     await platform.publish(Buffer.from('\u001B[2Jgone\u0007'));
     const id = await eventually(async () => {
       const { body } = await platform.call('GET', '/dead-letters?reason=unreadable');

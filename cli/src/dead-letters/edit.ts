@@ -1,27 +1,27 @@
 import { Command } from 'commander';
-import { type Connection, createApi, withConnection } from './api.ts';
-import { jsonFromInput, jsonObject } from './arguments.ts';
-import { type Replay, replayText, untilSettled } from './dead-letters.ts';
-import { action, print } from './output.ts';
+import { type Connection, createApi, withConnection } from '../api.ts';
+import { jsonFromInput, jsonObject } from '../arguments.ts';
+import { action, print } from '../output.ts';
+import { type Replay, replayText, untilSettled, waitDescription } from './replay.ts';
 
-type Settings = Connection & {
+interface Settings extends Connection {
   readonly patch?: object | '-';
   readonly replacement?: object | '-';
   readonly note?: string;
   readonly wait: boolean;
-};
+}
 
-export function dlqEditCommand(signal: AbortSignal): Command {
+export function editCommand(signal: AbortSignal): Command {
   const objectOrInput = (text: string) => (text === '-' ? text : jsonObject(text));
   const command = withConnection(
     new Command('edit')
-      .description('edit a copy of a dead letter and replay it; the original is kept')
-      .argument('<id>', 'the dead letter'),
+      .description('replay an edited copy of a dead letter; the original is kept')
+      .argument('<id>', 'id of the dead letter'),
   )
-    .option('--patch <json>', 'merge patch (RFC 7396) on {ts, metrics}; - reads it from standard input', objectOrInput)
-    .option('--replacement <json>', 'new {ts, metrics}; - reads it from standard input', objectOrInput)
-    .option('--note <text>', 'why; kept in the history')
-    .option('--wait', 'until it is known what became of it; exit code 1 where it failed again', false);
+    .option('--patch <json>', 'merge patch (RFC 7396) of {ts, metrics}; - reads standard input', objectOrInput)
+    .option('--replacement <json>', 'new {ts, metrics}; - reads standard input', objectOrInput)
+    .option('--note <text>', 'reason for the edit, kept in the history')
+    .option('--wait', waitDescription, false);
 
   return action(command, async (settings: Settings) => {
     const [id = ''] = command.args;
