@@ -39,6 +39,7 @@ export const mayImport: Record<string, readonly string[]> = {
     /* migrations, and the audit straight from the tables */ 'libs/store',
   ],
   'lab/scaling': [
+    /* the reconnect backoff of devices */ 'libs/contracts',
     /* the micro-batcher, as production has it */ 'libs/runtime',
     /* numbers from a seed */ 'lab/fleet',
     'cli',

@@ -2,7 +2,7 @@ import type { RecordableHistogram } from 'node:perf_hooks';
 import type { Socket } from 'node:net';
 import type { NackMessage, ServerMessage } from '@fleetwire/contracts/device-protocol';
 import { subprotocol } from '@fleetwire/contracts/device-protocol';
-import { backoffMs, reconnectBackoff } from '../fleet/backoff.ts';
+import { backoffMs, deviceReconnectBackoff } from '@fleetwire/contracts/backoff';
 import { WebSocket } from 'ws';
 import { textFrame } from './raw-frame.ts';
 import { frameText } from './workload.ts';
@@ -116,7 +116,7 @@ export class LoadSocket {
       reconnectIn(returnDelayMs());
     } else {
       this.failures += 1;
-      reconnectIn(backoffMs(reconnectBackoff, this.failures, Math.random()));
+      reconnectIn(backoffMs(deviceReconnectBackoff, this.failures, Math.random()));
     }
   }
 

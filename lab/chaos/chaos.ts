@@ -57,7 +57,7 @@ const samplesMax = 2_000;
 const bufferReadingsMax = 20_000;
 const readingsPerFrame = 5;
 const misbehaviour = { duplicates: 0.05, outOfOrder: 0.05, malformed: 0.01 };
-const backoff = { delayMinMs: 200, delayMaxMs: 2_000 };
+const backoff = { baseMs: 200, capMs: 2_000 };
 const answerTimeoutMs = 5_000;
 
 /** Starts everything, breaks it by the schedule, heals it, waits until it is at rest, and audits. */

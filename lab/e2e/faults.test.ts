@@ -27,7 +27,7 @@ import { type ServiceName, startService } from './service-process.ts';
 const logger = await createLogger({ name: 'e2e', level: 'silent' });
 const { privateJwks, publicJwks } = await generateKeySet();
 const minter = createTokenMinter({ privateJwks, issuer: tokenIssuer, audience: tokenAudience });
-const quickBackoff = { delayMinMs: 50, delayMaxMs: 1_000 };
+const quickBackoff = { baseMs: 50, capMs: 1_000 };
 
 /** A vhost and a database of its own, with proxies on the way to both; services are real processes. */
 async function platform() {
@@ -284,9 +284,7 @@ it('5,000 devices whose edge dies come back at once, and none is refused for goo
   const statistics = newLinkStatistics();
   const clients: DeviceClient[] = [];
   for (let index = 0; index < 5_000; index += 1) {
-    clients.push(
-      await device(edge.url, `device-${index}`, { statistics, backoff: { delayMinMs: 500, delayMaxMs: 3_000 } }),
-    );
+    clients.push(await device(edge.url, `device-${index}`, { statistics, backoff: { baseMs: 500, capMs: 3_000 } }));
   }
   for (const client of clients) client.send(observation(1));
   await Promise.all(clients.map((client) => client.whenSettled()));

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { Observation } from '@fleetwire/contracts/reading';
-import { type BackoffOptions, reconnectBackoff } from './backoff.ts';
+import { type Backoff, deviceReconnectBackoff } from '@fleetwire/contracts/backoff';
 import { observationText } from './frame.ts';
 import { HttpUplink } from './http-uplink.ts';
 import type { ClientJournal } from './journal.ts';
@@ -24,7 +24,7 @@ export interface DeviceClientOptions {
   readonly bufferReadingsMax?: number;
   readonly overflow?: OverflowPolicy;
   readonly readingsPerFrameMax?: number;
-  readonly backoff?: BackoffOptions;
+  readonly backoff?: Backoff;
   readonly answerTimeoutMs?: number;
   /** Of the reconnect delays. */
   readonly random?: Random;
@@ -117,7 +117,7 @@ function startUplink(options: DeviceClientOptions, stream: Stream, statistics: L
     token,
     isGateway = false,
     readingsPerFrameMax = 500,
-    backoff = reconnectBackoff,
+    backoff = deviceReconnectBackoff,
     answerTimeoutMs = 20_000,
     random = Math.random,
   } = options;

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { BackoffOptions } from './backoff.ts';
+import type { Backoff } from '@fleetwire/contracts/backoff';
 import type { Credentials } from './credentials.ts';
 import { startDeviceClient } from './device-client.ts';
 import { FleetDevice, type Misbehaviour, type OnFrame } from './fleet-device.ts';
@@ -33,7 +33,7 @@ export interface FleetOptions {
   readonly onDevice?: (device: FleetDevice) => void;
   /** Every frame, as it is measured. */
   readonly onFrame?: OnFrame;
-  readonly backoff?: BackoffOptions;
+  readonly backoff?: Backoff;
   readonly answerTimeoutMs?: number;
 }
 

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ValidationIssue } from '@fleetwire/contracts/validation-issue';
-import { backoffMs } from './backoff.ts';
+import { backoffMs } from '@fleetwire/contracts/backoff';
 import { frameOverheadBytesMax, telemetryBody } from './frame.ts';
 import type { OutgoingRun } from './outbox.ts';
 import { LinkRefusedError, type Uplink, type UplinkOptions, increment } from './uplink.ts';

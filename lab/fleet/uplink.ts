@@ -1,5 +1,5 @@
 import { type RecordableHistogram, createHistogram } from 'node:perf_hooks';
-import type { BackoffOptions } from './backoff.ts';
+import type { Backoff } from '@fleetwire/contracts/backoff';
 import type { Random } from './random.ts';
 import type { Stream } from './stream.ts';
 
@@ -19,7 +19,7 @@ export interface UplinkOptions {
   /** Names device and epoch in every frame, for a token that may publish for any device. */
   readonly isGateway: boolean;
   readonly readingsPerFrameMax: number;
-  readonly backoff: BackoffOptions;
+  readonly backoff: Backoff;
   /** How long the server may take to answer: the handshake, the hello, an HTTP request. */
   readonly answerTimeoutMs: number;
   readonly random: Random;

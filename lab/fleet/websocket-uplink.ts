@@ -7,7 +7,7 @@ import {
   subprotocol,
 } from '@fleetwire/contracts/device-protocol';
 import { WebSocket } from 'ws';
-import { backoffMs } from './backoff.ts';
+import { backoffMs } from '@fleetwire/contracts/backoff';
 import { frameOverheadBytesMax, telemetryFrame } from './frame.ts';
 import { LinkRefusedError, type Uplink, type UplinkOptions, increment } from './uplink.ts';
 

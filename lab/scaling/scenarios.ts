@@ -1,4 +1,4 @@
-import { backoffMs, reconnectBackoff } from '../fleet/backoff.ts';
+import { backoffMs, deviceReconnectBackoff } from '@fleetwire/contracts/backoff';
 import { type Tuning, assumptions, production } from './assumptions.ts';
 import type { Needs } from './capacity.ts';
 import type { Costs } from './costs.ts';
@@ -148,7 +148,7 @@ function reconnect(site: Site, devices: number): Reconnection {
   let lastAt = from;
   site.acked.forget();
   for (let device = 0; device < devices; device += 1) {
-    clock.after(backoffMs(reconnectBackoff, 1, random()), () => {
+    clock.after(backoffMs(deviceReconnectBackoff, 1, random()), () => {
       present[Math.floor(random() * present.length)]!.shakeHands(() => {
         connected += 1;
         lastAt = clock.now;

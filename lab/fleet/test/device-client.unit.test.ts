@@ -18,7 +18,7 @@ async function startPair(serverOptions: DeviceServerOptions = {}, clientOptions:
   const client = startDeviceClient({
     url: server.url,
     deviceId: 'thermo-1',
-    backoff: { delayMinMs: 5, delayMaxMs: 20 },
+    backoff: { baseMs: 5, capMs: 20 },
     answerTimeoutMs: 200,
     ...clientOptions,
   });

@@ -1,9 +1,9 @@
 import { EventEmitter } from 'node:events';
 import { connect, type Channel, type ChannelModel, type ConfirmChannel } from 'amqplib';
-import { fullJitterMs, pause } from './backoff.ts';
+import { backoffMs } from '@fleetwire/contracts/backoff';
 import { ConnectionClosedError, PermanentBrokerError } from './errors.ts';
 import type { BrokerLogger } from './logger.ts';
-import { until } from './until.ts';
+import { sleepUnlessAborted, until } from './waiting.ts';
 
 /** `blocked`: connected, but the broker has stopped reading publishes (RabbitMQ, "Blocked Connection Notifications"). */
 export type ConnectionState = 'connecting' | 'open' | 'blocked' | 'closed';
@@ -33,7 +33,7 @@ export interface BrokerConnection {
   readonly name: string;
   readonly state: ConnectionState;
   /** Counts the times it was established; 0 before the first. */
-  readonly epoch: number;
+  readonly generation: number;
   /**
    * Settles once: resolves when first open, rejects with a `PermanentBrokerError` when trying again is pointless
    * (wrong password, mismatching topology). The connection goes on trying all the same.
@@ -80,7 +80,7 @@ export function openBrokerConnection(options: BrokerConnectionOptions): BrokerCo
   opened.promise.catch(() => {});
 
   let state: ConnectionState = 'connecting';
-  let epoch = 0;
+  let generation = 0;
   let session: Session | undefined;
   let reasserting: Promise<void> | undefined;
 
@@ -103,12 +103,12 @@ export function openBrokerConnection(options: BrokerConnectionOptions): BrokerCo
         if (closing.signal.aborted) session.destroy('closed while connecting');
         attempt = 0;
         lastFailure = '';
-        epoch += 1;
-        logger.info({ connection: name, epoch }, 'broker connection open');
+        generation += 1;
+        logger.info({ connection: name, generation }, 'broker connection open');
         enter('open');
         opened.resolve();
         const reason = await session.ended;
-        if (!closing.signal.aborted) logger.warn({ connection: name, epoch, reason }, 'broker connection lost');
+        if (!closing.signal.aborted) logger.warn({ connection: name, generation, reason }, 'broker connection lost');
       } catch (error) {
         if (isPermanent(error)) opened.reject(error);
         const failure = describe(error);
@@ -120,7 +120,10 @@ export function openBrokerConnection(options: BrokerConnectionOptions): BrokerCo
       session = undefined;
       if (closing.signal.aborted) break;
       enter('connecting');
-      await pause(fullJitterMs(attempt, { baseMs: reconnectBaseMs, capMs: reconnectCapMs }), closing.signal);
+      await sleepUnlessAborted(
+        backoffMs({ baseMs: reconnectBaseMs, capMs: reconnectCapMs }, attempt + 1),
+        closing.signal,
+      );
     }
     opened.reject(new ConnectionClosedError(`broker connection ${name} was closed`));
     enter('closed');
@@ -190,7 +193,7 @@ export function openBrokerConnection(options: BrokerConnectionOptions): BrokerCo
   async function assertAgain() {
     // RabbitMQ 3.10 tells the consumers of a deleted quorum queue only while nobody has declared it again; one that was not told
     // stays deaf.
-    await pause(reassertDelayMs, closing.signal);
+    await sleepUnlessAborted(reassertDelayMs, closing.signal);
     const model = session?.model;
     if (model === undefined) throw new Error(`broker connection ${name} is ${state}`);
     await onOpen(model);
@@ -203,8 +206,8 @@ export function openBrokerConnection(options: BrokerConnectionOptions): BrokerCo
     get state() {
       return state;
     },
-    get epoch() {
-      return epoch;
+    get generation() {
+      return generation;
     },
     opened: opened.promise,
     onStateChange,

@@ -2,13 +2,13 @@ import { randomUUID } from 'node:crypto';
 import { EventEmitter } from 'node:events';
 import { correlationHeader } from '@fleetwire/contracts/event';
 import type { Channel, ConsumeMessage } from 'amqplib';
-import { fullJitterMs, pause, settledWithin } from './backoff.ts';
+import { backoffMs } from '@fleetwire/contracts/backoff';
 import type { BrokerConnection } from './connection.ts';
 import { deliveryOf, type Delivery } from './delivery.ts';
 import { ConnectionClosedError } from './errors.ts';
 import type { BrokerLogger } from './logger.ts';
 import { createSettledPrefix, type SettledPrefix, type Verdict } from './settled-prefix.ts';
-import { until } from './until.ts';
+import { settledWithin, sleepUnlessAborted, until } from './waiting.ts';
 
 export interface ConsumerOptions {
   logger: BrokerLogger;
@@ -118,7 +118,10 @@ export function createConsumer(connection: BrokerConnection, options: ConsumerOp
         // Perhaps the queue is not there any more: that is what cancels a consumer.
         if (connection.state === 'open') await connection.reassert().catch(() => {});
       }
-      await pause(fullJitterMs(attempt, { baseMs: resubscribeBaseMs, capMs: resubscribeCapMs }), stopping.signal);
+      await sleepUnlessAborted(
+        backoffMs({ baseMs: resubscribeBaseMs, capMs: resubscribeCapMs }, attempt + 1),
+        stopping.signal,
+      );
     }
   }
 
@@ -143,7 +146,7 @@ export function createConsumer(connection: BrokerConnection, options: ConsumerOp
     if (!subscription.live) throw new Error('the channel was lost while subscribing');
     current = subscription;
     stats.subscriptions += 1;
-    logger.info({ queue, prefetch, epoch: connection.epoch }, 'subscribed');
+    logger.info({ queue, prefetch, generation: connection.generation }, 'subscribed');
     changes.emit('subscribed', true);
     return subscription;
   }

@@ -1,11 +1,11 @@
 import { EventEmitter } from 'node:events';
 import { IllegalOperationError, type ConfirmChannel, type Options } from 'amqplib';
-import { fullJitterMs, pause, settledWithin } from './backoff.ts';
+import { backoffMs } from '@fleetwire/contracts/backoff';
 import type { BrokerConnection } from './connection.ts';
 import { ConnectionClosedError, PublishError, replyCode, replyCodes, type PublishFailure } from './errors.ts';
 import type { BrokerLogger } from './logger.ts';
 import type { Headers } from './retry-headers.ts';
-import { until } from './until.ts';
+import { settledWithin, sleepUnlessAborted, until } from './waiting.ts';
 
 /** One message to publish, always persistent and mandatory. */
 export interface Publication {
@@ -154,7 +154,7 @@ export function createPublisher(connection: BrokerConnection, options: Publisher
       } catch (error) {
         if (error instanceof ConnectionClosedError || stopping.signal.aborted) return;
       }
-      await pause(fullJitterMs(attempt, { baseMs: reopenBaseMs, capMs: reopenCapMs }), stopping.signal);
+      await sleepUnlessAborted(backoffMs({ baseMs: reopenBaseMs, capMs: reopenCapMs }, attempt + 1), stopping.signal);
     }
   }
 

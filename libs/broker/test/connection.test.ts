@@ -35,12 +35,12 @@ describe('broker connection', async () => {
   it('declares the topology before it calls itself open', async () => {
     const connection = harness.open();
     await connection.opened;
-    expect(connection).toMatchObject({ state: 'open', epoch: 1 });
+    expect(connection).toMatchObject({ state: 'open', generation: 1 });
     const channel = await connection.openChannel();
     expect(await channel.checkQueue(queues.persist)).toMatchObject({ messageCount: 0 });
   });
 
-  it('comes back after a cut with a new epoch, and restores what was deleted meanwhile', async () => {
+  it('comes back after a cut with a new generation, and restores what was deleted meanwhile', async () => {
     const proxy = await harness.startProxy();
     const connection = harness.open({ proxy });
     await connection.opened;
@@ -49,7 +49,7 @@ describe('broker connection', async () => {
     await (await harness.operator()).deleteQueue(queues.persist);
 
     proxy.cut();
-    await eventually(() => expect(connection).toMatchObject({ state: 'open', epoch: 2 }));
+    await eventually(() => expect(connection).toMatchObject({ state: 'open', generation: 2 }));
     expect(states).toEqual(['connecting', 'open']);
     const channel = await connection.openChannel();
     expect(await channel.checkQueue(queues.persist)).toMatchObject({ messageCount: 0 });

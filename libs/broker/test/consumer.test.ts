@@ -187,9 +187,9 @@ describe('consumer', async () => {
     const { held, handle } = holding();
     const consumer = await harness.consumerOn(connection, { queue, prefetch: 3, handle });
     await eventually(() => expect(held).toHaveLength(3));
-    for (const epoch of [2, 3]) {
+    for (const generation of [2, 3]) {
       proxy.cut();
-      await eventually(() => expect(connection).toMatchObject({ state: 'open', epoch }));
+      await eventually(() => expect(connection).toMatchObject({ state: 'open', generation }));
     }
     expect(consumer.stats()).toMatchObject({ running: 3, subscriptions: 1 });
     for (const { settle } of held) settle('done');

@@ -110,7 +110,7 @@ describe('publisher', async () => {
     await publisher.whenWritable();
     await publisher.publish(telemetry());
     expect(publisher.stats().channelsOpened).toBe(2);
-    expect(connection.epoch).toBe(1);
+    expect(connection.generation).toBe(1);
   });
 
   it('rejects what is outstanding when the connection is cut, exactly once each, and comes back with the topology', async () => {

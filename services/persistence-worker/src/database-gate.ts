@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { backoffMs } from '@fleetwire/contracts/backoff';
 import type { Logger } from '@fleetwire/runtime/logger';
 
 export interface DatabaseGateOptions {
@@ -46,11 +47,10 @@ export class DatabaseGate {
   }
 
   async #probeUntilOpen(signal: AbortSignal): Promise<void> {
-    const { probe, baseMs, capMs, logger } = this.#options;
+    const { probe, logger } = this.#options;
     while (!signal.aborted) {
-      const ceiling = Math.min(capMs, baseMs * 2 ** this.#failures);
       this.#failures += 1;
-      await sleep(ceiling / 2 + (Math.random() * ceiling) / 2, undefined, { signal }).catch(() => {});
+      await sleep(backoffMs(this.#options, this.#failures), undefined, { signal }).catch(() => {});
       if (signal.aborted) return;
       try {
         await probe();

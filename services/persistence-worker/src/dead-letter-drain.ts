@@ -1,10 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Backoff, fullJitterMs } from '@fleetwire/broker/backoff';
 import type { Delivery } from '@fleetwire/broker/delivery';
-import type { PublishPatiently } from '@fleetwire/broker/patient-publisher';
+import type { RetryingPublish } from '@fleetwire/broker/retrying-publisher';
 import { attemptOf, headersOfNextAttempt } from '@fleetwire/broker/retry-headers';
 import type { Verdict } from '@fleetwire/broker/settled-prefix';
 import { exchanges, queues, retrySteps } from '@fleetwire/broker/topology';
+import { type Backoff, backoffMs } from '@fleetwire/contracts/backoff';
 import { type DeadLetter, deadLetterType, parseDeadLetter } from '@fleetwire/contracts/dead-letter';
 import { decodeEnvelope, envelopeType } from '@fleetwire/contracts/envelope';
 import type { Logger } from '@fleetwire/runtime/logger';
@@ -17,7 +17,7 @@ export interface DeadLetterDrainOptions {
   readonly insert: (deadLetters: readonly DeadLetter[]) => Promise<unknown>;
   readonly classify: (error: unknown) => FailureClass;
   readonly retryWhileUnavailable: RetryWhileUnavailable;
-  readonly publish: PublishPatiently;
+  readonly publish: RetryingPublish;
   /** Between two tries at a dead letter that Postgres refuses in every form. */
   readonly backoff: Backoff;
   readonly logger: Logger;
@@ -82,7 +82,7 @@ export class DeadLetterDrain {
   /** A copy at the end of the queue, because a requeued message returns to the front, where it would block the others. */
   async #tryLater(deadLetter: DeadLetter, attempt: number, { type, headers }: Delivery): Promise<void> {
     const { publish, backoff, signal } = this.#options;
-    await sleep(fullJitterMs(attempt, backoff), undefined, { signal });
+    await sleep(backoffMs(backoff, attempt + 1), undefined, { signal });
     await publish({
       exchange: exchanges.default,
       routingKey: queues.dead,

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { Delivery } from '@fleetwire/broker/delivery';
-import type { PublishPatiently } from '@fleetwire/broker/patient-publisher';
+import type { RetryingPublish } from '@fleetwire/broker/retrying-publisher';
 import { attemptOf, headersOfNextAttempt, isolatedHeader, stripDeathHeaders } from '@fleetwire/broker/retry-headers';
 import type { Verdict } from '@fleetwire/broker/settled-prefix';
 import { exchanges, queues, retryQueue, retrySteps, routingKeys } from '@fleetwire/broker/topology';
@@ -37,7 +37,7 @@ export interface EnvelopeHandlerOptions {
   readonly enterReport: (report: EdgeReport) => Promise<unknown>;
   /** Remembers, whatever happens to this process, which suspects were tried. */
   readonly trials: { begin(trial: IsolationAttempt): Promise<number>; end(trial: IsolationAttempt): Promise<unknown> };
-  readonly publish: PublishPatiently;
+  readonly publish: RetryingPublish;
   readonly bounds: BatchBounds;
   readonly transactionsMax: number;
   readonly messagesMax: number;

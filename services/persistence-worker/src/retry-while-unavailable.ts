@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { type Backoff, backoffMs } from '@fleetwire/contracts/backoff';
 import type { FailureClass } from '@fleetwire/store/failure';
 import type { DatabaseGate } from './database-gate.ts';
 
@@ -18,7 +19,8 @@ export interface RetryOptions {
  */
 export type RetryWhileUnavailable = <T>(work: (mayBeCommitted: boolean) => Promise<T>) => Promise<T>;
 
-const collisionPauseMsMax = 50;
+/** The other transaction is about to finish: short, and not growing. */
+const collisionBackoff: Backoff = { baseMs: 50, capMs: 50 };
 
 export function createRetryWhileUnavailable({ classify, gate, signal }: RetryOptions): RetryWhileUnavailable {
   return async (work) => {
@@ -31,7 +33,7 @@ export function createRetryWhileUnavailable({ classify, gate, signal }: RetryOpt
         return result;
       } catch (error) {
         const failure = classify(error);
-        if (failure === 'retry-now') await sleep(Math.random() * collisionPauseMsMax, undefined, { signal });
+        if (failure === 'retry-now') await sleep(backoffMs(collisionBackoff, 1), undefined, { signal });
         else if (failure !== 'hold') throw error;
         else {
           gate.close(error, signal);

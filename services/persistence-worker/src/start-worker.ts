@@ -1,6 +1,6 @@
 import { openBrokerConnection } from '@fleetwire/broker/connection';
 import { createConsumer } from '@fleetwire/broker/consumer';
-import { createPatientPublisher } from '@fleetwire/broker/patient-publisher';
+import { createRetryingPublisher } from '@fleetwire/broker/retrying-publisher';
 import { createPublisher } from '@fleetwire/broker/publisher';
 import { type Topology, declareTopology, fleetwireTopology, queues } from '@fleetwire/broker/topology';
 import type { WorkerState } from '@fleetwire/contracts/worker-state';
@@ -104,7 +104,7 @@ export async function startWorker({
     database.pool,
     config.retentionDays === undefined ? {} : { retentionDays: config.retentionDays },
   );
-  const publish = createPatientPublisher(publisher, signal, logger);
+  const publish = createRetryingPublisher(publisher, signal, logger);
   const handler = new EnvelopeHandler({
     storer: new Storer({
       write: (readings, origin) => writer.write(readings, origin),

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { createPatientPublisher } from '@fleetwire/broker/patient-publisher';
+import { createRetryingPublisher } from '@fleetwire/broker/retrying-publisher';
 import type { Publisher } from '@fleetwire/broker/publisher';
 import type { Logger } from '@fleetwire/runtime/logger';
 import type { Database } from '@fleetwire/store/database';
@@ -96,7 +96,7 @@ async function publishReplay(
   const { id, source, matched, ratePerSecond } = job;
   const limit = Math.min(batchMax, Math.ceil(ratePerSecond));
   const bucket = new TokenBucket({ ratePerSecond, burst: limit }, performance.now());
-  const publish = createPatientPublisher(publisher, signal, logger);
+  const publish = createRetryingPublisher(publisher, signal, logger);
   let replay = job;
   logger.info({ replay: id, source, matched, published: job.published, ratePerSecond }, 'replay running');
 
@@ -117,7 +117,7 @@ async function publishReplay(
 
 interface Publishing {
   readonly bucket: TokenBucket;
-  readonly publish: ReturnType<typeof createPatientPublisher>;
+  readonly publish: ReturnType<typeof createRetryingPublisher>;
   readonly signal: AbortSignal;
 }
 
