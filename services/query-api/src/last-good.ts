@@ -1,36 +1,30 @@
 import { Problem } from '@fleetwire/runtime/problem';
+import { LRUCache } from 'lru-cache';
 
-interface Answer<T> {
+export interface Answer<T> {
   readonly value: T;
   /** When the value was read, epoch milliseconds. */
   readonly asOf: number;
-  /** The database is away: this is the last answer it gave. */
+  /** The dependency is unavailable: this is its last good answer. */
   readonly stale: boolean;
 }
 
 export interface LastGood<T> {
-  /** Reads; when the dependency is away (503), answers as it did last time, if it ever did for this key. */
+  /** Reads; where `read` fails with 503, the last good answer for this key, if there is one. */
   read(key: string, read: () => Promise<T>): Promise<Answer<T>>;
 }
 
-/** @param entriesMax how many keys are remembered; the one not asked for longest goes first */
+/** @param entriesMax keys remembered; the least recently used is dropped first */
 export function createLastGood<T>(entriesMax: number): LastGood<T> {
-  const remembered = new Map<string, { readonly value: T; readonly asOf: number }>();
-
-  const remember = (key: string, value: T, asOf: number): void => {
-    remembered.delete(key);
-    remembered.set(key, { value, asOf });
-    const oldest = remembered.size > entriesMax ? remembered.keys().next().value : undefined;
-    if (oldest !== undefined) remembered.delete(oldest);
-  };
+  const remembered = new LRUCache<string, Omit<Answer<T>, 'stale'>>({ max: entriesMax });
 
   return {
     read: async (key, read) => {
       try {
         const asOf = Date.now();
-        const value = await read();
-        remember(key, value, asOf);
-        return { value, asOf, stale: false };
+        const answer = { value: await read(), asOf };
+        remembered.set(key, answer);
+        return { ...answer, stale: false };
       } catch (error) {
         const known = error instanceof Problem && error.status === 503 ? remembered.get(key) : undefined;
         if (!known) throw error;

@@ -5,21 +5,21 @@ import { createLastGood } from '../src/last-good.ts';
 const away = () => Promise.reject(unavailable('away', 1000));
 
 describe('the last good answer', () => {
-  it('stands in, marked as stale and with its time, while the dependency is away', async () => {
+  it('is returned while the dependency is unavailable, marked as stale and with its time', async () => {
     const answers = createLastGood<string>(2);
     const fresh = await answers.read('a', async () => 'first');
     expect(fresh).toMatchObject({ value: 'first', stale: false });
     expect(await answers.read('a', away)).toEqual({ value: 'first', asOf: fresh.asOf, stale: true });
   });
 
-  it('is that of the same question only, and never hides a fault of another kind', async () => {
+  it('is returned for the same key only, and never in place of an error that is not 503', async () => {
     const answers = createLastGood<string>(2);
     await answers.read('a', async () => 'first');
     await expect(answers.read('b', away)).rejects.toMatchObject({ status: 503 });
     await expect(answers.read('a', () => Promise.reject(new Error('a bug')))).rejects.toThrow('a bug');
   });
 
-  it('is kept for so many questions, the freshest', async () => {
+  it('is kept for the keys used last, up to the limit', async () => {
     const answers = createLastGood<string>(2);
     for (const key of ['a', 'b', 'a', 'c']) await answers.read(key, async () => key);
     await expect(answers.read('b', away)).rejects.toThrow();
