@@ -47,6 +47,7 @@ export function createHttpApp(options: HttpAppOptions): Express {
   if (parseBody) {
     app.use(express.json({ limit: bodyBytesMax, strict: false, type: ['application/json', 'application/*+json'] }));
   }
+  app.use(newestVersion);
   options.routes(app);
   app.use((request) => {
     throw notFound(`There is nothing at ${request.path}`);
@@ -64,6 +65,12 @@ function requestIds(logger: Logger): RequestHandler {
     serializers: { req: ({ id, method, url }) => ({ id, method, url }) },
   });
 }
+
+/** A path without a version means the newest: `/api/devices` is served as `/api/v1/devices`. */
+const newestVersion: RequestHandler = (request, _response, next) => {
+  request.url = request.url.replace(/^\/api\/(?!v\d+(?:\/|$))/, '/api/v1/');
+  next();
+};
 
 function correlate(request: IncomingMessage, response: ServerResponse): string {
   const given = request.headers['x-request-id'];

@@ -23,11 +23,11 @@ export interface TelemetryRouteOptions {
   readonly requestsPerMinuteMax: number;
 }
 
-/** `POST /api/v1/telemetry`, also as `/api/telemetry` and `/api/data`: answers 202 after the broker's confirm. */
+/** `POST /api/v1/telemetry`, also as `/api/v1/data`: answers 202 after the broker's confirm. */
 export function telemetryRoute(options: TelemetryRouteOptions): Router {
   const { authenticate, payloadBytesMax, requestsPerMinuteMax } = options;
   const router = Router();
-  const paths = ['/api/v1/telemetry', '/api/telemetry', '/api/data', '/api/v1/data'];
+  const paths = ['/api/v1/telemetry', '/api/v1/data'];
   const identify: RequestHandler = async (_request, response, next) => {
     response.locals['claims'] = await authenticate(_request);
     next();

@@ -1,8 +1,8 @@
+import { limits } from '@fleetwire/contracts/limits';
+import { TelemetryAccepted, TelemetryRequest } from '@fleetwire/contracts/telemetry-http';
 import { problemMediaType } from '@fleetwire/runtime/problem';
-import type { TSchema } from 'typebox';
-import { ingestOperations } from './ingest-operations.ts';
-import { ProblemDocument } from './problem-schema.ts';
-import type { Operation } from './route.ts';
+import Type, { type TSchema } from 'typebox';
+import { closed, type Operation } from './route.ts';
 import { routes } from './routes.ts';
 
 interface Json {
@@ -49,6 +49,26 @@ const description = `\`/api/…\` answers as \`/api/v1/…\`.
 **Lists** are paged by keyset: pass \`page.next\` as \`cursor\` with the same query, or follow the \`Link\` header.
 **Errors** are problem documents (RFC 9457). 429 and 503 carry \`Retry-After\`.`;
 
+/** What ingest-ws serves over HTTP, described here so that there is one document; its schemas live in contracts. */
+const ingestOperations: readonly Operation[] = [
+  {
+    method: 'post',
+    path: '/telemetry',
+    operationId: 'sendTelemetry',
+    tag: 'Telemetry',
+    summary: 'Send readings',
+    description:
+      `Served by ingest-ws, also as \`POST /api/data\`. One element or an array of at most ${limits.readingsPerFrameMax}; ` +
+      `at most ${limits.payloadBytesMax} bytes. The answer comes once the broker has confirmed: what it accepts is safe.`,
+    roles: ['device', 'admin'],
+    params: closed({}),
+    query: closed({}),
+    body: TelemetryRequest,
+    success: { status: 202, description: 'Confirmed', schema: TelemetryAccepted },
+    problems: [413],
+  },
+];
+
 const ingestServers = [
   {
     url: '{ingest}',
@@ -56,6 +76,26 @@ const ingestServers = [
     variables: { ingest: { default: 'http://localhost:8080', description: 'Where ingest-ws listens' } },
   },
 ];
+
+/** RFC 9457, with `errors` for the elements that were refused. */
+const ProblemDocument = Type.Object(
+  {
+    type: Type.String({ format: 'uri-reference' }),
+    title: Type.String(),
+    status: Type.Integer({ minimum: 400, maximum: 599 }),
+    detail: Type.Optional(Type.String()),
+    instance: Type.Optional(Type.String({ format: 'uri-reference' })),
+    errors: Type.Optional(
+      Type.Array(
+        Type.Object({
+          field: Type.String({ description: 'Where it stands: `query.limit`, `body.role`' }),
+          detail: Type.String({ description: 'What is wrong and what is allowed' }),
+        }),
+      ),
+    ),
+  },
+  { title: 'Problem' },
+);
 
 const problemTitles: Readonly<Record<number, string>> = {
   400: 'Parameters or body are not allowed; `errors` names each',

@@ -1,7 +1,30 @@
+import type { TokenMinter } from '@fleetwire/auth/tokens';
 import type { Role } from '@fleetwire/contracts/access';
+import type { LatestRow, StoreStatus } from '@fleetwire/store/readers';
 import Type, { type Static, type TObject, type TProperties, type TSchema } from 'typebox';
-import type { ApiContext } from './api-context.ts';
 import type { Caller } from './caller.ts';
+import type { Circuit, GuardedDatabase } from './circuit.ts';
+import type { DatabaseProbe } from './database-probe.ts';
+import type { DeadLetterStore } from './dead-letters/dead-letter-store.ts';
+import type { LastGood } from './last-good.ts';
+import type { QueueMonitor } from './queues/queue-monitor.ts';
+
+/** What handlers work with. */
+export interface ApiContext {
+  /** The database, with one circuit for each kind of query. */
+  readonly latest: GuardedDatabase;
+  readonly registry: GuardedDatabase;
+  readonly history: GuardedDatabase;
+  readonly lastLatest: LastGood<LatestRow[]>;
+  readonly lastStored: LastGood<StoreStatus>;
+  readonly probe: DatabaseProbe;
+  readonly circuits: readonly Circuit[];
+  readonly queues: QueueMonitor;
+  readonly deadLetters: DeadLetterStore;
+  readonly minter: TokenMinter | undefined;
+  /** Epoch milliseconds. */
+  readonly now: () => number;
+}
 
 /** What a handler is given: everything parsed and allowed. */
 interface Call<P extends TProperties, Q extends TProperties, B extends TSchema> {
@@ -34,7 +57,8 @@ export interface Operation {
 }
 
 export interface Route extends Operation {
-  readonly handler: (call: Call<TProperties, TProperties, TSchema>, api: ApiContext) => Promise<unknown>;
+  /** Typed by the route's own schemas: the router passes what it has parsed with them. */
+  readonly handler: (call: never, api: ApiContext) => Promise<unknown>;
 }
 
 interface RouteDefinition<
@@ -64,7 +88,6 @@ export function route<
     params: closed(params ?? {}),
     query: closed(query ?? {}),
     problems,
-    handler: definition.handler as unknown as Route['handler'],
   };
 }
 

@@ -2,10 +2,9 @@ import type { Parsed, ValidationIssue } from '@fleetwire/contracts/validation-is
 import { parserOf } from '@fleetwire/contracts/schema-issue';
 import { badRequest, methodNotAllowed, type FieldProblem } from '@fleetwire/runtime/problem';
 import { Router, type Request, type RequestHandler, type Response } from 'express';
-import type { ApiContext } from './api-context.ts';
 import { authorize, type Authenticate, type Caller } from './caller.ts';
 import { parameterParser } from './parameters.ts';
-import type { Route } from './route.ts';
+import type { ApiContext, Route } from './route.ts';
 
 export interface RouterOptions {
   readonly routes: readonly Route[];
@@ -14,12 +13,6 @@ export interface RouterOptions {
   /** Runs once the caller is known (`response.locals.caller`). */
   readonly limitCalls: RequestHandler;
 }
-
-/** `/api/…` is the newest stable version; written once, here. */
-export const newestVersion: RequestHandler = (request, _response, next) => {
-  request.url = request.url.replace(/^\/api\/(?!v\d+(?:\/|$))/, '/api/v1/');
-  next();
-};
 
 /** The routes as an express router to mount at `/api/v1`. */
 export function createRouter({ routes, api, authenticate, limitCalls }: RouterOptions): Router {
@@ -61,8 +54,9 @@ function handle(route: Route, api: ApiContext): RequestHandler {
     const body = parseBody(request.body);
     if (!body.ok) throw badRequest('The body does not fit', [bodyProblem(body.issue)]);
 
+    // `never`: each handler is typed by its own route's schemas, which have just parsed this call.
     const call = { params: params.values, query: query.values, body: body.value, caller, now: api.now() };
-    const answer = await route.handler(call, api);
+    const answer = await route.handler(call as never, api);
     linkNext(request, response, answer);
     response.status(route.success.status).json(answer);
   };

@@ -31,7 +31,7 @@ import { createWorkerView } from './queues/worker-view.ts';
 import { createLastGood } from './last-good.ts';
 import { limitCalls, limitRefusedTokens } from './rate-limits.ts';
 import { openReadPool, openWritePool } from './read-pool.ts';
-import { createRouter, newestVersion } from './router.ts';
+import { createRouter } from './router.ts';
 import { routes } from './routes.ts';
 
 export interface QueryApi {
@@ -157,7 +157,6 @@ export async function startQueryApi({
     bodyBytesMax,
     helmet: pagePolicy,
     routes: (base) => {
-      base.use(newestVersion);
       base.use(apiPages());
       base.use(
         '/api/v1',

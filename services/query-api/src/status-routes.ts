@@ -1,9 +1,8 @@
 import { unavailable } from '@fleetwire/runtime/problem';
 import { storeStatus } from '@fleetwire/store/readers';
 import Type, { type Static } from 'typebox';
-import type { ApiContext } from './api-context.ts';
 import { messagesIn } from './queues/queue-sample.ts';
-import { route } from './route.ts';
+import { type ApiContext, route } from './route.ts';
 import { freshness, Time } from './schemas.ts';
 import { isoTime } from './time-range.ts';
 
