@@ -1,7 +1,7 @@
 import { Problem } from '@fleetwire/runtime/problem';
 import { LRUCache } from 'lru-cache';
 
-export interface Answer<T> {
+interface Answer<T> {
   readonly value: T;
   /** When the value was read, epoch milliseconds. */
   readonly asOf: number;
