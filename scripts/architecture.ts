@@ -8,13 +8,13 @@ interface Source {
   text: string;
 }
 
-/** Its examples breach the rules on purpose. */
+/** The examples in this test break the rules on purpose. */
 const ownTest = 'scripts/test/architecture.unit.test.ts';
 
-const rooms = [...Object.keys(mayImport), ...importsEverything];
-const packages = rooms.filter((room) => /^(libs|services)\/|^cli$/.test(room));
+const folders = [...Object.keys(mayImport), ...importsEverything];
+const packages = folders.filter((folder) => /^(libs|services)\/|^cli$/.test(folder));
 
-/** Every breach of the rules in the repository, one line each: where, and what. Empty if there is none. */
+/** Finds every breach of the rules in the repository; one line each, with the file and the breach. */
 export function checkArchitecture(root: string): string[] {
   const read = (pattern: string): Source[] =>
     globSync(pattern, { cwd: root, exclude: (path) => /(^|\/)node_modules$/.test(path) })
@@ -27,47 +27,48 @@ export function checkArchitecture(root: string): string[] {
 }
 
 export function breachesInSource({ path, text }: Source): string[] {
-  const room = roomOf(path);
-  if (room === undefined)
-    return [`${path}: is in no room of the architecture rules; add it and say what it may import`];
-  if (importsEverything.includes(room)) return [];
-  const isTest = path.startsWith(`${room}/test/`);
-  const permitted = [room, ...mayImport[room]!, ...(isTest ? developmentOnly : [])];
+  const folder = folderOf(path);
+  if (folder === undefined)
+    return [`${path}: has no entry in the architecture rules; add its folder with what it may import`];
+  if (importsEverything.includes(folder)) return [];
+  const isTest = path.startsWith(`${folder}/test/`);
+  const permitted = [folder, ...mayImport[folder]!, ...(isTest ? developmentOnly : [])];
   const breaches: string[] = [];
 
   for (const specifier of importedBy(text)) {
     const name = /^@fleetwire\/([^/]+)/.exec(specifier)?.[1];
     if (name !== undefined) {
       const target = packages.find((candidate) => candidate.split('/').at(-1) === name) ?? name;
-      if (!permitted.includes(target)) breaches.push(`${room} must not import ${target}`);
+      if (!permitted.includes(target)) breaches.push(`${folder} must not import ${target}`);
       if (/^@fleetwire\/[^/]+\/(src|test)\//.test(specifier))
-        breaches.push(`${specifier} reaches into another package; import what it exports`);
+        breaches.push(`${specifier} is not exported by the package; import one of its exports`);
     }
     if (specifier.startsWith('.')) {
-      const target = roomOf(normalize(join(dirname(path), specifier)));
-      if (target !== room && (target === undefined || packages.includes(target) || packages.includes(room)))
+      const target = folderOf(normalize(join(dirname(path), specifier)));
+      if (target !== folder && (target === undefined || packages.includes(target) || packages.includes(folder)))
         breaches.push(`${specifier} leaves the package; import @fleetwire/… instead`);
-      else if (!permitted.includes(target)) breaches.push(`${room} must not import ${target}`);
+      else if (!permitted.includes(target)) breaches.push(`${folder} must not import ${target}`);
     }
     const wrappers = wrapped[specifier.split('/')[0]!];
-    if (wrappers && !isTest && !wrappers.includes(room)) breaches.push(`${specifier} belongs to ${wrappers[0]}`);
+    if (wrappers && !isTest && !wrappers.includes(folder))
+      breaches.push(`only ${wrappers.join(', ')} may import ${specifier}`);
   }
   for (const { what, pattern, allowed: places, instead } of confined) {
-    if (!isTest && pattern.test(text) && !places.test(path)) breaches.push(`${what} does not belong here; ${instead}`);
+    if (!isTest && pattern.test(text) && !places.test(path)) breaches.push(`${what} is not allowed here; ${instead}`);
   }
   return breaches.map((breach) => `${path}: ${breach}`);
 }
 
 export function breachesInManifest({ path, text }: Source): string[] {
   const { dependencies = {} } = JSON.parse(text) as { dependencies?: Record<string, string> };
-  const names = developmentOnly.map((room) => room.split('/').at(-1)!);
+  const names = developmentOnly.map((folder) => folder.split('/').at(-1)!);
   const misplaced = names.filter((name) => `@fleetwire/${name}` in dependencies);
   return misplaced.map((name) => `${path}: ${name} may be a development dependency only`);
 }
 
-/** The innermost room that holds the file. */
-function roomOf(path: string): string | undefined {
-  return rooms.filter((room) => path.startsWith(`${room}/`)).toSorted((a, b) => b.length - a.length)[0];
+/** The innermost folder of the rules that holds the file. */
+function folderOf(path: string): string | undefined {
+  return folders.filter((folder) => path.startsWith(`${folder}/`)).toSorted((a, b) => b.length - a.length)[0];
 }
 
 /** Module specifiers of static and dynamic imports and of re-exports. */

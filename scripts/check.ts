@@ -1,33 +1,43 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { checkArchitecture } from './architecture.ts';
-import { repositoryRoot } from './foreground.ts';
+import { checkLinks } from './links.ts';
 
-/** `npm run check`: every check runs, and each one's findings are shown, so that one run tells everything there is to mend. */
-const checks: [title: string, check: () => Promise<string>][] = [
-  ['types', () => findingsOf('tsc', ['--noEmit', '--project', '.'])],
-  ['lint', () => findingsOf('oxlint', ['--type-aware', '--deny-warnings'])],
-  ['format', () => findingsOf('oxfmt', ['--check', '.'])],
-  ['unused code and dependencies', () => findingsOf('knip', ['--no-progress'])],
-  ['code that only tests use', () => findingsOf('knip', ['--no-progress', '--production'])],
-  ['architecture', () => Promise.resolve(checkArchitecture(repositoryRoot).join('\n'))],
+interface Outcome {
+  findings: string;
+  seconds: number;
+}
+
+/** `npm run check`: the checks run at the same time and each prints all its findings, so that one run shows everything there is to fix. */
+const root = join(import.meta.dirname, '..');
+const startedAt = performance.now();
+const checks: [title: string, outcome: Promise<Outcome>][] = [
+  ['types', run('tsc', ['--noEmit', '--project', '.'])],
+  ['lint', run('oxlint', ['--type-aware', '--deny-warnings'])],
+  ['format', run('oxfmt', ['--check', '.'])],
+  ['unused code and dependencies', run('knip', ['--no-progress'])],
+  ['code that only tests use', run('knip', ['--no-progress', '--production'])],
+  ['architecture', outcomeOf(checkArchitecture(root).join('\n'))],
+  ['links', outcomeOf(checkLinks(root).join('\n'))],
 ];
 
-for (const [title, check] of checks) {
-  const startedAt = Date.now();
-  const findings = await check();
-  console.log(
-    `check: ${title} ... ${findings === '' ? 'ok' : 'FAILED'} (${((Date.now() - startedAt) / 1000).toFixed(1)} s)`,
-  );
+for (const [title, outcome] of checks) {
+  const { findings, seconds } = await outcome;
+  console.log(`check: ${title} ... ${findings === '' ? 'ok' : 'FAILED'} (${seconds.toFixed(1)} s)`);
   if (findings === '') continue;
   console.log(findings);
   process.exitCode = 1;
 }
 
-/** What the tool printed if it failed, else nothing. */
-async function findingsOf(tool: string, args: string[]): Promise<string> {
-  const child = spawn(`node_modules/.bin/${tool}`, args, { cwd: repositoryRoot, stdio: ['ignore', 'pipe', 'pipe'] });
+/** @returns as findings what the tool printed if it failed, else nothing */
+async function run(tool: string, args: string[]): Promise<Outcome> {
+  const child = spawn(`node_modules/.bin/${tool}`, args, { cwd: root, stdio: ['ignore', 'pipe', 'pipe'] });
   const [output, errors, [code]] = await Promise.all([text(child.stdout), text(child.stderr), once(child, 'exit')]);
-  return code === 0 ? '' : `${output}${errors}`.trim() || `${tool} ended with exit code ${code}`;
+  return outcomeOf(code === 0 ? '' : `${output}${errors}`.trim() || `${tool} ended with exit code ${code}`);
+}
+
+async function outcomeOf(findings: string): Promise<Outcome> {
+  return { findings, seconds: (performance.now() - startedAt) / 1000 };
 }

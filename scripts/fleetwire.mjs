@@ -1,8 +1,8 @@
 #!/usr/bin/env node
-// `npx fleetwire …`: the command line, on whatever Node the machine has.
+// `npx fleetwire …`: the command line, on any Node from version 18.
 import { prepareWorkspace } from './prepare.mjs';
-import { SetupProblem } from './problem.mjs';
 import { runProgram } from './run-program.mjs';
+import { SetupProblem } from './toolchain.mjs';
 
 try {
   const { env } = await prepareWorkspace();

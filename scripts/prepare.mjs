@@ -3,9 +3,8 @@ import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { delimiter, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { SetupProblem } from './problem.mjs';
 import { runStep } from './step.mjs';
-import { explainFailure, majorOf, missingTools } from './toolchain.mjs';
+import { SetupProblem, explainFailure, majorOf, missingTools } from './toolchain.mjs';
 
 export const root = fileURLToPath(new URL('..', import.meta.url));
 const stateDir = join(root, '.fleetwire');
@@ -13,21 +12,21 @@ const toolchainDir = join(stateDir, 'toolchain');
 const stampFile = join(stateDir, 'setup.json');
 
 /**
- * Brings Node, pnpm and the packages, each only if it is missing or out of date. All state is in .fleetwire/ and node_modules/.
- * @returns {Promise<{ env: NodeJS.ProcessEnv, node: string }>} what the command's program is to run with
+ * Installs Node, pnpm and the packages, each only if it is missing or out of date. All state is in .fleetwire/ and node_modules/.
+ * @returns {Promise<{ env: NodeJS.ProcessEnv }>} the environment for the command's program
  */
 export async function prepareWorkspace() {
   const wanted = stamp();
   if (readStamp() !== wanted || !existsSync(join(root, 'node_modules/.modules.yaml')) || !existsSync(nodeBinary())) {
     makeStateDir();
-    await bringTools();
+    await installTools();
     await installPackages();
     writeFileSync(stampFile, JSON.stringify({ stamp: wanted }));
   }
   return { env: environment() };
 }
 
-async function bringTools() {
+async function installTools() {
   const missing = missingTools({
     nodeVersion: process.version,
     platform: process.platform,
@@ -36,7 +35,7 @@ async function bringTools() {
   });
   const packages = Object.values(missing).filter((name) => !isInToolchain(name));
   if (packages.length > 0) {
-    const step = `bringing ${packages.join(' and ')} from npm`;
+    const step = `installing ${packages.join(' and ')} from npm`;
     const args = [
       'install',
       '--prefix',
@@ -52,11 +51,11 @@ async function bringTools() {
   if (missing.node) checkThatNodeRuns();
 }
 
-/** @param {string} [folder] one outside the workspace, relative to the repository; without it, the workspace */
+/** @param {string} [folder] a folder outside the workspace, relative to the repository; default: the workspace */
 export async function installPackages(folder) {
   const where = folder === undefined ? [] : ['--ignore-workspace', '--dir', join(root, folder)];
   const args = ['install', '--frozen-lockfile', '--reporter=append-only', ...where, ...storeArguments(folder ?? '')];
-  // pnpm's caches go into the repository too: what is removed with the clone leaves nothing behind.
+  // pnpm's caches go into the repository too, so that removing the clone removes everything.
   const env = {
     ...environment(),
     CI: 'true',
@@ -67,7 +66,7 @@ export async function installPackages(folder) {
   await runStep(step, pnpmBinary(), args, { cwd: root, env }, explainFailure);
 }
 
-/** The packages that are installed already stay linked to the store they came from; pnpm insists on it. */
+/** pnpm refuses another store than the one that the installed packages are linked to. */
 function storeArguments(folder) {
   const isInstalled = existsSync(join(root, folder, 'node_modules/.modules.yaml'));
   return isInstalled ? [] : ['--store-dir', join(stateDir, 'pnpm-store')];
@@ -116,7 +115,7 @@ function checkThatNodeRuns() {
     execFileSync(nodeBinary(), ['--version'], { stdio: 'ignore' });
   } catch {
     throw new SetupProblem(
-      `The Node 24 that npm brings does not run on this system (it needs glibc): install Node 24 or newer.`,
+      'The Node 24 from npm does not run on this system (it needs glibc): install Node 24 or newer.',
     );
   }
 }
@@ -129,12 +128,12 @@ function makeStateDir() {
   }
 }
 
-/** Changes whenever the installed packages could be out of date. */
+/** Changes when the installed packages may be out of date. */
 function stamp() {
   const hash = createHash('sha256');
   for (const file of ['pnpm-lock.yaml', 'pnpm-workspace.yaml', 'scripts/toolchain.mjs'])
     hash.update(readFileSync(join(root, file)));
-  return `${hash.digest('hex')} ${process.platform} ${process.arch} ${majorOf(process.version) >= 24 ? 'own Node' : 'brought Node'}`;
+  return `${hash.digest('hex')} ${process.platform} ${process.arch} ${majorOf(process.version) >= 24 ? 'Node of the machine' : 'Node from npm'}`;
 }
 
 function readStamp() {

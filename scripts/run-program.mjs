@@ -3,15 +3,16 @@ import { constants } from 'node:os';
 import { join } from 'node:path';
 import { nodeBinary, root } from './prepare.mjs';
 
-const passedOn = ['SIGINT', 'SIGTERM', 'SIGHUP'];
+const forwardedSignals = ['SIGINT', 'SIGTERM', 'SIGHUP'];
 
 /**
- * Runs a file of the repository with the prepared Node, in the foreground, and gives its exit code (128 + n after signal n).
- * Signals are passed on. Ctrl-C reaches the program from the terminal anyway, and would count as a second one from us.
+ * Runs a file of the repository with the prepared Node, in the foreground, and returns its exit code (128 + n after signal n).
+ * Signals are forwarded, except Ctrl-C at a terminal: the terminal sends it to the program itself, and a forwarded one would count as a
+ * second Ctrl-C.
  */
 export function runProgram(program, args, env) {
   const child = spawn(nodeBinary(), [join(root, program), ...args], { cwd: process.cwd(), env, stdio: 'inherit' });
-  for (const signal of passedOn) {
+  for (const signal of forwardedSignals) {
     process.on(signal, () => {
       if (signal !== 'SIGINT' || !process.stdin.isTTY) child.kill(signal);
     });

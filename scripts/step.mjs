@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
-import { SetupProblem } from './problem.mjs';
+import { SetupProblem } from './toolchain.mjs';
 
-/** Runs a program quietly under a line that tells what it does and, at the end, how long it took; standard output stays the command's own. */
+/** Runs a program without showing its output; prints the title and the duration to standard error, so that standard output stays the command's own. */
 export async function runStep(title, command, args, options, explainFailure) {
   const startedAt = Date.now();
   process.stderr.write(`setup: ${title} ... `);

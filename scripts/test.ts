@@ -1,22 +1,24 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { repositoryRoot, runInForeground } from './foreground.ts';
 import { type VitestReport, countTests, failedTestLines } from './test-count.ts';
 
 /** `npm test`: the checks, then all suites; the last lines name the failed tests and count all of them. */
+const root = join(import.meta.dirname, '..');
 const args = process.argv.slice(2);
 const filters = args.filter((arg) => arg !== '--skip-check');
-const reportFile = join(repositoryRoot, '.fleetwire/test-report.json');
+const reportFile = join(root, '.fleetwire/test-report.json');
 
-const checked = args.includes('--skip-check') ? 0 : await runInForeground('scripts/check.ts', []);
+const checked = args.includes('--skip-check') ? 0 : await run('scripts/check.ts', []);
 rmSync(reportFile, { force: true });
 const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${reportFile}`];
-const tested = await runInForeground('node_modules/vitest/vitest.mjs', ['run', ...reporters, ...filters]);
+const tested = await run('node_modules/vitest/vitest.mjs', ['run', ...reporters, ...filters]);
 
 const report = readReport();
 const { passed, failed, skipped } = countTests(report, tested !== 0);
 if (checked !== 0) console.log('The checks failed; their findings are above the tests.');
-for (const line of failedTestLines(report, tested !== 0, repositoryRoot)) console.log(line);
+for (const line of failedTestLines(report, tested !== 0, root)) console.log(line);
 console.log(`Tests: ${passed} passed, ${failed} failed, ${skipped} skipped`);
 process.exitCode = checked === 0 && failed === 0 ? 0 : 1;
 
@@ -27,4 +29,17 @@ function readReport(): VitestReport | undefined {
     console.log('vitest ended without a report.');
     return undefined;
   }
+}
+
+/** Runs a file of the repository in the foreground. SIGINT and SIGTERM end the program first and then this process. */
+async function run(program: string, programArgs: string[]): Promise<number> {
+  const child = spawn(process.execPath, [program, ...programArgs], { cwd: root, stdio: 'inherit' });
+  const forward = (signal: NodeJS.Signals) => {
+    // At a terminal, Ctrl-C reaches the program directly.
+    if (signal !== 'SIGINT' || !process.stdin.isTTY) child.kill(signal);
+  };
+  process.on('SIGINT', forward).on('SIGTERM', forward);
+  const [code] = (await once(child, 'exit')) as [number | null];
+  process.off('SIGINT', forward).off('SIGTERM', forward);
+  return code ?? 1;
 }

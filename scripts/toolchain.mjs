@@ -1,13 +1,14 @@
-import { SetupProblem } from './problem.mjs';
+/** A reason why set-up cannot go on, with what the user can do about it, in one sentence. */
+export class SetupProblem extends Error {}
 
 const nodeMajorNeeded = 24;
 const nodeVersion = '24.21.0';
 const pnpmVersion = '12.21.0';
 
 /**
- * The npm packages, pinned, that must be brought because the machine lacks what they hold.
+ * The npm packages, with pinned versions, that set-up must install because the machine has no suitable Node or pnpm.
  * @param {{ nodeVersion: string, platform: string, arch: string, pnpmVersion: string | undefined }} machine
- * @returns {{ node?: string, pnpm?: string }} by what they bring
+ * @returns {{ node?: string, pnpm?: string }} package by tool
  */
 export function missingTools(machine) {
   const missing = {};
@@ -30,14 +31,17 @@ export function majorOf(version) {
 }
 
 /**
- * What npm or pnpm said when it failed, as one sentence on what to do about it.
- * @param {string} step what was being done
- * @param {string} output what the program printed
+ * Turns the output of a failed npm or pnpm run into one sentence with the cause and the way out.
+ * @param {string} step title of the step that failed
+ * @param {string} output standard output and standard error of the program
  */
 export function explainFailure(step, output) {
   const causes = [
     [/ENOSPC/, 'the disk is full; free some space and run the command again'],
-    [/EACCES|EPERM|EROFS/, 'this user may not write here; make the repository writable for it or clone it elsewhere'],
+    [
+      /EACCES|EPERM|EROFS/,
+      'this user cannot write here; make the repository writable for this user or clone it elsewhere',
+    ],
     [
       /ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|ENETUNREACH|dns error|error sending request|META_FETCH_FAIL/,
       'the npm registry cannot be reached; check the network and the registry setting of npm',
@@ -48,11 +52,11 @@ export function explainFailure(step, output) {
     ],
     [
       /E404|NO_MATCHING_VERSION|ETARGET|ERR_PNPM_FETCH_404/,
-      'the npm registry does not have a version that is pinned here',
+      'the npm registry does not have one of the pinned versions',
     ],
-    [/EBADPLATFORM/, 'npm has no build of it for this platform'],
+    [/EBADPLATFORM/, 'npm has no build for this platform'],
   ];
   const cause = causes.find(([pattern]) => pattern.test(output));
   const lastLine = output.trim().split('\n').at(-1) ?? '';
-  return `Could not finish "${step}": ${cause ? cause[1] : lastLine || 'the program failed without a word'}.`;
+  return `Could not finish "${step}": ${cause ? cause[1] : lastLine || 'the program failed without output'}.`;
 }
