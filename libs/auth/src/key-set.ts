@@ -10,7 +10,7 @@ export interface KeySource {
 
 export interface KeyFileOptions {
   readonly path: string;
-  /** The file is looked at when a token comes, at most this often. */
+  /** The file is checked for changes when a token is verified, at most this often. */
   readonly recheckMs?: number;
   readonly now?: () => number;
 }
@@ -27,29 +27,40 @@ export async function generateKeySet(
   return { privateJwks, publicJwks: publicKeys(privateJwks) };
 }
 
-/** The set without private members. Symmetric keys have no public half: they stay as they are. */
+/** The set without private members (RFC 7518, 6). */
 export function publicKeys(jwks: JSONWebKeySet): JSONWebKeySet {
-  return {
-    keys: jwks.keys.map(
-      (key) => Object.fromEntries(Object.entries(key).filter(([member]) => !privateMembers.has(member))) as JWK,
-    ),
-  };
+  return { keys: jwks.keys.map((key) => (key.d === undefined ? key : publicHalf(key))) };
 }
 
-const privateMembers = new Set(['d', 'p', 'q', 'dp', 'dq', 'qi', 'oth']);
+function publicHalf(key: JWK): JWK {
+  return Object.fromEntries(Object.entries(key).filter(([member]) => !privateMembers.has(member))) as JWK;
+}
+
+// `key_ops` too: it says what the private half is for (RFC 7517, 4.3), and jose takes no key for verification that says "sign".
+const privateMembers = new Set(['d', 'p', 'q', 'dp', 'dq', 'qi', 'oth', 'key_ops']);
 
 /** The keys that can sign. */
 export function signingKeys(jwks: JSONWebKeySet): JWK[] {
-  return jwks.keys.filter((key) => key.d !== undefined || key.kty === 'oct');
+  return jwks.keys.filter((key) => key.d !== undefined);
 }
 
-/** @throws {TypeError} when the text is not a JWK set whose keys each have a `kid` */
+/**
+ * The one algorithm that a key signs with: the key decides it, never the token (RFC 8725, 3.1).
+ * @returns undefined for a key that cannot be used
+ */
+export function algorithmOf({ kty, crv }: JWK): 'EdDSA' | 'ES256' | 'RS256' | undefined {
+  if (kty === 'OKP' && crv === 'Ed25519') return 'EdDSA';
+  if (kty === 'EC' && crv === 'P-256') return 'ES256';
+  return kty === 'RSA' ? 'RS256' : undefined;
+}
+
+/** @throws {TypeError} when the text is not a JWK set (RFC 7517) of asymmetric keys that each have a `kid` */
 export function parseKeySet(text: string): JSONWebKeySet {
   let parsed: unknown;
   try {
     parsed = JSON.parse(text);
   } catch {
-    throw new TypeError('a JWK set must be JSON'); // no cause: its message quotes the keys
+    throw new TypeError('a JWK set must be JSON'); // without the cause, whose message quotes the keys
   }
   const keys = (parsed as { keys?: unknown } | null)?.keys;
   if (!Array.isArray(keys) || keys.length === 0) throw new TypeError('a JWK set must hold "keys", at least one');
@@ -57,12 +68,30 @@ export function parseKeySet(text: string): JSONWebKeySet {
   if (!kids.every((kid) => typeof kid === 'string' && kid !== ''))
     throw new TypeError('every key of the JWK set needs a "kid"');
   if (new Set(kids).size !== kids.length) throw new TypeError('no two keys of the JWK set may share a "kid"');
+  for (const key of keys as JWK[]) refuseUnusable(key);
   return { keys: keys as JWK[] };
 }
 
 /**
- * Keys from a file, read again after it changes. A file that cannot be read or parsed any more leaves the keys of before;
- * the first read throws.
+ * A symmetric key has no public half: every service that verifies tokens could also sign them, and the file that we hand out as
+ * public would hold the secret (RFC 7517, 9.2: symmetric keys must be protected from disclosure).
+ */
+function refuseUnusable(key: JWK): void {
+  const { kid, kty, crv, alg } = key;
+  if (kty === 'oct')
+    throw new TypeError(
+      `key "${kid}" of the JWK set is symmetric ("kty": "oct"), which cannot be shared with services that only verify tokens; use Ed25519, P-256 or RSA: fleetwire keys generate`,
+    );
+  const algorithm = algorithmOf(key);
+  if (algorithm === undefined)
+    throw new TypeError(`key "${kid}" of the JWK set is of the type ${kty} ${crv ?? ''}; use Ed25519, P-256 or RSA`);
+  if (alg !== undefined && alg !== algorithm)
+    throw new TypeError(`key "${kid}" of the JWK set has "alg": "${alg}"; a key of its type signs with ${algorithm}`);
+}
+
+/**
+ * Keys from a file, which is read again after it changes. While the changed file cannot be read or parsed, the earlier keys stay
+ * in use; the first read throws.
  */
 export async function keyFile({ path, recheckMs = 10_000, now = Date.now }: KeyFileOptions): Promise<KeySource> {
   const read = async () => parseKeySet(await readFile(path, 'utf8'));
@@ -78,7 +107,7 @@ export async function keyFile({ path, recheckMs = 10_000, now = Date.now }: KeyF
       keys = await read();
       version = seen;
     } catch {
-      // A half-written or missing file: the keys of before stay until the next look.
+      // A half-written or missing file: the earlier keys stay in use until the next check.
     }
   };
   let rechecking: Promise<void> | undefined;

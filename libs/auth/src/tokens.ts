@@ -1,6 +1,6 @@
-import { decodeProtectedHeader, importJWK, jwtVerify, SignJWT, type CryptoKey, type JWK, type JWTPayload } from 'jose';
-import { publicKeys, signingKeys, type JSONWebKeySet, type KeySource } from './key-set.ts';
-import { TokenError, toTokenError } from './token-error.ts';
+import { createLocalJWKSet, errors, importJWK, jwtVerify, SignJWT, type JWTPayload } from 'jose';
+import { LRUCache } from 'lru-cache';
+import { algorithmOf, publicKeys, signingKeys, type JSONWebKeySet, type KeySource } from './key-set.ts';
 
 interface TokenPayload extends JWTPayload {
   readonly sub: string;
@@ -19,32 +19,30 @@ export interface VerifierOptions {
   readonly issuer: string;
   readonly audience: string;
   readonly clockToleranceSeconds?: number;
-  /** Verified tokens remembered until they expire or the keys change; 0 remembers none. */
-  readonly cacheEntriesMax?: number;
+  /** Tests pass it to expire tokens. */
   readonly now?: () => number;
 }
 
-/** Verifies JWTs (RFC 7519) signed by EdDSA, ES256, RS256, or HS256 where the set holds a symmetric key. */
+/** Verified tokens are remembered until they expire or the keys change, because checking a signature is expensive. */
+const verifiedTokensMax = 10_000;
+
+/** Without symmetric ones, a public key cannot be used as an HMAC secret (RFC 8725, 2.1). */
+const algorithms = ['EdDSA', 'ES256', 'RS256'];
+
+/** Verifies JWTs (RFC 7519) signed with EdDSA, ES256 or RS256. */
 export function createTokenVerifier(options: VerifierOptions): TokenVerifier {
-  const { issuer, audience, clockToleranceSeconds = 30, cacheEntriesMax = 10_000, now = Date.now } = options;
+  const { issuer, audience, clockToleranceSeconds = 30, now = Date.now } = options;
   const source = toSource(options.jwks);
-  const verified = new Map<string, TokenPayload>();
+  const verified = new LRUCache<string, TokenPayload>({ max: verifiedTokensMax });
   let jwks: JSONWebKeySet | undefined;
-  let keys = new Map<string, VerificationKey>();
+  let pickKey = createLocalJWKSet({ keys: [] });
 
   const refresh = async (): Promise<void> => {
     const current = await source.current();
     if (current === jwks) return;
-    keys = await importKeys(current);
+    pickKey = createLocalJWKSet(publicKeys(current));
     jwks = current;
     verified.clear();
-  };
-
-  const remember = (token: string, payload: TokenPayload): void => {
-    if (cacheEntriesMax === 0) return;
-    const oldest = verified.size >= cacheEntriesMax ? verified.keys().next().value : undefined;
-    if (oldest !== undefined) verified.delete(oldest);
-    verified.set(token, payload);
   };
 
   return {
@@ -53,17 +51,17 @@ export function createTokenVerifier(options: VerifierOptions): TokenVerifier {
       const known = verified.get(token);
       if (known && now() < (known.exp + clockToleranceSeconds) * 1000) return known;
       verified.delete(token);
+      const pickedFrom = jwks;
       try {
-        const { key, algorithm } = pickKey(token, keys);
-        const { payload } = await jwtVerify<TokenPayload>(token, key, {
+        const { payload } = await jwtVerify<TokenPayload>(token, pickKey, {
           issuer,
           audience,
-          algorithms: [algorithm],
+          algorithms,
           clockTolerance: clockToleranceSeconds,
           currentDate: new Date(now()),
           requiredClaims: ['sub', 'exp'],
         });
-        remember(token, payload);
+        if (pickedFrom === jwks) verified.set(token, payload);
         return payload;
       } catch (error) {
         throw toTokenError(error);
@@ -76,7 +74,6 @@ interface MintRequest {
   readonly subject: string;
   readonly role: string;
   readonly expiresInSeconds: number;
-  readonly claims?: Readonly<Record<string, unknown>>;
 }
 
 export interface TokenMinter {
@@ -87,20 +84,20 @@ export interface MinterOptions {
   readonly privateJwks: JSONWebKeySet | KeySource;
   readonly issuer: string;
   readonly audience: string;
-  /** Signs with this key; without it the last private key of the set does. */
+  /** The key to sign with; by default the last private key of the set. */
   readonly kid?: string;
 }
 
 export function createTokenMinter({ privateJwks, issuer, audience, kid }: MinterOptions): TokenMinter {
   const source = toSource(privateJwks);
   return {
-    mint: async ({ subject, role, expiresInSeconds, claims }) => {
+    mint: async ({ subject, role, expiresInSeconds }) => {
       const jwk = signingKeys(await source.current()).findLast((key) => kid === undefined || key.kid === kid);
-      if (jwk?.kid === undefined)
+      const algorithm = jwk && algorithmOf(jwk);
+      if (jwk?.kid === undefined || algorithm === undefined)
         throw new TypeError(`no private key${kid === undefined ? '' : ` "${kid}"`} to sign with`);
-      const algorithm = algorithmOf(jwk);
       const issuedAt = Math.floor(Date.now() / 1000);
-      const token = await new SignJWT({ ...claims, role })
+      const token = await new SignJWT({ role })
         .setProtectedHeader({ alg: algorithm, kid: jwk.kid, typ: 'JWT' })
         .setIssuer(issuer)
         .setAudience(audience)
@@ -118,39 +115,50 @@ export function readBearer(authorization: string | undefined): string | undefine
   return /^Bearer +([\w.~+/=-]+) *$/i.exec(authorization ?? '')?.[1];
 }
 
-interface VerificationKey {
-  readonly key: CryptoKey | Uint8Array;
-  /** The key decides its algorithm, never the token: a public key must not be taken for an HMAC secret. */
-  readonly algorithm: string;
+type TokenRefusal =
+  | 'expired'
+  | 'not-yet-valid'
+  | 'bad-signature'
+  | 'bad-algorithm'
+  | 'unknown-key'
+  | 'wrong-audience'
+  | 'wrong-issuer'
+  | 'malformed';
+
+/** Why a token is refused. The message never holds the token. */
+export class TokenError extends Error {
+  readonly reason: TokenRefusal;
+
+  constructor(reason: TokenRefusal, message: string) {
+    super(message);
+    this.name = 'TokenError';
+    this.reason = reason;
+  }
 }
 
-function pickKey(token: string, keys: ReadonlyMap<string, VerificationKey>): VerificationKey {
-  const { kid, alg } = decodeProtectedHeader(token);
-  if (kid === undefined && keys.size > 1) throw new TokenError('unknown-key', 'the token names no key ("kid")');
-  const picked = kid === undefined ? keys.values().next().value : keys.get(kid);
-  if (!picked) throw new TokenError('unknown-key', `no key is called "${kid}"`);
-  if (alg !== picked.algorithm)
-    throw new TokenError('bad-algorithm', `the key takes ${picked.algorithm}, not "${alg}"`);
-  return picked;
+/** The reason in an error of jose; errors that do not come from the token are returned unchanged. */
+function toTokenError(error: unknown): unknown {
+  if (error instanceof errors.JWTExpired) return new TokenError('expired', 'it has expired');
+  if (error instanceof errors.JWSSignatureVerificationFailed)
+    return new TokenError('bad-signature', 'its signature does not match');
+  if (error instanceof errors.JOSEAlgNotAllowed)
+    return new TokenError('bad-algorithm', `it must be signed with ${algorithms.join(', ')}`);
+  if (error instanceof errors.JWKSNoMatchingKey)
+    return new TokenError('unknown-key', 'no key has its "kid" and algorithm');
+  if (error instanceof errors.JWKSMultipleMatchingKeys)
+    return new TokenError('unknown-key', 'it names no key ("kid"), and several keys fit');
+  if (error instanceof errors.JWTClaimValidationFailed)
+    return new TokenError(claimReasons.get(error.claim) ?? 'malformed', error.message);
+  if (error instanceof errors.JOSEError) return new TokenError('malformed', error.message);
+  if (error instanceof TypeError) return new TokenError('malformed', 'it is not a JSON web token');
+  return error;
 }
 
-async function importKeys(jwks: JSONWebKeySet): Promise<Map<string, VerificationKey>> {
-  const imported = publicKeys(jwks).keys.map(async (jwk): Promise<[string, VerificationKey]> => {
-    const algorithm = algorithmOf(jwk);
-    return [jwk.kid ?? '', { key: await importJWK(jwk, algorithm), algorithm }];
-  });
-  return new Map(await Promise.all(imported));
-}
-
-function algorithmOf({ kty, crv, kid }: JWK): string {
-  if (kty === 'OKP' && crv === 'Ed25519') return 'EdDSA';
-  if (kty === 'EC' && crv === 'P-256') return 'ES256';
-  if (kty === 'RSA') return 'RS256';
-  if (kty === 'oct') return 'HS256';
-  throw new TypeError(
-    `key "${kid}": ${kty} ${crv ?? ''} cannot be used here; give Ed25519, P-256, RSA or a symmetric key`,
-  );
-}
+const claimReasons = new Map<string, TokenRefusal>([
+  ['aud', 'wrong-audience'],
+  ['iss', 'wrong-issuer'],
+  ['nbf', 'not-yet-valid'],
+]);
 
 function toSource(jwks: JSONWebKeySet | KeySource): KeySource {
   return 'current' in jwks ? jwks : { current: async () => jwks };

@@ -1,17 +1,16 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { limits } from '@fleetwire/contracts/limits';
-import { openKeySource } from '@fleetwire/auth/key-set';
 import { createHealth } from '@fleetwire/runtime/health';
 import { createHttpApp } from '@fleetwire/runtime/http';
-import { signingKeys, type KeySource } from '@fleetwire/auth/key-set';
+import { openKeySource, signingKeys, type KeySource } from '@fleetwire/auth/key-set';
 import { listen } from '@fleetwire/runtime/listen';
 import type { Logger } from '@fleetwire/runtime/logger';
 import { createRegistry } from '@fleetwire/runtime/metrics';
 import { type Tracer, untraced } from '@fleetwire/runtime/trace-context';
-import { createTokenMinter, createTokenVerifier, type TokenMinter } from '@fleetwire/auth/tokens';
+import { createTokenMinter, type TokenMinter } from '@fleetwire/auth/tokens';
 import { listDevices, type LatestRow, type StoreStatus } from '@fleetwire/store/readers';
 import { apiPages, pagePolicy } from './api-pages.ts';
-import { authenticateByToken, everyoneIsAdmin, type Authenticate } from './caller.ts';
+import { createAuthentication } from './caller.ts';
 import {
   circuitGauge,
   createCircuit,
@@ -164,7 +163,7 @@ export async function startQueryApi({
         createRouter({
           routes,
           api,
-          authenticate: authenticator(config, keys),
+          authenticate: createAuthentication(config, keys),
           limitCalls: limitCalls(config.rateLimitPerMinute),
         }),
       );
@@ -187,22 +186,10 @@ export async function startQueryApi({
   };
 }
 
-function authenticator(config: QueryApiConfiguration, keys: KeySource | undefined): Authenticate {
-  if (config.authMode === 'open') return everyoneIsAdmin;
-  if (!keys) throw new Error('AUTH_MODE=jwt has no keys to check tokens with');
-  return authenticateByToken(
-    createTokenVerifier({ jwks: keys, ...tokenNames(config), clockToleranceSeconds: config.authClockToleranceSeconds }),
-  );
-}
-
 async function openMinter(
   config: QueryApiConfiguration,
   keys: KeySource | undefined,
 ): Promise<TokenMinter | undefined> {
   if (!keys || signingKeys(await keys.current()).length === 0) return undefined;
-  return createTokenMinter({ privateJwks: keys, ...tokenNames(config) });
-}
-
-function tokenNames({ authIssuer, authAudience }: QueryApiConfiguration) {
-  return { issuer: authIssuer, audience: authAudience };
+  return createTokenMinter({ privateJwks: keys, issuer: config.authIssuer, audience: config.authAudience });
 }
