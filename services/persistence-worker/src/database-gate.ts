@@ -11,8 +11,9 @@ export interface DatabaseGateOptions {
 }
 
 /**
- * Holds all writers while Postgres is away: one of them finds out, one probe looks for its return, and everybody waits for that.
- * The pauses grow until a write has succeeded, not merely a probe, so that a database that answers but cannot write is not hammered.
+ * Holds all writers while Postgres is unavailable: the first failed write closes it, one probe finds out when Postgres is back, and all
+ * writers wait for that probe. The pauses grow until a write has succeeded, not merely a probe, so that a database that answers but
+ * cannot write is not flooded with tries.
  */
 export class DatabaseGate {
   readonly #options: DatabaseGateOptions;
@@ -27,7 +28,7 @@ export class DatabaseGate {
     return this.#closed === undefined;
   }
 
-  /** Resolves when writing may be tried. @throws the signal's reason */
+  /** Resolves when a write may be tried. @throws the signal's reason */
   async pass(signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
     while (this.#closed !== undefined) await settledOrAborted(this.#closed, signal);
@@ -37,10 +38,10 @@ export class DatabaseGate {
     this.#failures = 0;
   }
 
-  /** A write failed because Postgres is away; the gate opens again by itself. */
+  /** A write failed because Postgres is unavailable; the gate opens again when a probe succeeds. */
   close(reason: unknown, signal: AbortSignal): void {
     if (this.#closed !== undefined) return;
-    this.#options.logger.warn({ reason: String(reason) }, 'holding: Postgres cannot write now');
+    this.#options.logger.warn({ reason: String(reason) }, 'holding: Postgres is unavailable');
     this.#closed = this.#probeUntilOpen(signal).finally(() => {
       this.#closed = undefined;
     });
@@ -54,10 +55,10 @@ export class DatabaseGate {
       if (signal.aborted) return;
       try {
         await probe();
-        logger.info('Postgres answers again');
+        logger.info('Postgres is available again');
         return;
       } catch {
-        // Still away: the next pause is longer.
+        // Still unavailable: the next pause is longer.
       }
     }
   }

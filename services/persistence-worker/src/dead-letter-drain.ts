@@ -9,12 +9,13 @@ import { type DeadLetter, deadLetterType, parseDeadLetter } from '@fleetwire/con
 import { decodeEnvelope, envelopeType } from '@fleetwire/contracts/envelope';
 import type { Logger } from '@fleetwire/runtime/logger';
 import type { FailureClass } from '@fleetwire/store/failure';
-import { deadMember, deadMessage, deadReading, reducedForm } from './dead-lettering.ts';
+import { deadMember, deadLetterAsBytes, deadMessage, deadReading } from './dead-letters.ts';
+import type { ReadingOutcomes } from './reading-outcomes.ts';
 import type { RetryWhileUnavailable } from './retry-while-unavailable.ts';
-import { onwardHeaders, trailOf } from './trail.ts';
+import { correlationOf, onwardHeaders } from './tracing.ts';
 
 export interface DeadLetterDrainOptions {
-  readonly insert: (deadLetters: readonly DeadLetter[]) => Promise<unknown>;
+  readonly outcomes: Pick<ReadingOutcomes, 'storeDeadLetters'>;
   readonly classify: (error: unknown) => FailureClass;
   readonly retryWhileUnavailable: RetryWhileUnavailable;
   readonly publish: RetryingPublish;
@@ -49,9 +50,9 @@ export class DeadLetterDrain {
   }
 
   async #store(deadLetters: readonly DeadLetter[], delivery: Delivery): Promise<void> {
-    const { insert, retryWhileUnavailable, signal } = this.#options;
+    const { outcomes, retryWhileUnavailable, signal } = this.#options;
     try {
-      await retryWhileUnavailable(() => insert(deadLetters));
+      await retryWhileUnavailable(() => outcomes.storeDeadLetters(deadLetters));
     } catch (error) {
       signal.throwIfAborted();
       if (deadLetters.length === 1) return this.#storeRefused(deadLetters[0]!, error, delivery);
@@ -60,14 +61,14 @@ export class DeadLetterDrain {
   }
 
   async #storeRefused(deadLetter: DeadLetter, refusal: unknown, delivery: Delivery): Promise<void> {
-    const { insert, classify, retryWhileUnavailable, logger, signal } = this.#options;
+    const { outcomes, classify, retryWhileUnavailable, logger, signal } = this.#options;
     const attempt = delivery.type === deadLetterType ? attemptOf(delivery.headers) : 0;
     const { id: deadLetterId, reason, error: cause } = deadLetter;
-    const fields = { err: refusal, deadLetterId, reason, cause, attempt, ...trailOf(delivery.headers) };
+    const fields = { err: refusal, deadLetterId, reason, cause, attempt, ...correlationOf(delivery.headers) };
     // An unknown failure may be temporary: only after some attempts does the dead letter lose its columns for it.
     if (classify(refusal) === 'bad-data' || attempt >= retrySteps.length) {
       try {
-        await retryWhileUnavailable(() => insert([reducedForm(deadLetter, refusal)]));
+        await retryWhileUnavailable(() => outcomes.storeDeadLetters([deadLetterAsBytes(deadLetter, refusal)]));
         logger.error(fields, 'dead letter refused by Postgres; stored as the bytes of a message');
         return;
       } catch (error) {
@@ -98,7 +99,7 @@ export class DeadLetterDrain {
 /** Deliveries without a verdict after which a dead letter is stored without being parsed: parsing may be what crashes the worker. */
 const unparsedDeliveries = 10;
 
-/** One dead letter as we published it; or what the broker dead-lettered by itself, reading by reading; or any bytes as they are. */
+/** The dead letter that a worker has published; or one for each reading of a message that the broker has dead-lettered; or the bytes of any other message. */
 function deadLettersOf(delivery: Delivery): DeadLetter[] {
   const { content, type, headers, deliveryCount } = delivery;
   if (type === deadLetterType && deliveryCount < unparsedDeliveries) {
@@ -110,7 +111,7 @@ function deadLettersOf(delivery: Delivery): DeadLetter[] {
   const firstDeath = headers['x-first-death-reason'];
   const error = {
     code: 'dead-lettered-by-broker',
-    message: `the broker gave up: ${typeof firstDeath === 'string' ? firstDeath : 'no reason given'}`,
+    message: `dead-lettered by the broker: ${typeof firstDeath === 'string' ? firstDeath : 'no reason given'}`,
   };
   const failure = { ...history, reason: 'delivery-limit', error } as const;
   const envelope = type === envelopeType && deliveryCount < unparsedDeliveries ? decodeEnvelope(content) : undefined;

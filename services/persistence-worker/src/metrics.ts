@@ -1,38 +1,18 @@
 import { queues } from '@fleetwire/broker/topology';
 import { deadLetterReasons } from '@fleetwire/contracts/dead-letter';
 import { Counter, Gauge, Histogram, type Registry, fromZero } from '@fleetwire/runtime/metrics';
+import type { DatabaseGate } from './database-gate.ts';
+import type { TransactionBatcher } from './transaction-batcher.ts';
 
 export type WorkerMetrics = ReturnType<typeof createWorkerMetrics>;
 
-export function createWorkerMetrics(
-  registry: Registry,
-  { isHolding, oldestArrivalAt }: { isHolding: () => boolean; oldestArrivalAt: () => number | undefined },
-) {
+export function createWorkerMetrics(registry: Registry) {
   const registers = [registry];
   return {
-    oldestAge: new Gauge({
-      name: 'fleetwire_queue_oldest_age_seconds',
-      help: 'Since the oldest reading that is held here arrived at the edge; what waits in the queue behind it is younger',
-      labelNames: ['queue'] as const,
-      registers,
-      collect() {
-        const arrivedAt = oldestArrivalAt();
-        const ageMs = arrivedAt === undefined ? 0 : Math.max(0, Date.now() - arrivedAt);
-        this.set({ queue: queues.persist }, ageMs / 1_000);
-      },
-    }),
-    holding: new Gauge({
-      name: 'fleetwire_worker_holding',
-      help: '1 while consumption is held because Postgres cannot write',
-      registers,
-      collect() {
-        this.set(isHolding() ? 1 : 0);
-      },
-    }),
     readings: fromZero(
       new Counter({
         name: 'fleetwire_worker_readings_total',
-        help: 'Readings by what became of them: stored, duplicate, dead-lettered, or sent up the retry ladder',
+        help: 'Readings by outcome: stored, duplicate, dead-lettered, or copied to a retry queue',
         labelNames: ['outcome'] as const,
         registers,
       }),
@@ -41,7 +21,7 @@ export function createWorkerMetrics(
     ),
     batchSeconds: new Histogram({
       name: 'fleetwire_worker_batch_seconds',
-      help: 'From the start of a transaction to its commit, holding included',
+      help: 'Time from the start of a batch to its commit, including the time it was held while Postgres was unavailable',
       buckets: [0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60],
       registers,
     }),
@@ -53,7 +33,7 @@ export function createWorkerMetrics(
     }),
     endToEndSeconds: new Histogram({
       name: 'fleetwire_end_to_end_seconds',
-      help: 'From the arrival of the oldest reading of a batch at the edge to its commit',
+      help: 'Time from the arrival of the oldest reading of a batch at the edge to the commit of the batch',
       buckets: [0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60, 600, 3_600],
       registers,
     }),
@@ -68,4 +48,34 @@ export function createWorkerMetrics(
       deadLetterReasons,
     ),
   };
+}
+
+/** Gauges that are read from the parts of the worker at each scrape. */
+export function registerWorkerGauges(
+  registry: Registry,
+  { gate, batcher }: { readonly gate: DatabaseGate; readonly batcher: TransactionBatcher },
+): void {
+  registry.registerMetric(
+    new Gauge({
+      name: 'fleetwire_queue_oldest_age_seconds',
+      help: 'Time since the oldest reading in this worker arrived at the edge; readings still in the queue are younger',
+      labelNames: ['queue'] as const,
+      registers: [],
+      collect() {
+        const arrivedAt = batcher.oldestArrivalAt;
+        const ageMs = arrivedAt === undefined ? 0 : Math.max(0, Date.now() - arrivedAt);
+        this.set({ queue: queues.persist }, ageMs / 1_000);
+      },
+    }),
+  );
+  registry.registerMetric(
+    new Gauge({
+      name: 'fleetwire_worker_holding',
+      help: '1 while consumption is held because Postgres is unavailable',
+      registers: [],
+      collect() {
+        this.set(gate.isOpen ? 0 : 1);
+      },
+    }),
+  );
 }

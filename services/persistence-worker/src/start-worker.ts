@@ -10,22 +10,25 @@ import { listen } from '@fleetwire/runtime/listen';
 import type { Logger } from '@fleetwire/runtime/logger';
 import { createRegistry } from '@fleetwire/runtime/metrics';
 import { type Tracer, untraced } from '@fleetwire/runtime/trace-context';
-import { recordEdgeReport } from '@fleetwire/store/reconciliation';
 import { createBatchWriter } from '@fleetwire/store/batch-writer';
 import { openDatabase } from '@fleetwire/store/database';
 import { insertDeadLetters } from '@fleetwire/store/dead-letters';
-import { OlderThanRetentionError, classifyFailure } from '@fleetwire/store/failure';
-import { assertSchemaCurrent } from '@fleetwire/store/migrate';
+import { classifyFailure as classify } from '@fleetwire/store/failure';
 import { beginAttempt, endAttempt } from '@fleetwire/store/isolation-attempts';
-import { DatabaseGate } from './database-gate.ts';
+import { assertSchemaCurrent } from '@fleetwire/store/migrate';
+import { recordEdgeReport } from '@fleetwire/store/reconciliation';
 import type { WorkerConfiguration } from './configuration.ts';
+import { DatabaseGate } from './database-gate.ts';
 import { DeadLetterDrain } from './dead-letter-drain.ts';
 import { EnvelopeHandler } from './envelope-handler.ts';
-import { createWorkerMetrics } from './metrics.ts';
+import { runMaintenance } from './maintenance.ts';
+import { createWorkerMetrics, registerWorkerGauges } from './metrics.ts';
+import { PoisonIsolation } from './poison-isolation.ts';
+import { ReadingOutcomes } from './reading-outcomes.ts';
 import { startReplays } from './replays/start-replays.ts';
 import { createRetryWhileUnavailable } from './retry-while-unavailable.ts';
 import { Storer } from './storer.ts';
-import { startUpkeep } from './upkeep.ts';
+import { TransactionBatcher } from './transaction-batcher.ts';
 
 export interface Worker {
   readonly url: string;
@@ -33,15 +36,15 @@ export interface Worker {
   stop(): Promise<void>;
 }
 
-/** Connections beside the writers': the probe, dead letters, partitions. */
+/** Connections beside those of the transactions: the probe, dead letters, partitions. */
 const spareConnections = 3;
 const publishMessagesInFlightMax = 64;
 const publishBytesInFlightMax = 32 * 1024 * 1024;
 const healthBodyBytesMax = 1_024;
-/** Of the drain deadline, what running transactions may take; the rest is for handing back and closing. */
+/** The part of the drain deadline that running transactions may take; the rest is for handing back messages and closing. */
 const drainShare = 0.6;
 
-/** Wires the worker: envelopes from the queue into Postgres. It starts, and holds, also while either is away. */
+/** Wires the worker: envelopes from the queue into Postgres. It also starts while the broker or Postgres is unavailable, and waits. */
 export async function startWorker({
   config,
   logger,
@@ -53,119 +56,143 @@ export async function startWorker({
   tracer?: Tracer;
   topology?: Topology;
 }): Promise<Worker> {
-  // As its priority: the eldest works while it has room. Two at once wait for each other's rows, which are those of the same devices.
-  const bornAtMicros = Math.round((performance.timeOrigin + performance.now()) * 1_000);
+  const startedAtMicros = Math.round((performance.timeOrigin + performance.now()) * 1_000);
+  await using started = new AsyncDisposableStack();
   const registry = createRegistry();
   const health = createHealth({ registry });
+  const metrics = createWorkerMetrics(registry);
   const stopping = new AbortController();
   const { signal } = stopping;
 
-  const database = openDatabase({
-    databaseUrl: config.databaseUrl,
-    poolMax: config.transactionsMax + spareConnections,
-    statementTimeoutMs: config.statementTimeoutMs,
-    applicationName: 'persistence-worker',
-    pipelined: true,
-    onConnectionLost: (error) => logger.warn({ err: error }, 'lost a connection to Postgres'),
-  });
-  const gate = new DatabaseGate({
-    probe: () => assertSchemaCurrent(database),
-    baseMs: config.holdBaseMs,
-    capMs: config.holdCapMs,
-    logger,
-  });
-  const retryWhileUnavailable = createRetryWhileUnavailable({ classify: classifyFailure, gate, signal });
-  const metrics = createWorkerMetrics(registry, {
-    isHolding: () => !gate.isOpen,
-    oldestArrivalAt: () => handler.oldestArrivalAt,
-  });
+  const database = started.adopt(
+    openDatabase({
+      databaseUrl: config.databaseUrl,
+      poolMax: config.transactionsMax + spareConnections,
+      statementTimeoutMs: config.statementTimeoutMs,
+      applicationName: 'persistence-worker',
+      pipelined: true,
+      onConnectionLost: (error) => logger.warn({ err: error }, 'lost a connection to Postgres'),
+    }),
+    (one) => one.close(),
+  );
+  const backoff = { baseMs: config.holdBaseMs, capMs: config.holdCapMs };
+  const gate = new DatabaseGate({ probe: () => assertSchemaCurrent(database), ...backoff, logger });
+  const retryWhileUnavailable = createRetryWhileUnavailable({ classify, gate, signal });
 
-  // Separate connections: a blocked publisher must not hold up acknowledgements.
   const connect = (name: string) =>
-    openBrokerConnection({
-      url: config.amqpUrl,
-      name,
-      logger,
-      heartbeatSeconds: config.amqpHeartbeatSeconds,
-      onOpen: declareTopology(topology),
-    });
+    started.adopt(
+      openBrokerConnection({
+        url: config.amqpUrl,
+        name,
+        logger,
+        heartbeatSeconds: config.amqpHeartbeatSeconds,
+        onOpen: declareTopology(topology),
+      }),
+      (one) => one.close(),
+    );
+  // Separate connections: a blocked publisher must not hold up acknowledgements.
   const consuming = connect('persistence-worker consumes');
   const publishing = connect('persistence-worker publishes');
   for (const { opened } of [consuming, publishing])
-    opened.catch((error: unknown) => logger.error({ err: error }, 'the broker cannot be used as it is'));
-  const publisher = createPublisher(publishing, {
-    logger,
-    messagesInFlightMax: publishMessagesInFlightMax,
-    bytesInFlightMax: publishBytesInFlightMax,
-    confirmTimeoutMs: config.confirmTimeoutMs,
-  });
-
-  const writer = createBatchWriter(
-    database.pool,
-    config.retentionDays === undefined ? {} : { retentionDays: config.retentionDays },
+    opened.catch((error: unknown) =>
+      logger.error({ err: error }, 'broker rejected the topology or the credentials; not retrying'),
+    );
+  const publisher = started.adopt(
+    createPublisher(publishing, {
+      logger,
+      messagesInFlightMax: publishMessagesInFlightMax,
+      bytesInFlightMax: publishBytesInFlightMax,
+      confirmTimeoutMs: config.confirmTimeoutMs,
+    }),
+    (one) => one.close(),
   );
   const publish = createRetryingPublisher(publisher, signal, logger);
-  const handler = new EnvelopeHandler({
-    storer: new Storer({
-      write: (readings, origin) => writer.write(readings, origin),
-      classify: classifyFailure,
-      retryWhileUnavailable,
-      signal,
-    }),
-    enterReport: (report) => retryWhileUnavailable(() => recordEdgeReport(database.pool, report)),
-    trials: {
-      begin: (trial) => retryWhileUnavailable(() => beginAttempt(database.pool, trial)),
-      end: (trial) => endAttempt(database.pool, trial),
-    },
+
+  const outcomes = new ReadingOutcomes({
+    writer: createBatchWriter(
+      database.pool,
+      config.retentionDays === undefined ? {} : { retentionDays: config.retentionDays },
+    ),
+    insertDeadLetters: (letters) => insertDeadLetters(database.pool, letters),
     publish,
+    metrics,
+    logger,
+  });
+  const storer = new Storer({ outcomes, classify, retryWhileUnavailable, metrics, logger, tracer, signal });
+  const batcher = new TransactionBatcher({
     bounds: { readingsMax: config.batchReadingsMax, bytesMax: config.batchBytesMax, lingerMs: config.batchLingerMs },
     transactionsMax: config.transactionsMax,
     messagesMax: config.prefetch,
-    metrics,
+    run: (batch) => storer.storeBatch(batch),
+  });
+  registerWorkerGauges(registry, { gate, batcher });
+  const isolation = new PoisonIsolation({
+    beginAttempt: (attempt) => retryWhileUnavailable(() => beginAttempt(database.pool, attempt)),
+    endAttempt: (attempt) => endAttempt(database.pool, attempt),
+    outcomes,
     logger,
+  });
+  const envelopes = new EnvelopeHandler({
+    isolation,
+    batcher,
+    outcomes,
+    recordEdgeReport: (report) => retryWhileUnavailable(() => recordEdgeReport(database.pool, report)),
     tracer,
-    reasonOf: (error) => (error instanceof OlderThanRetentionError ? 'older-than-retention' : 'refused-by-database'),
     signal,
   });
-  // Before the first envelope: its partition should be there already.
-  const upkeep = startUpkeep({ pool: database.pool, config, logger, signal });
+  const deadLetters = new DeadLetterDrain({
+    outcomes,
+    classify,
+    retryWhileUnavailable,
+    publish,
+    backoff,
+    logger,
+    signal,
+  });
+
+  // Before the first envelope arrives, so that its partition exists.
+  const maintenance = runMaintenance({ pool: database.pool, config, logger, signal });
+  started.defer(async () => {
+    stopping.abort(new Error('the worker is stopping'));
+    await maintenance;
+  });
   const work = createConsumer(consuming, {
     logger,
     queue: queues.persist,
     prefetch: config.prefetch,
-    priority: -bornAtMicros,
-    handle: (delivery) => handler.handle(delivery),
-  });
-  const drain = new DeadLetterDrain({
-    insert: (letters) => insertDeadLetters(database.pool, letters),
-    classify: classifyFailure,
-    retryWhileUnavailable,
-    publish,
-    backoff: { baseMs: config.holdBaseMs, capMs: config.holdCapMs },
-    logger,
-    signal,
+    // The oldest worker gets messages first; the others are warm standbys. Two that share the work contend for row locks, because every
+    // envelope has readings of the same devices (decision 23).
+    priority: -startedAtMicros,
+    handle: (delivery) => envelopes.handle(delivery),
   });
   const dead = createConsumer(consuming, {
     logger,
     queue: queues.dead,
     prefetch: config.deadPrefetch,
-    handle: (delivery) => drain.handle(delivery),
+    handle: (delivery) => deadLetters.handle(delivery),
   });
-
   const replays = startReplays({ connection: publishing, config, logger });
+  let drained: Promise<unknown> | undefined;
+  const drain = async () => {
+    health.setDraining();
+    const drainMs = config.drainTimeoutMs * drainShare;
+    await (drained ??= Promise.all([work.drain(drainMs), dead.drain(drainMs), replays.stop()]));
+  };
+  // For a start that fails; a stop drains before the listener closes, see below.
+  started.defer(drain);
 
   const state = (): WorkerState => ({
     subscribed: work.subscribed,
     holding: !gate.isOpen,
-    writersBusy: handler.writersBusy,
+    writersBusy: batcher.running,
     writersMax: config.transactionsMax,
-    oldestArrivalAt: handler.oldestArrivalAt ?? null,
+    oldestArrivalAt: batcher.oldestArrivalAt ?? null,
   });
   health.addCheck(
     'broker',
     () => (work.subscribed && dead.subscribed) || `not subscribed; connection is ${consuming.state}`,
   );
-  health.addCheck('database', () => gate.isOpen || 'holding: Postgres cannot write now');
+  health.addCheck('database', () => gate.isOpen || 'holding: Postgres is unavailable');
   const app = createHttpApp({
     logger,
     tracer,
@@ -178,24 +205,12 @@ export async function startWorker({
       base.get('/state', (_request, response) => void response.json(state()));
     },
   });
-  const listening = await listen(app, { host: config.host, port: config.port });
+  const listening = started.adopt(await listen(app, { host: config.host, port: config.port }), (one) => one.stop());
   logger.info({ url: listening.url }, 'listening');
+  started.defer(drain);
 
-  return {
-    url: listening.url,
-    port: listening.port,
-    // 1 readiness off · 2 nothing new is taken, running transactions commit and are acknowledged · 3 what still holds is handed back ·
-    // 4 the broker connections close · 5 the pool closes
-    stop: async () => {
-      health.setDraining();
-      const drainMs = config.drainTimeoutMs * drainShare;
-      await Promise.all([work.drain(drainMs), dead.drain(drainMs), replays.stop()]);
-      stopping.abort(new Error('the worker is stopping'));
-      await upkeep;
-      await publisher.close();
-      await Promise.all([consuming.close(), publishing.close()]);
-      await listening.stop();
-      await database.close();
-    },
-  };
+  // 1 readiness turns off; nothing new is consumed; running transactions commit and are acknowledged · 2 the listener closes ·
+  // 3 the messages that are still held are handed back · 4 the broker connections close · 5 the pool closes
+  const running = started.move();
+  return { url: listening.url, port: listening.port, stop: () => running.disposeAsync() };
 }

@@ -1,32 +1,33 @@
+import { randomUUID } from 'node:crypto';
+import type { Delivery } from '@fleetwire/broker/delivery';
 import type { IdentifiedReading } from '@fleetwire/contracts/reading';
-import type { Origin } from '@fleetwire/store/reconciliation-statements';
+import type { Logger } from '@fleetwire/runtime/logger';
+import type { Tracer } from '@fleetwire/runtime/trace-context';
 import type { FailureClass } from '@fleetwire/store/failure';
+import type { WorkerMetrics } from './metrics.ts';
+import type { ReadingOutcomes } from './reading-outcomes.ts';
 import type { RetryWhileUnavailable } from './retry-while-unavailable.ts';
-
-type Write = (
-  readings: readonly IdentifiedReading[],
-  origin: Origin,
-) => Promise<{ stored: number; duplicates: number }>;
-
-export interface Condemned {
-  readonly reading: IdentifiedReading;
-  readonly error: unknown;
-}
-
-export interface StoreOutcome {
-  readonly stored: number;
-  readonly duplicates: number;
-  readonly condemned: readonly Condemned[];
-}
+import { beginStoring, correlationOf } from './tracing.ts';
+import type { PendingMessage, RejectedReading } from './transaction-batcher.ts';
 
 export interface StorerOptions {
-  readonly write: Write;
+  readonly outcomes: Pick<ReadingOutcomes, 'store'>;
   readonly classify: (error: unknown) => FailureClass;
   readonly retryWhileUnavailable: RetryWhileUnavailable;
+  readonly metrics: WorkerMetrics;
+  readonly logger: Logger;
+  readonly tracer: Tracer;
+  /** Aborted when the worker must stop waiting. */
   readonly signal: AbortSignal;
 }
 
-/** Writes readings until each is stored or condemned. */
+interface StoreContext {
+  readonly deliveries: readonly Delivery[];
+  /** Bisect on an unknown failure too, because the messages are retried no more. */
+  readonly isLastChance: boolean;
+}
+
+/** Stores batches of messages until each reading is stored or rejected. */
 export class Storer {
   readonly #options: StorerOptions;
 
@@ -34,36 +35,53 @@ export class Storer {
     this.#options = options;
   }
 
-  /**
-   * Bad data is bisected down to the reading that Postgres refuses. While Postgres is away it holds.
-   *
-   * @param origin for the books; what may have been stored by a try before is a `repeat`
-   * @param isLastChance also an unknown error is bisected, instead of thrown
-   * @throws an unknown error, with nothing of these readings lost; the signal's reason when it is time to stop
-   */
-  async store(
-    readings: readonly IdentifiedReading[],
-    { origin = 'first', isLastChance = false }: { origin?: Origin; isLastChance?: boolean } = {},
-  ): Promise<StoreOutcome> {
+  /** Stores the readings of a batch, in one transaction unless Postgres refuses one of them, and settles the promise of each message. */
+  async storeBatch(batch: readonly PendingMessage[]): Promise<void> {
+    const { metrics, logger, tracer } = this.#options;
+    const readings = batch.length === 1 ? batch[0]!.items : batch.flatMap(({ items }) => items);
+    const deliveries = batch.map(({ delivery }) => delivery);
+    const batchId = randomUUID();
+    const span = beginStoring(tracer, deliveries, { batchId, readings: readings.length });
+    const stopTimer = metrics.batchSeconds.startTimer();
     try {
-      const { stored, duplicates } = await this.#options.retryWhileUnavailable((mayBeCommitted) =>
-        this.#options.write(readings, origin === 'first' && mayBeCommitted ? 'repeat' : origin),
-      );
-      return { stored, duplicates, condemned: [] };
+      const isLastChance = batch.every((message) => message.isLastChance);
+      const rejected = await this.store(readings, { deliveries, isLastChance });
+      stopTimer();
+      span.end();
+      metrics.batchReadings.observe(readings.length);
+      const oldestArrivalAt = Math.min(...batch.map((message) => message.oldestArrivalAt));
+      metrics.endToEndSeconds.observe(Math.max(0, Date.now() - oldestArrivalAt) / 1_000);
+      if (logger.isLevelEnabled('debug')) {
+        for (const { delivery, items } of batch)
+          logger.debug({ ...correlationOf(delivery.headers), batchId, readings: items.length }, 'envelope stored');
+      }
+      for (const { items, promise } of batch)
+        promise.resolve(rejected.length === 0 ? rejected : rejected.filter(({ reading }) => items.includes(reading)));
     } catch (error) {
-      this.#options.signal.throwIfAborted();
-      if (this.#options.classify(error) === 'unknown' && !isLastChance) throw error;
+      span.end(error);
+      for (const { promise } of batch) promise.reject(error);
+    }
+  }
+
+  /**
+   * Bisects what Postgres refuses down to the single reading.
+   * @returns the rejected readings; the others are stored
+   * @throws an unknown failure, unless it is the last chance: nothing is lost, some readings may be stored; or the signal's reason
+   */
+  async store(readings: readonly IdentifiedReading[], context: StoreContext): Promise<readonly RejectedReading[]> {
+    const { outcomes, classify, retryWhileUnavailable, signal } = this.#options;
+    try {
+      await retryWhileUnavailable((mayBeCommitted) => outcomes.store(readings, context.deliveries, mayBeCommitted));
+      return [];
+    } catch (error) {
+      signal.throwIfAborted();
+      if (classify(error) === 'unknown' && !context.isLastChance) throw error;
       const [only] = readings;
-      if (readings.length === 1 && only !== undefined)
-        return { stored: 0, duplicates: 0, condemned: [{ reading: only, error }] };
+      if (readings.length === 1 && only !== undefined) return [{ reading: only, error }];
       const middle = Math.ceil(readings.length / 2);
-      const first = await this.store(readings.slice(0, middle), { origin, isLastChance });
-      const second = await this.store(readings.slice(middle), { origin, isLastChance });
-      return {
-        stored: first.stored + second.stored,
-        duplicates: first.duplicates + second.duplicates,
-        condemned: [...first.condemned, ...second.condemned],
-      };
+      const first = await this.store(readings.slice(0, middle), context);
+      const second = await this.store(readings.slice(middle), context);
+      return [...first, ...second];
     }
   }
 }

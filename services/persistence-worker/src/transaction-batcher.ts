@@ -1,18 +1,27 @@
-import type { Headers } from '@fleetwire/broker/retry-headers';
+import type { Delivery } from '@fleetwire/broker/delivery';
 import type { IdentifiedReading } from '@fleetwire/contracts/reading';
 import { type BatchBounds, MicroBatcher, type Sized } from '@fleetwire/runtime/micro-batcher';
-import type { Origin } from '@fleetwire/store/reconciliation-statements';
+
+/** A reading that Postgres refuses for its content. */
+export interface RejectedReading {
+  readonly reading: IdentifiedReading;
+  readonly error: unknown;
+}
 
 /** The readings of one message, waiting for a transaction or in one. */
-export interface PendingMessage extends Sized {
+export interface PendingMessage extends Sized, Submission {
+  /** When the oldest of its readings arrived at the edge, epoch milliseconds. */
+  readonly oldestArrivalAt: number;
+  readonly promise: PromiseWithResolvers<readonly RejectedReading[]>;
+}
+
+interface Submission {
+  readonly delivery: Delivery;
   readonly items: readonly IdentifiedReading[];
   /** It shares its transaction with no other message. */
   readonly alone: boolean;
+  /** The message is retried no more: an unknown failure rejects its readings. */
   readonly isLastChance: boolean;
-  readonly origin: Origin;
-  /** Of its message: they correlate log lines and spans. */
-  readonly headers: Headers;
-  readonly promise: PromiseWithResolvers<void>;
 }
 
 /** Milliseconds on a steady clock, and a timer on the same clock. */
@@ -46,9 +55,9 @@ export class TransactionBatcher {
   readonly #clock: Clock;
   readonly #batcher: MicroBatcher<PendingMessage>;
   readonly #alone: PendingMessage[] = [];
-  #running = 0;
   /** Waiting or in a transaction. */
-  #messages = 0;
+  readonly #pending = new Set<PendingMessage>();
+  #running = 0;
   #cancelTimer: (() => void) | undefined;
 
   constructor(options: TransactionBatcherOptions) {
@@ -62,11 +71,27 @@ export class TransactionBatcher {
     return this.#running;
   }
 
-  /** Resolves when the readings are committed; rejects with the failure of their transaction. */
-  submit(message: Omit<PendingMessage, 'promise' | 'readings'>): Promise<void> {
-    this.#messages += 1;
-    const pending = { ...message, readings: message.items.length, promise: Promise.withResolvers<void>() };
-    if (message.alone) this.#alone.push(pending);
+  /** When the oldest reading arrived at the edge that is waiting or in a transaction, epoch milliseconds; undefined when there is none. */
+  get oldestArrivalAt(): number | undefined {
+    let oldest: number | undefined;
+    for (const { oldestArrivalAt } of this.#pending) oldest = Math.min(oldest ?? oldestArrivalAt, oldestArrivalAt);
+    return oldest;
+  }
+
+  /** Resolves with the rejected readings when all others are committed; rejects with the failure of the transaction. */
+  submit({ delivery, items, alone, isLastChance }: Submission): Promise<readonly RejectedReading[]> {
+    const pending: PendingMessage = {
+      delivery,
+      items,
+      alone,
+      isLastChance,
+      readings: items.length,
+      bytes: delivery.content.length,
+      oldestArrivalAt: oldestArrival(items),
+      promise: Promise.withResolvers(),
+    };
+    this.#pending.add(pending);
+    if (alone) this.#alone.push(pending);
     else this.#batcher.add(pending, this.#clock.now);
     this.#start();
     return pending.promise.promise;
@@ -86,14 +111,14 @@ export class TransactionBatcher {
     this.#running += 1;
     void this.#options.run(batch).finally(() => {
       this.#running -= 1;
-      this.#messages -= batch.length;
+      for (const message of batch) this.#pending.delete(message);
       this.#start();
     });
   }
 
   get #isDue(): boolean {
     if (this.#batcher.isEmpty) return false;
-    return this.#batcher.isFull || this.#messages >= this.#options.messagesMax || this.#clock.now >= this.#dueAt;
+    return this.#batcher.isFull || this.#pending.size >= this.#options.messagesMax || this.#clock.now >= this.#dueAt;
   }
 
   /** When the pending messages start, full or not; never while none is pending. */
@@ -110,6 +135,10 @@ export class TransactionBatcher {
     const delayMs = Math.max(0, Math.ceil(this.#dueAt - this.#clock.now));
     this.#cancelTimer = this.#clock.after(delayMs, () => this.#start());
   }
+}
+
+function oldestArrival(readings: readonly IdentifiedReading[]): number {
+  return readings.reduce((oldest, { receivedAt }) => Math.min(oldest, receivedAt), Number.POSITIVE_INFINITY);
 }
 
 const systemClock: Clock = {

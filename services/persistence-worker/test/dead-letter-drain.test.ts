@@ -4,7 +4,7 @@ import { type Harness, envelope, metric, readings, recordingLogger, untilEmpty, 
 
 /** `jsonb` has no NUL (Postgres documentation, 8.14), so Postgres rejects the reading. */
 const rejected = { metrics: { text: 'a\0b' } };
-const holding = 'holding: Postgres cannot write now';
+const holding = 'holding: Postgres is unavailable';
 
 interface Row {
   readonly device_id: string | null;

@@ -1,3 +1,4 @@
+import type { Delivery } from '@fleetwire/broker/delivery';
 import type { IdentifiedReading } from '@fleetwire/contracts/reading';
 import { describe, expect, it } from 'vitest';
 import { type Clock, type PendingMessage, TransactionBatcher } from '../src/transaction-batcher.ts';
@@ -37,7 +38,7 @@ function batcherUnderTest({ transactionsMax = 2, messagesMax = 100 } = {}) {
     started.push({
       sizes: batch.map(({ readings }) => readings),
       commit: async () => {
-        for (const message of batch) message.promise.resolve();
+        for (const message of batch) message.promise.resolve([]);
         resolve();
         // The batcher reacts in the microtask after the one that ends the transaction.
         await promise.finally(() => {});
@@ -46,14 +47,12 @@ function batcherUnderTest({ transactionsMax = 2, messagesMax = 100 } = {}) {
     return promise;
   };
   const batcher = new TransactionBatcher({ bounds, transactionsMax, messagesMax, run, clock });
-  const submit = (readings: number, alone = false): Promise<void> =>
+  const submit = (readings: number, alone = false) =>
     batcher.submit({
       items: Array.from({ length: readings }, (_, seq) => readingOf(seq)),
-      bytes: readings,
       alone,
       isLastChance: false,
-      origin: 'first',
-      headers: {},
+      delivery,
     });
   return {
     batcher,
@@ -63,6 +62,8 @@ function batcherUnderTest({ transactionsMax = 2, messagesMax = 100 } = {}) {
     sizes: () => started.map((each) => each.sizes),
   };
 }
+
+const delivery = { content: Buffer.alloc(10), headers: {} } as Partial<Delivery> as Delivery;
 
 function readingOf(seq: number): IdentifiedReading {
   return { deviceId: 'd', epoch: 'e', seq, ts: 0, receivedAt: 0, metrics: { value: 1 } };

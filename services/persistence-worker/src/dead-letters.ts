@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
-import type { Headers } from '@fleetwire/broker/retry-headers';
+import type { Delivery } from '@fleetwire/broker/delivery';
+import { type Headers, attemptOf } from '@fleetwire/broker/retry-headers';
 import {
   type DeadLetter,
   type DeadLetterReason,
@@ -9,18 +10,36 @@ import {
 import { type RefusedReading, envelopeSchemaVersion, envelopeType } from '@fleetwire/contracts/envelope';
 import type { IdentifiedReading } from '@fleetwire/contracts/reading';
 
-export interface Failure {
-  readonly reason: DeadLetterReason;
-  readonly error: unknown;
+/** AMQP header of a retry copy: when the message first failed, epoch milliseconds. */
+export const firstFailedAtHeader = 'x-fleetwire-first-failed-at';
+
+export interface FailureHistory {
   readonly attempts: number;
   /** Epoch milliseconds. */
   readonly firstFailedAt: number;
   readonly failedAt: number;
-  /** AMQP headers of the message that held it. */
+  /** AMQP headers of the message that carried it. */
   readonly headers?: Headers;
 }
 
-/** The dead letter of a reading we can read. */
+export interface Failure extends FailureHistory {
+  readonly reason: DeadLetterReason;
+  readonly error: unknown;
+}
+
+/** The history of a message that fails now. */
+export function failureHistoryOf({ headers }: Delivery): FailureHistory {
+  const failedAt = Date.now();
+  const firstFailedAt = headers[firstFailedAtHeader];
+  return {
+    attempts: attemptOf(headers) + 1,
+    firstFailedAt: typeof firstFailedAt === 'number' ? firstFailedAt : failedAt,
+    failedAt,
+    headers,
+  };
+}
+
+/** The dead letter of a valid reading. */
 export function deadReading(
   { deviceId, epoch, seq, ts, receivedAt, metrics }: IdentifiedReading,
   failure: Failure,
@@ -34,16 +53,16 @@ export function deadReading(
 /** The dead letter of a member of an envelope that breaks the contract. */
 export function deadMember(
   { deviceId, epoch, receivedAt, value, issue }: RefusedReading,
-  failure: Omit<Failure, 'error' | 'reason'>,
+  history: FailureHistory,
 ): DeadLetter {
   const payload = JSON.stringify(value) ?? 'null';
   return deadLetter(
     { deviceId, epoch, receivedAt, payload, payloadEncoding: 'json' },
-    { ...failure, reason: 'invalid-reading', error: issue },
+    { ...history, reason: 'invalid-reading', error: issue },
   );
 }
 
-/** The dead letter of a message whose content is kept as it came. */
+/** The dead letter of a message that is kept as its bytes. */
 export function deadMessage(content: Buffer, failure: Failure): DeadLetter {
   return deadLetter({ payload: content.toString('base64'), payloadEncoding: 'base64' }, failure);
 }
@@ -52,7 +71,7 @@ export function deadMessage(content: Buffer, failure: Failure): DeadLetter {
  * The form of a dead letter whose row Postgres refuses: the bytes of a message, as of a message that cannot be parsed. A reading becomes an
  * envelope again, so that a replay stores it. The time of arrival stays, because reconciliation counts the reading under it.
  */
-export function reducedForm(letter: DeadLetter, refusal: unknown): DeadLetter {
+export function deadLetterAsBytes(letter: DeadLetter, refusal: unknown): DeadLetter {
   const { reason, error, firstFailedAt, lastFailedAt, receivedAt } = letter;
   const { code, message } = describe(refusal);
   return deadLetter(
@@ -85,15 +104,15 @@ function storableTime(epochMs: number): number {
   return epochMs >= 0 && epochMs <= Date.UTC(9_999, 0) ? epochMs : 0;
 }
 
-type Remains = Pick<DeadLetter, 'payload' | 'payloadEncoding'> &
+type Content = Pick<DeadLetter, 'payload' | 'payloadEncoding'> &
   Partial<Pick<DeadLetter, 'deviceId' | 'epoch' | 'seq' | 'receivedAt'>>;
 
-/** The id is made from what died and why: dying again, it is the same dead letter with more attempts. */
+/** The id is a digest of content and reason: when the same content fails again, it is the same dead letter with more attempts. */
 function deadLetter(
-  remains: Remains,
+  content: Content,
   { reason, error, attempts, firstFailedAt, failedAt, headers }: Failure,
 ): DeadLetter {
-  const { deviceId, epoch, seq, payload } = remains;
+  const { deviceId, epoch, seq, payload } = content;
   const described = describe(error);
   return {
     id: digest([deviceId, epoch, seq, payload, reason]),
@@ -107,7 +126,7 @@ function deadLetter(
     firstFailedAt,
     lastFailedAt: failedAt,
     ...(headers === undefined ? {} : { headers: { ...headers } }),
-    ...remains,
+    ...content,
   };
 }
 
@@ -119,7 +138,7 @@ function describe(error: unknown): { code: string; message: string } {
   };
 }
 
-/** Numbers and quoted values differ from one failure to the next; what is left names the kind. */
+/** Removes numbers and quoted values, which differ between failures of one kind. */
 function withoutParticulars(message: string): string {
   return message.replaceAll(/"[^"]*"|'[^']*'/g, '…').replaceAll(/\d+/g, '#');
 }

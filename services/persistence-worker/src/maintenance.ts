@@ -8,11 +8,11 @@ import { maintainPartitions } from '@fleetwire/store/partitions';
 import type { WorkerConfiguration } from './configuration.ts';
 
 const weeksAhead = 2;
-const upkeepIntervalMs = 60 * 60 * 1_000;
+const intervalMs = 60 * 60 * 1_000;
 const dayMs = 24 * 60 * 60 * 1_000;
 const retryPauseMs = 10_000;
 
-export interface UpkeepOptions {
+export interface MaintenanceOptions {
   readonly pool: Database['pool'];
   readonly config: Pick<
     WorkerConfiguration,
@@ -23,12 +23,12 @@ export interface UpkeepOptions {
 }
 
 /**
- * Makes partitions ahead, drops those past retention and forgets old dead letters and books, now and every hour. Resolves when the
- * signal is aborted.
+ * Creates upcoming partitions, drops those past retention, and deletes expired dead letters and reconciliation entries, now and every hour.
+ * Resolves when the signal is aborted.
  */
-export async function startUpkeep({ pool, config, logger, signal }: UpkeepOptions): Promise<void> {
+export async function runMaintenance({ pool, config, logger, signal }: MaintenanceOptions): Promise<void> {
   while (!signal.aborted) {
-    let pauseMs = upkeepIntervalMs;
+    let pauseMs = intervalMs;
     try {
       const now = Date.now();
       const { made, dropped } = await maintainPartitions(pool, {
@@ -36,17 +36,17 @@ export async function startUpkeep({ pool, config, logger, signal }: UpkeepOption
         weeksAhead,
         retentionDays: config.retentionDays,
       });
-      if (made.length > 0 || dropped.length > 0) logger.info({ made, dropped }, 'partitions');
+      if (made.length > 0 || dropped.length > 0) logger.info({ made, dropped }, 'created or dropped partitions');
       const forgotten = await forgetDeadLetters(pool, {
         now,
         settledDays: config.deadLetterRetentionDays,
         openDays: config.deadLetterOpenRetentionDays,
       });
-      if (forgotten > 0) logger.info({ forgotten }, 'dead letters past their retention');
+      if (forgotten > 0) logger.info({ forgotten }, 'deleted expired dead letters');
       await deleteReconciliationEntries(pool, minuteOf(now - config.booksRetentionDays * dayMs));
     } catch (error) {
-      // Writers make the partitions they miss by themselves; this only keeps them from having to.
-      logger.warn({ reason: String(error) }, 'upkeep could not be done yet');
+      // Not urgent: a writer creates a missing partition itself, at the cost of a delay.
+      logger.warn({ reason: String(error), retryPauseMs }, 'maintenance failed; retrying');
       pauseMs = retryPauseMs;
     }
     await sleep(pauseMs, undefined, { signal }).catch(() => {});

@@ -10,14 +10,14 @@ import {
   traceIdOf,
 } from '@fleetwire/runtime/trace-context';
 
-/** What every line of the log about a message carries, so that they can be joined with those of the edge. */
-export interface Trail {
+/** Fields of every log line about a message, so that it can be joined with the lines of the edge. */
+interface Correlation {
   readonly correlationId: string | undefined;
   readonly traceId: string | undefined;
 }
 
-/** @param messageId stands in where the headers name no envelope */
-export function trailOf(headers: Headers, messageId?: string): Trail {
+/** @param messageId used when the headers name no envelope */
+export function correlationOf(headers: Headers, messageId?: string): Correlation {
   return { correlationId: correlationIdOf(headers, messageId), traceId: traceIdOf(contextOf(headers)) };
 }
 
@@ -26,13 +26,13 @@ function correlationIdOf(headers: Headers, messageId: string | undefined): strin
   return typeof correlationId === 'string' ? correlationId : messageId;
 }
 
-/** The headers that make a dead letter's message part of the same trail. */
+/** The headers that correlate the message of a dead letter with the message that it came from. */
 export function onwardHeaders(headers: Headers = {}): Record<string, unknown> {
   const names = [correlationHeader, 'traceparent', 'tracestate'];
   return Object.fromEntries(names.flatMap((name) => (headers[name] === undefined ? [] : [[name, headers[name]]])));
 }
 
-/** From a message's delivery to its verdict. */
+/** The span from the delivery of a message to its verdict. */
 export function beginProcessing(tracer: Tracer, { headers, messageId, deliveryCount }: Delivery): BegunSpan {
   const from = contextOf(headers);
   return beginSpan(tracer, 'telemetry process', {
@@ -50,13 +50,13 @@ export function beginProcessing(tracer: Tracer, { headers, messageId, deliveryCo
   });
 }
 
-/** The transaction of one or many messages, with its retries. */
+/** The span of a transaction with the readings of one or more messages, retries included. */
 export function beginStoring(
   tracer: Tracer,
-  batch: readonly { readonly headers: Headers }[],
+  deliveries: readonly Delivery[],
   attributes: { readonly batchId: string; readonly readings: number },
 ): BegunSpan {
-  const from = batch
+  const from = deliveries
     .map(({ headers }) => contextOf(headers))
     .filter((context): context is Context => context !== undefined);
   return beginSpan(tracer, 'telemetry store', {
@@ -65,7 +65,7 @@ export function beginStoring(
     attributes: {
       'db.system.name': 'postgresql',
       'fleetwire.batch.id': attributes.batchId,
-      'fleetwire.envelopes': batch.length,
+      'fleetwire.envelopes': deliveries.length,
       'fleetwire.readings': attributes.readings,
     },
   });
