@@ -42,6 +42,7 @@ export const mayImport: Record<string, readonly string[]> = {
     /* the reconnect backoff of devices */ 'libs/contracts',
     /* the micro-batcher of production */ 'libs/runtime',
     /* random numbers from a seed */ 'lab/fleet',
+    /* the ids of measured costs */ 'lab/bench',
     'cli',
   ],
 };

@@ -30,10 +30,10 @@ const studies = {
 export type StudyName = keyof typeof studies;
 export const studyNames = Object.keys(studies) as StudyName[];
 /**
- * What is studied where nobody says otherwise. The other pipelines have packages of their own, which `bench:peers` brings; nothing is asked of
- * a fleet's costs, they are for docs/scaling.md.
+ * The studies without `--only`. Not among them: `peers`, whose packages `npm run bench:peers` installs, and `fleet`, whose figures have no
+ * goals but are the input of docs/scaling.md.
  */
-export const usualStudies = studyNames.filter((name) => name !== 'peers' && name !== 'fleet');
+export const defaultStudies = studyNames.filter((name) => name !== 'peers' && name !== 'fleet');
 
 export type BenchSettings = StudySettings & {
   readonly only: readonly StudyName[];
@@ -44,35 +44,35 @@ export type BenchSettings = StudySettings & {
 
 const stateDir = new URL('../../.fleetwire/', import.meta.url).pathname;
 
-/** Measures, prints what was found, writes one JSON file. @returns whether every bar was reached */
+/** Runs the studies, prints their figures and writes them to a JSON file. @returns whether every bar was reached */
 export async function bench(settings: BenchSettings): Promise<boolean> {
   const startedAt = new Date();
   const stamp = startedAt.toISOString().replaceAll(':', '-').slice(0, 19);
   const out = settings.out ?? join(stateDir, 'bench', `${stamp}.json`);
-  const say = (line: string) => process.stderr.write(`${line}\n`);
+  const log = (line: string) => process.stderr.write(`${line}\n`);
   const logger = await createLogger({ name: 'bench', level: 'warn' });
 
-  await using services = await startTemporaryBackingServices({ mode: settings.backing, parentDir: stateDir, log: say });
+  await using services = await startTemporaryBackingServices({ mode: settings.backing, parentDir: stateDir, log });
   const context = {
     services,
     settings,
     logDir: join(stateDir, 'bench', 'logs', stamp),
     profileDir: settings.profile === undefined ? undefined : resolve(settings.profile),
     logger,
-    say,
+    log,
   };
   const interruption = new Promise<never>((_, reject) => {
     for (const signal of ['SIGINT', 'SIGTERM'] as const)
       process.on(signal, () => reject(new CommanderError(1, 'bench.interrupted', `interrupted by ${signal}`)));
   });
-  interruption.catch(({ message }: Error) => say(message));
+  interruption.catch(({ message }: Error) => log(message));
   const machine = { cpus: availableParallelism(), model: cpus()[0]?.model, node: process.version };
   const backing = services.describe().map(({ what, version }) => `${what} ${version}`);
   const figures: Figure[] = [];
   const data: Record<string, unknown> = {};
   for (const name of settings.only) {
-    say(`${name}:`);
-    // What a study has started ends with this process.
+    log(`${name}:`);
+    // Processes that an interrupted study has started end with this process.
     const result = await Promise.race([studies[name](context), interruption]);
     figures.push(...result.figures);
     data[name] = result.data;
@@ -84,7 +84,7 @@ export async function bench(settings: BenchSettings): Promise<boolean> {
   const written = { startedAt, settings, machine, backing, kind: services.kind, figures: judged, studies: data };
   await writeFile(out, `${JSON.stringify(written, undefined, 2)}\n`);
   process.stdout.write(
-    `\n${backing.join(', ')} (${services.kind.rabbitmq}), ${machine.cpus} CPUs; medians of ${settings.runs} runs\n\n` +
+    `\n${backing.join(', ')} (${services.kind.rabbitmq}), ${machine.cpus} CPUs; medians of ${settings.runs} run${settings.runs === 1 ? '' : 's'}\n\n` +
       `${figureTable(figures)}\n\nwritten to ${out}\n`,
   );
   return judged.every(({ verdict }) => verdict !== 'missed' && verdict !== 'disturbed');

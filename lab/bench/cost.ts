@@ -1,6 +1,6 @@
 import { median } from './median.ts';
 
-/** What something small costs when it is done over and over in one thread. */
+/** The time of one call of a small function, repeated in one thread. */
 export interface Cost {
   readonly name: string;
   readonly microseconds: number;
@@ -9,15 +9,16 @@ export interface Cost {
 const rounds = 5;
 const roundMs = 200;
 
-/** @param units that `once` works on; the cost is that of one */
+/** @param units that one call processes; the cost is that of one unit */
 export function cost(name: string, once: () => void, units = 1): Cost {
   return { name, microseconds: median(Array.from({ length: rounds }, () => timed(once))) / units };
 }
 
 function timed(once: () => void): number {
-  const timesAtOnce = 10;
+  const callsPerClockRead = 10;
   const startedAt = performance.now();
   let times = 0;
-  for (; performance.now() - startedAt < roundMs; times += timesAtOnce) for (let n = 0; n < timesAtOnce; n += 1) once();
+  for (; performance.now() - startedAt < roundMs; times += callsPerClockRead)
+    for (let n = 0; n < callsPerClockRead; n += 1) once();
   return ((performance.now() - startedAt) * 1_000) / times;
 }

@@ -7,8 +7,8 @@ const batchRows = 1_000;
 const warmUpBatches = 20;
 
 /**
- * What Postgres takes when it is asked for nothing else: the same rows with the identity as primary key, over one connection, in batches
- * through `unnest … on conflict do nothing`, each its own transaction. The next batch is encoded while the present one is written.
+ * What Postgres stores when nothing else runs: the same rows with the identity as primary key, over one connection, in batches through
+ * `unnest … on conflict do nothing`, each its own transaction. The next batch is encoded while the current one is written.
  * @returns rows per second
  */
 export async function measureDatabaseFloor(

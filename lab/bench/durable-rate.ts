@@ -2,12 +2,12 @@ import { startLoad } from './load.ts';
 import type { StudySettings } from './study.ts';
 import type { UsageMeter, UsageReport } from './usage-meter.ts';
 
-/** Takes readings over WebSocket and stores them in Postgres: ours, or one that ours is compared with. */
+/** Takes readings over WebSocket and stores them in Postgres: Fleetwire, or a pipeline that it is compared with. */
 export type Pipeline = AsyncDisposable & {
   readonly webSocketUrls: readonly string[];
   tokens(devices: number): Promise<readonly string[]>;
   meter(loadPids: Readonly<Record<string, number>>): Promise<UsageMeter>;
-  /** @returns epoch milliseconds of when as many rows were there */
+  /** Resolves when that many rows are visible. @returns epoch milliseconds of that moment */
   untilStored(readings: number): Promise<number>;
   assertRows(expected: number): Promise<void>;
 };
@@ -16,7 +16,7 @@ export type DurableRate = UsageReport & {
   readonly readings: number;
   /** Until the last row was visible. */
   readonly readingsPerSecond: number;
-  /** While the load was on: what was taken, stored or still queued. */
+  /** During the load: readings accepted, stored or still queued. */
   readonly ackedPerSecond: number;
 };
 
@@ -24,7 +24,7 @@ const warmUpSeconds = 3;
 const readingsPerFrame = 1;
 const beforeNowMs = 3_600_000;
 
-/** Readings a second that a fleet of sockets gets stored, sending as fast as acks allow, one reading a frame. */
+/** Durable readings per second of a fleet of sockets that send as fast as acks allow, one reading per frame. */
 export async function measureDurableRate(
   pipeline: Pipeline,
   { devices, seconds, inFlight: readingsInFlight }: StudySettings,

@@ -14,9 +14,9 @@ export interface EnvelopeFormatCost {
 }
 
 /**
- * What an envelope of 500 readings of five metrics costs, by the reading: JSON as it is, once with all its checks and once without, and two
- * compact forms that keep each metric's name once and the values in columns. These check nothing and know numbers only: they are what such a
- * form could gain at most.
+ * The cost per reading of an envelope of 500 readings of five metrics: the JSON format in use, with and without its checks, and two compact
+ * formats that store each metric's name once and the values in columns. The compact formats check nothing and support numbers only: they
+ * show the most that such a format could gain.
  */
 export function compareEnvelopeFormats(readingsPerFrame: number): EnvelopeFormatCost[] {
   const source = fleetReadings(devices, readingsPerFrame, Date.now());
@@ -33,16 +33,16 @@ export function compareEnvelopeFormats(readingsPerFrame: number): EnvelopeFormat
     const decoded = decodeEnvelope(content);
     return decoded.ok ? decoded.value.readings : [];
   };
-  const forms: [string, () => Buffer, (content: Buffer) => readonly IdentifiedReading[]][] = [
+  const formats: [string, () => Buffer, (content: Buffer) => readonly IdentifiedReading[]][] = [
     ['JSON, checked', () => encodeEnvelope(envelope), checked],
     ['JSON, not checked', () => encodeEnvelope(envelope), fromJson],
     ['JSON in columns', () => Buffer.from(JSON.stringify(columnsOf(readings))), fromJsonColumns],
     ['binary columns', () => toBinary(readings), fromBinary],
   ];
-  return forms.map(([name, encode, decode]) => {
+  return formats.map(([name, encode, decode]) => {
     const content = encode();
     const lost = readingsPerEnvelope - decode(content).length;
-    if (lost !== 0) throw new Error(`${name}: ${lost} readings are lost`);
+    if (lost !== 0) throw new Error(`${name}: ${lost} readings were lost`);
     return {
       name,
       bytesPerReading: content.length / readingsPerEnvelope,
@@ -73,7 +73,7 @@ interface Columns {
   readonly names: readonly string[];
   readonly devices: readonly string[];
   readonly epochs: readonly string[];
-  /** Of each reading, one after the other: its device, seq, ts, receivedAt and values. */
+  /** For each reading: device, seq, ts, receivedAt and values. */
   readonly numbers: readonly number[];
 }
 
@@ -124,7 +124,7 @@ function fromJsonColumns(content: Buffer): IdentifiedReading[] {
   return readingsOf(names, numbers);
 }
 
-/** The names as JSON behind their length, then all numbers as doubles. */
+/** The length of the names, the names as JSON, then all numbers as doubles. */
 function toBinary(readings: readonly IdentifiedReading[]): Buffer {
   const { numbers, ...names } = columnsOf(readings);
   const head = Buffer.from(JSON.stringify(names));
@@ -136,6 +136,6 @@ function toBinary(readings: readonly IdentifiedReading[]): Buffer {
 function fromBinary(content: Buffer): IdentifiedReading[] {
   const headEnd = 4 + content.readUInt32LE(0);
   const names = JSON.parse(content.toString('utf8', 4, headEnd)) as Omit<Columns, 'numbers'>;
-  // A copy of its own begins where doubles may begin.
+  // A copy: a Float64Array must start at a multiple of 8 bytes.
   return readingsOf(names, new Float64Array(new Uint8Array(content.subarray(headEnd)).buffer));
 }

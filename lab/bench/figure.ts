@@ -1,65 +1,76 @@
 import { median } from './median.ts';
 
-/** Of the machine; beyond it somebody else's work decides what is measured. */
+/** Share of the machine's CPU time. Beyond it, other programs decide what is measured. */
 const othersCpuShareMax = 0.1;
 
-/** What one run gave. */
-interface Sample {
+/** The value of one run. */
+export interface Sample {
   readonly value: number;
-  /** Of the machine's CPU time during the run, what neither the platform nor its load used. */
+  /** Share of the machine's CPU time during the run that neither the platform nor its load used. */
   readonly othersCpuShare: number;
 }
 
 export interface Goal {
   readonly direction: 'at least' | 'at most';
-  /** What must be reached. */
+  /** Must be reached. */
   readonly bar: number;
-  /** What one would be proud of. */
+  /** Should be reached one day. */
   readonly moonshot?: number;
 }
 
-/** Something measured, once a run. */
+/**
+ * Says what was measured, and under which conditions. Programs that read the bench's JSON file look figures up by it; names are for readers
+ * and may change.
+ */
+export interface FigureId {
+  readonly kind: string;
+  readonly [condition: string]: string | number | undefined;
+}
+
+/** Something measured, once per run. */
 export interface Figure {
+  readonly id: FigureId;
+  /** For readers. */
   readonly name: string;
   readonly unit: string;
   readonly goal?: Goal;
   readonly samples: readonly Sample[];
 }
 
-/** `disturbed`: others took so much of the CPU in every run that nothing was shown. `none`: nothing is asked of the figure. */
+/** `disturbed`: other programs took so much CPU in every run that the figure proves nothing. `none`: the figure has no goal. */
 type Verdict = 'moonshot' | 'bar' | 'missed' | 'disturbed' | 'none';
 
 export interface Judgement {
-  /** Of the runs that nobody disturbed; where all were disturbed, of all. */
+  /** Of the undisturbed runs; of all runs when every one was disturbed. */
   readonly median: number;
   readonly least: number;
   readonly most: number;
   readonly runs: number;
-  readonly calmRuns: number;
+  readonly undisturbedRuns: number;
   readonly verdict: Verdict;
 }
 
-/** The samples that count: of the runs that nobody disturbed, or of all where there was none. */
-export function calmSamples<T extends { readonly othersCpuShare: number }>(all: readonly T[]): readonly T[] {
-  const calm = all.filter(isCalm);
-  return calm.length > 0 ? calm : all;
+/** The samples that count: those of undisturbed runs, or all when every run was disturbed. */
+export function undisturbedSamples<T extends { readonly othersCpuShare: number }>(all: readonly T[]): readonly T[] {
+  const undisturbed = all.filter(isUndisturbed);
+  return undisturbed.length > 0 ? undisturbed : all;
 }
 
 export function judge({ samples, goal }: Figure): Judgement {
-  const values = calmSamples(samples).map(({ value }) => value);
-  const calmRuns = samples.filter(isCalm).length;
+  const values = undisturbedSamples(samples).map(({ value }) => value);
+  const undisturbedRuns = samples.filter(isUndisturbed).length;
   const middle = median(values);
   return {
     median: middle,
     least: Math.min(...values),
     most: Math.max(...values),
     runs: samples.length,
-    calmRuns,
-    verdict: goal === undefined ? 'none' : calmRuns === 0 ? 'disturbed' : verdictOf(middle, goal),
+    undisturbedRuns,
+    verdict: goal === undefined ? 'none' : undisturbedRuns === 0 ? 'disturbed' : verdictOf(middle, goal),
   };
 }
 
-function isCalm({ othersCpuShare }: { readonly othersCpuShare: number }): boolean {
+function isUndisturbed({ othersCpuShare }: { readonly othersCpuShare: number }): boolean {
   return othersCpuShare <= othersCpuShareMax;
 }
 
@@ -69,25 +80,25 @@ function verdictOf(value: number, { direction, bar, moonshot }: Goal): Verdict {
   return reaches(bar) ? 'bar' : 'missed';
 }
 
-/** One line a figure: the median, what the runs lay between, what is asked for, and whether it was reached. */
+/** One line per figure: the median, the range of the runs, the goal, and whether it was reached. */
 export function figureTable(figures: readonly Figure[]): string {
   const rows = figures.map((figure) => {
     const { name, unit, goal } = figure;
-    const { median: middle, least, most, runs, calmRuns, verdict } = judge(figure);
+    const { median: middle, least, most, runs, undisturbedRuns, verdict } = judge(figure);
     return [
       name,
       `${number(middle)} ${unit}`,
       `${number(least)} to ${number(most)}`,
-      `${calmRuns} of ${runs}`,
+      `${undisturbedRuns} of ${runs}`,
       goal === undefined ? '' : `${goal.direction === 'at least' ? '≥' : '≤'} ${goal.bar}`,
       goal?.moonshot === undefined ? '' : String(goal.moonshot),
       verdict === 'none' ? '' : verdict,
     ];
   });
-  return columns([['figure', 'median', 'between', 'calm runs', 'bar', 'moonshot', 'reached'], ...rows]);
+  return columns([['figure', 'median', 'range', 'undisturbed runs', 'bar', 'moonshot', 'reached'], ...rows]);
 }
 
-/** Cells in columns of equal width, the first to the left and the others to the right. */
+/** Aligns cells in columns, the first to the left and the others to the right. */
 export function columns(rows: readonly (readonly string[])[]): string {
   const widths = rows[0]!.map((_, column) => Math.max(...rows.map((cells) => cells[column]!.length)));
   return rows

@@ -4,7 +4,7 @@ import { fleetReadings, frameText } from './workload.ts';
 
 const readingsPerEnvelope = 500;
 
-/** @returns bytes of a reading in an envelope, where each device has sent one frame of so many readings */
+/** @returns bytes per reading in an envelope to which each device has contributed one frame */
 export function envelopeBytesPerReading(devices: number, readingsPerFrame: number): number {
   const readings = fleetReadings(devices, readingsPerFrame, Date.now());
   const content = encodeEnvelope({
@@ -17,7 +17,7 @@ export function envelopeBytesPerReading(devices: number, readingsPerFrame: numbe
   return content.length / readingsPerEnvelope;
 }
 
-/** @returns bytes of a reading in a frame's text */
+/** @returns bytes per reading in a frame's text */
 export function frameBytesPerReading(readingsPerFrame: number): number {
   return Buffer.byteLength(frameText(0, 1_000_000, readingsPerFrame, Date.now())) / readingsPerFrame;
 }

@@ -11,18 +11,18 @@ import { bytesOf, tableSizes } from './table-sizes.ts';
 import { startUsageMeter } from './usage-meter.ts';
 import { readingAt } from './workload.ts';
 
-/** As the worker has it. */
+/** The defaults of persistence-worker. */
 const batchReadings = 2_000;
-const lanes = 2;
+const transactionsMax = 2;
 const statementTimeoutMs = 60_000;
 const rowsMeasured = 500_000;
-/** Prime, so that it visits every device before any for the second time, and neighbours in a batch are none in the tables. */
+/** A prime, so that every device comes up once before any comes up again, and neighbours in a batch are not neighbours in the tables. */
 const stride = 7_919;
 
 export interface FleetWritesOptions {
   readonly devices: number;
-  /** Readings of each device that are there already. With some hundreds each device's newest entry of the index is on a page of its own. */
-  readonly history: number;
+  /** Readings of each device in the table before. With some hundreds, each device's newest index entry is on a page of its own. */
+  readonly storedPerDevice: number;
 }
 
 export interface FleetWrites {
@@ -30,23 +30,23 @@ export interface FleetWrites {
   readonly postgresCpuMicros: number;
   readonly writerCpuMicros: number;
   readonly walBytes: number;
-  /** More of it for a device's first reading after a checkpoint, whose pages are logged whole. */
+  /** Additional WAL for a device's first reading after a checkpoint, whose pages are logged whole (full_page_writes). */
   readonly walBytesAfterCheckpoint: number;
-  /** On disk, with indexes: of all that is in the table. */
+  /** On disk, with indexes. */
   readonly bytesPerRow: number;
-  /** Of one device: registry, latest state and ledger, with their indexes. Not of a reading. */
+  /** On disk, of one device without its readings: registry, latest state and sequence ledger, with indexes. */
   readonly bytesPerDevice: number;
   readonly othersCpuShare: number;
 }
 
 /**
- * What a stored reading costs the batch writer and Postgres where each device of a fleet sends one at a time, in no order. All of them
- * are known beforehand, and all were written to since the last checkpoint.
- * @returns costs of one reading
+ * What storing a reading costs the batch writer and Postgres when each device of a fleet sends one at a time, in no particular order. All
+ * devices are known beforehand, and all were written to since the last checkpoint.
+ * @returns costs per reading
  */
 export async function measureFleetWrites(
   context: StudyContext,
-  { devices, history }: FleetWritesOptions,
+  { devices, storedPerDevice }: FleetWritesOptions,
 ): Promise<FleetWrites> {
   const { services } = context;
   await using _ = await withRareCheckpoints(services.databaseUrl);
@@ -54,7 +54,7 @@ export async function measureFleetWrites(
   await migrate(place.databaseUrl);
   const database = openDatabase({
     databaseUrl: place.databaseUrl,
-    poolMax: lanes + 2,
+    poolMax: transactionsMax + 2,
     statementTimeoutMs,
     applicationName: 'bench',
     pipelined: true,
@@ -71,14 +71,14 @@ export async function measureFleetWrites(
       });
     const writeUntil = async (end: number): Promise<void> => {
       const isWanted = () => next < end;
-      const lane = async () => {
+      const writeInSequence = async () => {
         while (isWanted()) {
           const readings = batch();
           const { stored } = await writer.write(readings);
           if (stored !== readings.length) throw new Error(`${stored} readings of ${readings.length} were stored`);
         }
       };
-      await Promise.all(Array.from({ length: lanes }, lane));
+      await Promise.all(Array.from({ length: transactionsMax }, writeInSequence));
     };
 
     const measureWal = async (write: () => Promise<void>): Promise<number> => {
@@ -88,8 +88,8 @@ export async function measureFleetWrites(
     };
 
     await writeUntil(devices);
-    await run(place.databaseUrl, historyOf(history, startTs));
-    // Else autovacuum does it while the clock runs, and what it logs is taken for the rows'.
+    await run(place.databaseUrl, historyOf(storedPerDevice, startTs));
+    // Otherwise autovacuum does it during the measurement, and its WAL is counted as that of the rows.
     await run(place.databaseUrl, 'vacuum (freeze, analyze)');
     const bytesPerDevice = (await bytesOfTables(place.databaseUrl, (table) => deviceTables.has(table))) / devices;
     await run(place.databaseUrl, 'checkpoint');
@@ -113,7 +113,7 @@ export async function measureFleetWrites(
       writerCpuMicros: (cpu.user + cpu.system) / rows,
       walBytes,
       walBytesAfterCheckpoint: Math.max(0, walBytesFirst - walBytes),
-      bytesPerRow: (await bytesOfTables(place.databaseUrl, isPartition)) / (next + devices * history),
+      bytesPerRow: (await bytesOfTables(place.databaseUrl, isPartition)) / (next + devices * storedPerDevice),
       bytesPerDevice,
       othersCpuShare,
     };
@@ -122,7 +122,7 @@ export async function measureFleetWrites(
   }
 }
 
-/** None but ours, so that it is known which page is logged whole. The whole server goes by it, until it is disposed of. */
+/** Prevents checkpoints other than ours, so that it is known which pages are logged whole. Applies to the whole server until it is disposed of. */
 async function withRareCheckpoints(databaseUrl: string): Promise<AsyncDisposable> {
   const set = async (statement: string) => {
     await run(databaseUrl, statement);
@@ -132,7 +132,7 @@ async function withRareCheckpoints(databaseUrl: string): Promise<AsyncDisposable
   return { [Symbol.asyncDispose]: () => set('alter system reset max_wal_size') };
 }
 
-/** They lie within the tenth of a second before the next reading. */
+/** The inserted readings lie within the tenth of a second before the next one. */
 function historyOf(readings: number, startTs: number): string {
   return `
     insert into readings (ts, received_at, seq, device_key, stream_key, shape_key, numbers)

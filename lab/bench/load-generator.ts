@@ -4,9 +4,9 @@ import type { LoadAnswer, LoadRequest, LoadResult, ReturnResult } from './load-m
 import { LoadSocket, microseconds } from './load-socket.ts';
 import { percentile } from './median.ts';
 
-// A process of its own: the bench starts it and talks to it by messages.
+// A process of its own: the bench starts it and exchanges messages with it.
 
-const connectsAtOnce = 50;
+const concurrentConnects = 50;
 const tickMs = 2;
 const settleTimeoutMs = 60_000;
 
@@ -15,7 +15,7 @@ let readingsPerFrame = 1;
 let onAck: (socket: LoadSocket) => void = () => {};
 let failed: (error: Error) => void = () => {};
 const latency = createHistogram();
-/** How long after they were due frames were sent. */
+/** How long after its due time each paced frame was sent. */
 const lateness = createHistogram();
 
 process.on('message', (request: LoadRequest) => {
@@ -42,7 +42,7 @@ async function perform(request: LoadRequest): Promise<LoadResult | ReturnResult>
     case 'pace':
       return pace(request.seconds, request.readingsPerSecond / readingsPerFrame);
     case 'return':
-      return returned();
+      return reconnected();
     case 'disconnect':
       await Promise.all(sockets.map((socket) => socket.close()));
       sockets = [];
@@ -59,8 +59,8 @@ async function connect({
 }: Extract<LoadRequest, { type: 'connect' }>): Promise<void> {
   readingsPerFrame = request.readingsPerFrame;
   const returnDelayMs = returnWithinMs === undefined ? undefined : returnDelays(returnWithinMs);
-  for (let first = 0; first < tokens.length; first += connectsAtOnce) {
-    const group = tokens.slice(first, first + connectsAtOnce).map(
+  for (let first = 0; first < tokens.length; first += concurrentConnects) {
+    const group = tokens.slice(first, first + concurrentConnects).map(
       (token, index) =>
         new LoadSocket({
           url: urls[(first + index) % urls.length]!,
@@ -79,7 +79,7 @@ async function connect({
   }
 }
 
-/** Many are dropped at one moment, but heard of one after the other. */
+/** Many sockets are dropped at the same moment, but their close events arrive one after the other: all delays count from the first. */
 function returnDelays(withinMs: number): () => number {
   let droppedAt: number | undefined;
   return () => {
@@ -125,10 +125,10 @@ async function pace(seconds: number, framesPerSecond: number): Promise<LoadResul
   return result(total, startedAt, nackedReadings());
 }
 
-async function returned(): Promise<ReturnResult> {
+async function reconnected(): Promise<ReturnResult> {
   await untilAll(
     ({ isRefused, lostAt, helloAt }) => isRefused || (lostAt !== undefined && lostAt < helloAt),
-    'were back',
+    'had reconnected',
   );
   const back = sockets.filter(({ isRefused }) => !isRefused);
   const lostAt = Math.min(...sockets.flatMap((socket) => socket.lostAt ?? []));

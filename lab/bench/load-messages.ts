@@ -1,20 +1,20 @@
-/** What the bench tells its load generator, and what it answers: one answer a request. */
+/** Requests of the bench to its load generator, which gives one answer per request. */
 export type LoadRequest =
   | {
       readonly type: 'connect';
-      /** Of the ingest instances; the sockets are shared out among them. */
+      /** Of the ingest-ws instances; sockets are distributed evenly. */
       readonly urls: readonly string[];
       readonly tokens: readonly string[];
       readonly readingsPerFrame: number;
       readonly startTs: number;
-      /** Sockets that the server drops come back at a random moment within, counted from the first; without it, that is a failure. */
+      /** Sockets that the server drops reconnect at a random moment within this time, counted from the first drop. Without it, a drop is a failure. */
       readonly returnWithinMs?: number;
     }
-  /** As fast as acks allow, with this much in flight on each socket. */
+  /** Sends as fast as acks allow, with this many readings in flight on each socket. */
   | { readonly type: 'flood'; readonly seconds: number; readonly readingsInFlight: number }
-  /** Evenly, whatever the acks do. */
+  /** Sends at an even rate, independently of acks. */
   | { readonly type: 'pace'; readonly seconds: number; readonly readingsPerSecond: number }
-  /** Waits until every device has been dropped and is back, or is refused for good. */
+  /** Waits until every device has been dropped and has reconnected, or is refused for good. */
   | { readonly type: 'return' }
   | { readonly type: 'disconnect' };
 
@@ -30,7 +30,7 @@ export interface LoadResult {
   /** Epoch milliseconds. */
   readonly startedAt: number;
   readonly nackedReadings: number;
-  /** How long after it was due a paced frame was sent. */
+  /** How long after its due time a paced frame was sent. */
   readonly lateP99Ms: number;
   /** Of frames, from sending one to its ack. */
   readonly ackP50Ms: number;
@@ -43,6 +43,6 @@ export interface ReturnResult {
   readonly refusedDevices: number;
   /** From the attempt that succeeded to its hello. */
   readonly helloP99Ms: number;
-  /** Beyond one a device: attempts that failed in passing. */
+  /** Attempts that failed and were repeated. */
   readonly repeatedAttempts: number;
 }

@@ -13,26 +13,26 @@ export interface LoadSocketOptions {
   readonly device: number;
   readonly readingsPerFrame: number;
   readonly startTs: number;
-  /** How long to stay away when the server has dropped the socket, where it may come back; and then as the protocol asks. */
+  /** Delay of the first reconnection after the server dropped the socket; further attempts back off as the device protocol says. Undefined: a drop is a failure. */
   readonly returnDelayMs: (() => number) | undefined;
   readonly latency: RecordableHistogram;
   readonly onAck: (socket: LoadSocket) => void;
   readonly onFailure: (error: Error) => void;
 }
 
-/** The connection ended without a word (RFC 6455, 7.4.1). */
+/** The connection ended without a close frame (RFC 6455, 7.4.1). */
 const dropped = 1006;
 
-/** A device reduced to what costs the least: frames go past the WebSocket library's sender, many in one write where they are due together. */
+/** A device with the least CPU cost: frames bypass the sender of `ws`, and frames that are due together leave in one write. */
 export class LoadSocket {
   nackedReadings = 0;
-  /** When the server dropped the first socket, and of the last one the attempt and the hello: milliseconds of the monotonic clock. */
+  /** When the server dropped the first socket, and when the last attempt to connect began and succeeded: milliseconds of the monotonic clock. */
   lostAt: number | undefined;
   attemptedAt = 0;
   helloAt = 0;
-  /** Attempts to come back that failed in passing. */
+  /** Failed attempts to reconnect. */
   failures = 0;
-  /** For good. */
+  /** The server refused the device for good. */
   isRefused = false;
   readonly #options: LoadSocketOptions;
   readonly #opened = Promise.withResolvers<void>();
@@ -40,7 +40,7 @@ export class LoadSocket {
   #raw: Socket | undefined;
   #nextSeq = 1;
   #ackedUpTo = 0;
-  /** When each frame that is in flight was sent, the oldest first. */
+  /** When each frame in flight was sent, the oldest first. */
   #sentAt: number[] = [];
   #isClosing = false;
 
@@ -107,7 +107,7 @@ export class LoadSocket {
 
   #lost(code: number, why: string): void {
     const { returnDelayMs, onFailure } = this.#options;
-    if (returnDelayMs === undefined || this.helloAt === 0) return onFailure(new Error(`a socket was lost: ${why}`));
+    if (returnDelayMs === undefined || this.helloAt === 0) return onFailure(new Error(`lost a socket: ${why}`));
     this.isRefused ||= code !== dropped;
     if (this.isRefused) return;
     const reconnectIn = (ms: number) => setTimeout(() => (this.#webSocket = this.#connect()), ms);
@@ -124,7 +124,7 @@ export class LoadSocket {
     const message = JSON.parse(text) as ServerMessage;
     if (message.type === 'ack') return this.#acked(message.upTo);
     if (message.type === 'nack') return this.#nacked(message);
-    this.#options.onFailure(new Error(`the server said ${text}`));
+    this.#options.onFailure(new Error(`unexpected message: ${text}`));
   }
 
   #acked(upTo: number): void {
@@ -138,7 +138,7 @@ export class LoadSocket {
 
   #nacked({ seq, count, retryable, retryAfterMs = 0, code }: NackMessage): void {
     const { device, readingsPerFrame, startTs, onFailure } = this.#options;
-    if (!retryable) return onFailure(new Error(`the server refused readings for good: ${code}`));
+    if (!retryable) return onFailure(new Error(`the server rejected readings: ${code}`));
     this.nackedReadings += count;
     setTimeout(() => {
       for (let at = seq; at < seq + count; at += readingsPerFrame)
@@ -147,7 +147,7 @@ export class LoadSocket {
   }
 }
 
-/** For a histogram, which knows whole numbers from 1. */
+/** For a histogram, which takes integers from 1. */
 export function microseconds(milliseconds: number): number {
   return Math.max(1, Math.round(milliseconds * 1_000));
 }

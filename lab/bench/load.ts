@@ -1,10 +1,10 @@
-import { fork } from 'node:child_process';
+import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import type { LoadAnswer, LoadRequest, ResultOf } from './load-messages.ts';
 
 export type Load = AsyncDisposable & {
   readonly pid: number;
-  /** One at a time. */
+  /** One request at a time. */
   request<Request extends LoadRequest>(request: Request): Promise<ResultOf<Request>>;
 };
 
@@ -18,19 +18,22 @@ export function startLoad(): Load {
       const { signal } = waiting;
       const [answer] = (await Promise.race([
         once(child, 'message', { signal }),
-        once(child, 'exit', { signal }).then(() => [gone]),
+        once(child, 'exit', { signal }).then(() => [exited]),
       ])) as [LoadAnswer];
       waiting.abort();
       if (answer.type === 'failed') throw new Error(`load generator: ${answer.message}`);
       return answer.result as ResultOf<Request>;
     },
-    [Symbol.asyncDispose]: async () => {
-      if (child.exitCode !== null) return;
-      const exited = once(child, 'exit');
-      child.kill();
-      await exited;
-    },
+    [Symbol.asyncDispose]: () => endChild(child),
   };
 }
 
-const gone: LoadAnswer = { type: 'failed', message: 'it has ended' };
+/** Ends a child process of the bench's own (SIGTERM), and waits for its exit. */
+export async function endChild(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const exited = once(child, 'exit');
+  child.kill();
+  await exited;
+}
+
+const exited: LoadAnswer = { type: 'failed', message: 'it has exited' };

@@ -3,5 +3,5 @@ import { runCommandLine } from '@fleetwire/cli/command-line';
 import { benchCommand } from './command.ts';
 
 await runCommandLine(benchCommand(), process.argv);
-// A study that was interrupted is not waited for.
+// Does not wait for an interrupted study.
 process.exit();

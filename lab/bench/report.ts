@@ -1,11 +1,12 @@
+import type { AckReferences } from './ack-references.ts';
 import type { EnvelopeFormatCost } from './envelope-formats.ts';
-import { type Figure, type Goal, calmSamples, columns } from './figure.ts';
+import { type Figure, type Goal, undisturbedSamples, columns } from './figure.ts';
 import { serviceMicrosecondsPerReading } from './loaded-platform.ts';
 import { median } from './median.ts';
 import type { Measurement } from './studies/throughput.ts';
 import type { Cost } from './cost.ts';
 
-/** By readings a frame, where something is asked. */
+/** By readings per frame. */
 const databaseFloorGoals: Readonly<Record<number, Goal>> = {
   1: { direction: 'at least', bar: 0.35, moonshot: 0.5 },
   20: { direction: 'at least', bar: 0.55, moonshot: 0.75 },
@@ -14,26 +15,53 @@ const cpuGoals: Readonly<Record<number, Goal>> = { 1: { direction: 'at most', ba
 const ackGoal: Goal = { direction: 'at most', bar: 25, moonshot: 10 };
 const storedGoal: Goal = { direction: 'at most', bar: 150, moonshot: 50 };
 
-/** What is asked of the runs of one frame size. */
+/** @param runs of one frame size */
 export function figuresOf(runs: readonly Measurement[]): Figure[] {
   const { readingsPerFrame } = runs[0]!;
   const figure = (
-    name: string,
-    unit: string,
+    [kind, name, unit]: readonly [kind: string, name: string, unit: string],
     goal: Goal | undefined,
     valueOf: (run: Measurement) => number,
+    othersCpuShareOf: (run: Measurement) => number = (run) => run.othersCpuShare,
   ): Figure => ({
-    name: `${name}, ${readingsPerFrame} a frame`,
+    id: { kind, readingsPerFrame },
+    name: `${name}, ${readingsPerFrame} per frame`,
     unit,
     ...(goal !== undefined && { goal }),
-    samples: runs.map((run) => ({ value: valueOf(run), othersCpuShare: run.othersCpuShare })),
+    samples: runs.map((run) => ({ value: valueOf(run), othersCpuShare: othersCpuShareOf(run) })),
   });
+  const ackRatio = (kind: string, name: string, referenceMs: (references: AckReferences) => number) =>
+    figure(
+      [kind, name, ''],
+      undefined,
+      ({ latency, references }) => latency.ackP99Ms / referenceMs(references),
+      ({ references, othersCpuShare }) => Math.max(othersCpuShare, references.othersCpuShare),
+    );
   return [
-    figure('readings/s ÷ database floor', '', databaseFloorGoals[readingsPerFrame], (run) => run.ofDatabaseFloor),
-    figure('ack p99 at a third of the maximum', 'ms', ackGoal, ({ latency }) => latency.ackP99Ms),
-    figure('  of the worst of three stretches', 'ms', undefined, ({ latency }) => latency.ackP99WorstMs),
-    figure('stored p99 at a third of the maximum', 'ms', storedGoal, ({ latency }) => latency.storedP99Ms),
-    figure('CPU a reading, ingest + worker', 'µs', cpuGoals[readingsPerFrame], serviceMicrosecondsPerReading),
+    figure(
+      ['throughputToDatabaseFloor', 'readings/s ÷ database floor', ''],
+      databaseFloorGoals[readingsPerFrame],
+      (run) => run.ofDatabaseFloor,
+    ),
+    figure(['ackP99AtThird', 'ack p99 at a third of full load', 'ms'], ackGoal, ({ latency }) => latency.ackP99Ms),
+    ackRatio('ackP99ToBareWebSocket', '  ÷ p99 of a bare WebSocket server', ({ webSocket }) => webSocket.p99Ms),
+    ackRatio('ackP99ToBareConfirm', '  ÷ p99 of a bare publisher confirm', ({ confirm }) => confirm.p99Ms),
+    ackRatio('ackP99ToBothBare', '  ÷ sum of both', ({ webSocket, confirm }) => webSocket.p99Ms + confirm.p99Ms),
+    figure(
+      ['ackP99AtThirdWorst', '  ack p99 of the worst of three stretches', 'ms'],
+      undefined,
+      ({ latency }) => latency.ackP99WorstMs,
+    ),
+    figure(
+      ['storedP99AtThird', 'stored p99 at a third of full load', 'ms'],
+      storedGoal,
+      ({ latency }) => latency.storedP99Ms,
+    ),
+    figure(
+      ['serviceCpuPerReading', 'CPU per reading, ingest-ws + persistence-worker', 'µs'],
+      cpuGoals[readingsPerFrame],
+      serviceMicrosecondsPerReading,
+    ),
   ];
 }
 
@@ -54,6 +82,7 @@ export interface Summary {
     readonly storedP50Ms: number;
     readonly storedP99Ms: number;
   };
+  readonly references: Pick<AckReferences, 'webSocket' | 'confirm'>;
   /** CPU per 100,000 readings of the flood. */
   readonly processes: Readonly<
     Record<string, { readonly cpuSeconds: number; readonly cpuSecondsPer100k: number; readonly memoryBytes: number }>
@@ -61,11 +90,11 @@ export interface Summary {
 }
 
 /**
- * Medians of the runs of one frame size, each figure by itself; memory is the most of all. Runs during which others took the CPU are
- * left out; where all were disturbed, the figures are shown and prove nothing.
+ * The median of each figure over the runs of one frame size; of memory, the maximum. Disturbed runs are left out; when every run was
+ * disturbed, the figures are shown and prove nothing.
  */
 export function summarise(all: readonly Measurement[]): Summary {
-  const runs = calmSamples(all);
+  const runs = undisturbedSamples(all);
   const of = (pick: (run: Measurement) => number) => median(runs.map(pick));
   const { readingsPerFrame, processes } = runs[0]!;
   return {
@@ -85,6 +114,16 @@ export function summarise(all: readonly Measurement[]): Summary {
       storedP50Ms: of((run) => run.latency.storedP50Ms),
       storedP99Ms: of((run) => run.latency.storedP99Ms),
     },
+    references: {
+      webSocket: {
+        p50Ms: of((run) => run.references.webSocket.p50Ms),
+        p99Ms: of((run) => run.references.webSocket.p99Ms),
+      },
+      confirm: {
+        p50Ms: of((run) => run.references.confirm.p50Ms),
+        p99Ms: of((run) => run.references.confirm.p99Ms),
+      },
+    },
     processes: Object.fromEntries(
       Object.keys(processes).map((name) => [
         name,
@@ -102,29 +141,28 @@ export function table(summaries: readonly Summary[]): string {
   const row = (name: string, cell: (summary: Summary) => string): string[] => [name, ...summaries.map(cell)];
   const names = Object.keys(summaries[0]?.processes ?? {});
   const rows = [
-    row('readings a frame', ({ readingsPerFrame }) => String(readingsPerFrame)),
-    row('end to end, readings/s', ({ readingsPerSecond }) => whole(readingsPerSecond)),
-    row("  database's floor, rows/s", ({ databaseFloor }) => whole(databaseFloor)),
-    row("  of the database's floor", ({ ofDatabaseFloor }) => ofDatabaseFloor.toFixed(2)),
-    row("  broker's floor, readings/s", ({ brokerFloor }) => whole(brokerFloor)),
-    row("  of the broker's floor", ({ ofBrokerFloor }) => ofBrokerFloor.toFixed(2)),
-    row('acked while sending, readings/s', ({ ackedPerSecond }) => whole(ackedPerSecond)),
-    row('at a third of it, readings/s', ({ latency }) => whole(latency.readingsPerSecond)),
-    row('  load late p99, ms', ({ latency }) => latency.lateP99Ms.toFixed(1)),
-    row('  acked p50 / p99, ms', ({ latency }) => `${latency.ackP50Ms.toFixed(1)} / ${latency.ackP99Ms.toFixed(1)}`),
-    row(
-      '  stored p50 / p99, ms',
-      ({ latency }) => `${latency.storedP50Ms.toFixed(1)} / ${latency.storedP99Ms.toFixed(1)}`,
-    ),
+    row('readings per frame', ({ readingsPerFrame }) => String(readingsPerFrame)),
+    row('durable readings/s', ({ readingsPerSecond }) => whole(readingsPerSecond)),
+    row('  database floor, rows/s', ({ databaseFloor }) => whole(databaseFloor)),
+    row('  share of the database floor', ({ ofDatabaseFloor }) => ofDatabaseFloor.toFixed(2)),
+    row('  broker floor, readings/s', ({ brokerFloor }) => whole(brokerFloor)),
+    row('  share of the broker floor', ({ ofBrokerFloor }) => ofBrokerFloor.toFixed(2)),
+    row('acked during the flood, readings/s', ({ ackedPerSecond }) => whole(ackedPerSecond)),
+    row('at a third of full load, readings/s', ({ latency }) => whole(latency.readingsPerSecond)),
+    row('  load generator late, p99, ms', ({ latency }) => latency.lateP99Ms.toFixed(1)),
+    row('  ack p50 / p99, ms', ({ latency }) => quantiles(latency.ackP50Ms, latency.ackP99Ms)),
+    row('    bare WebSocket server', ({ references: { webSocket } }) => quantiles(webSocket.p50Ms, webSocket.p99Ms)),
+    row('    bare publisher confirm', ({ references: { confirm } }) => quantiles(confirm.p50Ms, confirm.p99Ms)),
+    row('  stored p50 / p99, ms', ({ latency }) => quantiles(latency.storedP50Ms, latency.storedP99Ms)),
     ...names.map((name) =>
       row(
-        `${name}: CPU s per 100,000, memory MiB`,
+        `${name}: CPU s per 100,000 readings, memory MiB`,
         ({ processes }) =>
           `${processes[name]?.cpuSecondsPer100k.toFixed(2)}, ${whole((processes[name]?.memoryBytes ?? 0) / 2 ** 20)}`,
       ),
     ),
   ];
-  rows.push(row('CPU taken by others', ({ othersCpuShare }) => `${(othersCpuShare * 100).toFixed(0)} %`));
+  rows.push(row('CPU used by other programs', ({ othersCpuShare }) => `${(othersCpuShare * 100).toFixed(0)} %`));
   return columns(rows);
 }
 
@@ -134,7 +172,7 @@ export function costsLine(what: string, costs: readonly Cost[]): string {
 
 export function formatsTable(readingsPerFrame: number, formats: readonly EnvelopeFormatCost[]): string {
   return columns([
-    [`envelope format, a reading, ${readingsPerFrame} a frame`, 'bytes', 'encode, µs', 'decode, µs'],
+    [`envelope format, per reading, ${readingsPerFrame} per frame`, 'bytes', 'encode, µs', 'decode, µs'],
     ...formats.map(({ name, bytesPerReading, encode, decode }) => [
       name,
       whole(bytesPerReading),
@@ -142,6 +180,10 @@ export function formatsTable(readingsPerFrame: number, formats: readonly Envelop
       decode.microseconds.toFixed(2),
     ]),
   ]);
+}
+
+function quantiles(p50Ms: number, p99Ms: number): string {
+  return `${p50Ms.toFixed(1)} / ${p99Ms.toFixed(1)}`;
 }
 
 function whole(value: number): string {

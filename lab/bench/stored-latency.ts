@@ -7,9 +7,9 @@ const pauseMaxMs = 25;
 const probes = 2;
 
 /**
- * From sending a reading to its row being visible to others, for probes that send beside the load: one at a time each, looked for by the
- * database itself every millisecond, so that looking costs next to nothing.
- * @returns milliseconds, one a reading
+ * From sending a reading until its row is visible to other transactions, for probes that send beside the load, each one reading at a time. A
+ * function in the database looks for the row every millisecond, which costs next to nothing.
+ * @returns milliseconds, one value per reading
  */
 export async function measureStoredLatency(options: {
   webSocketUrl: string;
@@ -43,7 +43,7 @@ async function probe(
       });
       samples.push(performance.now() - sentAt);
     };
-    // The first one makes the device known.
+    // The first reading registers the device.
     await store();
     samples.length = 0;
     while (!signal.aborted) {

@@ -3,15 +3,15 @@ import type { Logger } from '@fleetwire/runtime/logger';
 import type { Figure } from './figure.ts';
 
 export interface StudySettings {
-  /** How often everything is measured; the medians count. */
+  /** How often everything is measured; medians are reported. */
   readonly runs: number;
   /** Length of each measurement under load. */
   readonly seconds: number;
   /** Sockets that send at full speed. */
   readonly devices: number;
-  /** Readings on each of these sockets. */
+  /** Readings in flight on each of these sockets. */
   readonly inFlight: number;
-  /** Readings a frame; each is measured by itself. */
+  /** Readings per frame; each is measured separately. */
   readonly frames: readonly number[];
 }
 
@@ -20,18 +20,18 @@ export interface StudyContext {
   readonly settings: StudySettings;
   /** For the logs of the platform's processes. */
   readonly logDir: string;
-  /** Where CPU profiles of the platform's processes go, if they are wanted. */
+  /** For CPU profiles of the platform's processes, with --profile. */
   readonly profileDir: string | undefined;
   readonly logger: Logger;
-  /** Progress, for whoever watches. */
-  readonly say: (line: string) => void;
+  /** Writes a line of progress for the operator. */
+  readonly log: (line: string) => void;
 }
 
 export interface StudyResult {
   readonly figures: readonly Figure[];
   /** A table for readers, beside the figures. */
   readonly details?: string;
-  /** All that was measured, for the JSON file. */
+  /** Every measured value, for the JSON file. */
   readonly data: unknown;
 }
 

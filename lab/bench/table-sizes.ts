@@ -1,15 +1,15 @@
 import pg from 'pg';
 
-/** One table of the platform's schema on disk, in bytes. */
+/** The size of one table on disk. */
 export interface TableSize {
   readonly table: string;
-  /** Its rows, with the maps of free space and visibility. */
+  /** Rows, with the free space map and the visibility map. */
   readonly heapBytes: number;
   readonly toastBytes: number;
   readonly indexBytes: number;
 }
 
-/** All tables of the platform after a checkpoint, the largest first. Neither WAL nor Postgres' own catalogs are among them. */
+/** All tables of the platform after a checkpoint, the largest first, without WAL and system catalogs. */
 export async function tableSizes(databaseUrl: string): Promise<TableSize[]> {
   await query(databaseUrl, 'checkpoint');
   return query<TableSize>(
@@ -24,7 +24,7 @@ export async function tableSizes(databaseUrl: string): Promise<TableSize[]> {
   );
 }
 
-/** Where the server keeps its data, as it says. */
+/** The server's data directory, on its own machine. */
 export async function dataDirectory(databaseUrl: string): Promise<string> {
   const [row] = await query<{ data_directory: string }>(databaseUrl, 'show data_directory');
   return row!.data_directory;

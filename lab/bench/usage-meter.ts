@@ -2,13 +2,13 @@ import { cpuSecondsOf, machineCpuSeconds, peakResidentBytes, usageOf } from './p
 
 export interface ProcessRow {
   readonly cpuSeconds: number;
-  /** Of a process of ours the most it ever held, of a server what it and its children hold at the end. */
+  /** Of a service the peak; of a server what it and its children hold at the end. */
   readonly memoryBytes: number;
 }
 
 export interface UsageReport {
   readonly processes: Readonly<Record<string, ProcessRow>>;
-  /** Of the machine's CPU time, what neither we nor these processes used: with more than a little, the measurement is worth little. */
+  /** Share of the machine's CPU time that neither the bench nor these processes used. A large share makes the measurement worthless. */
   readonly othersCpuShare: number;
 }
 
@@ -17,9 +17,9 @@ export interface UsageMeter {
 }
 
 /**
- * Measures named processes from now until `stop`. It looks at nothing meanwhile: walking through /proc keeps the cores busy for tens of
- * milliseconds, and whoever is measured would wait for them.
- * @param forwarders of a container engine's ports: their CPU time is not others', but nobody's row
+ * Measures named processes from now until `stop`. It reads /proc only at the start and at the end: walking through it keeps the cores busy
+ * for tens of milliseconds, which would show in the measured latencies.
+ * @param forwarders processes that forward a container engine's ports: they have no row, but do not count as other programs
  */
 export async function startUsageMeter(
   pids: Readonly<Record<string, number | undefined>>,
@@ -50,7 +50,7 @@ export async function startUsageMeter(
   };
 }
 
-/** Ours are single processes that began with the measurement, so that the kernel's own peak is theirs. */
+/** A service is a single process that began with the measurement, so the kernel's peak (VmHWM) is that of the measurement. */
 function isSingle(name: string): boolean {
   return name !== 'rabbitmq' && name !== 'postgres';
 }

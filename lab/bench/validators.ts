@@ -20,19 +20,19 @@ const zodFrame = z.object({
   readings: z.array(z.object(zodObservation)).min(1).max(1_000).optional(),
 });
 
-/** What it costs to check one frame of one five-metric reading: the decision for TypeBox, measured again. */
+/** The cost of checking one frame with one reading of five metrics: the measurement behind the choice of TypeBox. */
 export function compareValidators(): Cost[] {
   const text = frameText(0, 1, 1, Date.now());
   const frame: unknown = JSON.parse(text);
   const typebox = Compile(TelemetryFrame);
   const now = Date.now();
   const check = (isValid: boolean): void => {
-    if (!isValid) throw new Error('a validator refuses the reading that it is measured with');
+    if (!isValid) throw new Error('a validator rejects the reading that it is measured with');
   };
   return [
     cost('TypeBox, compiled', () => check(typebox.Check(frame))),
     cost('zod', () => check(zodFrame.safeParse(frame).success)),
     cost('JSON.parse', () => check(JSON.parse(text) !== null)),
-    cost('frame parser of contracts, whole', () => check(parseDeviceFrame(text, now).ok)),
+    cost('whole frame parser of contracts', () => check(parseDeviceFrame(text, now).ok)),
   ];
 }

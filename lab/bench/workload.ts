@@ -1,7 +1,7 @@
 import type { IdentifiedReading } from '@fleetwire/contracts/reading';
 import { type SignalMetrics, deviceSignals } from '../fleet/signals.ts';
 
-/** Readings of five metrics that anyone can make again from device and number alone: the floors write the same as the platform. */
+/** Readings of five metrics that follow from device and number alone, so that the floors write the same readings as the platform. */
 export const metricsPerReading = 5;
 
 const samplesMax = 512;
@@ -45,7 +45,7 @@ export function frameText(device: number, seq: number, count: number, startTs: n
   return `{"type":"telemetry","seq":${seq},"readings":[${readings}]}`;
 }
 
-/** Readings in the order in which a fleet sends them: one frame of each device, then the next of each. */
+/** Readings in the order in which a fleet sends them: one frame of each device, then the next frame of each. */
 export function* fleetReadings(
   devices: number,
   readingsPerFrame: number,

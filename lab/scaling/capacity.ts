@@ -171,8 +171,8 @@ function transactionsPerSecond(readings: number, workers: number): number {
   return readings / readingsEach;
 }
 
-/** The smallest count that is enough. More is enough, too. */
-function least(isEnough: (count: number) => boolean): number {
+/** The smallest count, from 1, that is enough. Every larger count must be enough as well. */
+export function least(isEnough: (count: number) => boolean): number {
   let tooFew = 0;
   let enough = 1;
   while (!isEnough(enough)) {

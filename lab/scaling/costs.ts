@@ -1,6 +1,7 @@
-import type { Measured } from './cost-table.ts';
+import { type CostId, type CostLoad, costFigure, costKey } from '../bench/cost-figures.ts';
+import type { CostMeasurement } from './cost-table.ts';
 
-/** CPU that a server spends, in microseconds: on each reading, and on each batch of them, however small. */
+/** CPU time of a server in microseconds: per reading, and per batch of readings, however small. */
 export interface CpuCost {
   readonly perReading: number;
   readonly perBatch: number;
@@ -13,55 +14,53 @@ export interface PathCosts {
   /** Batches are transactions. */
   readonly worker: CpuCost & { readonly perEnvelope: number };
   readonly database: CpuCost;
-  /** The bench's devices, all in one process. */
+  /** The bench's devices, all in one process: the load generator. */
   readonly load: CpuCost;
 }
 
-/** Half and a hundredth of all take longer. */
 export interface Quantiles {
   readonly p50Ms: number;
   readonly p99Ms: number;
 }
 
-/** What came of it all on the machine that the costs are from. */
+/** What the whole path reached on the machine that the costs are from. */
 interface Outcome {
   readonly readingsPerSecond: number;
-  /** At a third of it. */
+  /** Latencies at a third of that rate. */
   readonly ackP50Ms: number;
   readonly ackP99Ms: number;
   readonly storedP50Ms: number;
   readonly storedP99Ms: number;
 }
 
-/** The whole path as the bench has driven it. */
+/** One load that the bench has put on the whole path. */
 export interface Drive {
-  readonly name: string;
   readonly devices: number;
   readonly readingsPerFrame: number;
-  /** On each socket. */
+  /** Per socket. */
   readonly readingsInFlight: number;
   readonly inFlood: PathCosts;
   readonly atAThird: PathCosts;
   readonly outcome: Outcome;
 }
 
-/** Postgres alone, where each of so many devices sends one reading in turn. */
+/** Costs of Postgres alone, when each device sends one reading in turn. */
 export interface TableCosts {
   readonly devices: number;
   readonly rowsPerSecond: number;
   readonly cpuMicros: number;
   readonly walBytes: number;
-  /** More of it for a device's first row after a checkpoint, whose pages are logged whole. */
+  /** Additional WAL for a device's first row after a checkpoint, whose pages are logged whole (full_page_writes). */
   readonly walBytesAfterCheckpoint: number;
 }
 
 export interface Costs {
   readonly drives: readonly Drive[];
-  /** Of a path of many devices, by the readings of their messages. */
+  /** Costs of the path with many devices, by readings per message. */
   readonly fleet: (readingsPerMessage: number) => PathCosts;
-  /** In the order of their devices, with next to nothing in the tables before. */
+  /** In ascending order of devices, with almost empty tables before. */
   readonly tables: readonly TableCosts[];
-  /** With 300 readings of each device there before: its newest entry of the index has a page of its own. */
+  /** With 300 readings stored of each device before: its newest index entry is on a page of its own. */
   readonly grown: TableCosts;
   readonly bytesPerRow: number;
   readonly bytesPerDevice: number;
@@ -70,84 +69,86 @@ export interface Costs {
   readonly socketBytes: number;
   readonly frameBytes: (readingsPerMessage: number) => number;
   readonly envelopeBytes: (readingsPerMessage: number) => number;
-  /** With next to nothing to do. */
-  readonly calm: { readonly ack: Quantiles; readonly stored: Quantiles };
+  /** Latencies at low load. */
+  readonly lowLoad: { readonly ack: Quantiles; readonly stored: Quantiles };
 }
 
 const shapes = [
-  { name: '300 devices, 1 a frame', devices: 300, readingsPerFrame: 1, readingsInFlight: 40 },
-  { name: '300 devices, 20 a frame', devices: 300, readingsPerFrame: 20, readingsInFlight: 40 },
-  { name: '10000 devices, 1 a frame', devices: 10_000, readingsPerFrame: 1, readingsInFlight: 1 },
-  { name: '10000 devices, 20 a frame', devices: 10_000, readingsPerFrame: 20, readingsInFlight: 20 },
+  { devices: 300, readingsPerFrame: 1, readingsInFlight: 40 },
+  { devices: 300, readingsPerFrame: 20, readingsInFlight: 40 },
+  { devices: 10_000, readingsPerFrame: 1, readingsInFlight: 1 },
+  { devices: 10_000, readingsPerFrame: 20, readingsInFlight: 20 },
 ] as const;
-type ShapeName = (typeof shapes)[number]['name'];
+type Shape = Pick<Drive, 'devices' | 'readingsPerFrame'>;
 
+const fleetDevices = 10_000;
 const tableDevices = [1_000, 10_000, 100_000, 1_000_000];
-const grown = '100000 devices of 300 readings before';
+const empty = { storedPerDevice: 0 };
+const grown = { devices: 100_000, storedPerDevice: 300 };
+const largest = { devices: 1_000_000, ...empty };
 
-/** Messages of fewer readings are reckoned as messages of one: what was not measured is taken for dearer, never for cheaper. */
+/** Messages of fewer readings are calculated as messages of one reading: a cost that was not measured is over-, never underestimated. */
 const batchedFrom = 20;
 
-type Look = (figure: string) => number;
+type Look = (id: CostId) => number;
 
 /** @throws Error that names the figure which the table lacks */
-export function costsOf(table: readonly Measured[]): Costs {
-  const values = new Map(table.map(({ figure, value }) => [figure, value]));
-  const look: Look = (figure) => {
-    const value = values.get(figure);
+export function costsOf(table: readonly CostMeasurement[]): Costs {
+  const values = new Map(table.flatMap(({ figures }) => figures.map(({ id, value }) => [costKey(id), value] as const)));
+  const look: Look = (id) => {
+    const value = values.get(costKey(id));
     if (value === undefined)
-      throw new Error(`costs.json has no figure "${figure}"; refresh it from a run of the bench`);
+      throw new Error(`costs.json has no figure "${costFigure(id).name}"; refresh it from a run of the bench`);
     return value;
   };
-  const byMessage = (figure: string) => (readingsPerMessage: number) =>
-    look(`${figure}, ${readingsPerMessage < batchedFrom ? 1 : 20} a frame`);
+  const measuredFrame = (readingsPerMessage: number) => (readingsPerMessage < batchedFrom ? 1 : 20);
   return {
-    drives: shapes.map((shape) => ({ ...shape, ...driven(look, shape.name) })),
+    drives: shapes.map((shape) => ({ ...shape, ...driven(look, shape) })),
     fleet: (readingsPerMessage) =>
-      fleetCosts(look, readingsPerMessage < batchedFrom ? '10000 devices, 1 a frame' : '10000 devices, 20 a frame'),
-    tables: tableDevices.map((devices) => tableCosts(look, devices, `${devices} devices of 0 readings before`)),
-    grown: tableCosts(look, 100_000, grown),
-    bytesPerRow: look('bytes a row, 1000000 devices of 0 readings before'),
-    bytesPerDevice: look('bytes a device, 1000000 devices of 0 readings before'),
-    handshakeMicros: look('CPU a handshake, ingest-ws'),
-    instanceBytes: look('memory of an idle ingest-ws'),
-    socketBytes: look('memory per socket, 10,000 sockets') * 1_000,
-    frameBytes: byMessage('bytes of a reading in a frame'),
-    envelopeBytes: byMessage('bytes of a reading in an envelope'),
-    calm: {
-      ack: { p50Ms: look('ack p50, calm'), p99Ms: look('ack p99, calm') },
-      stored: { p50Ms: look('stored p50, calm'), p99Ms: look('stored p99, calm') },
+      fleetCosts(look, { devices: fleetDevices, readingsPerFrame: measuredFrame(readingsPerMessage) }),
+    tables: tableDevices.map((devices) => tableCosts(look, { devices, ...empty })),
+    grown: tableCosts(look, grown),
+    bytesPerRow: look({ kind: 'bytesPerRow', ...largest }),
+    bytesPerDevice: look({ kind: 'bytesPerDevice', ...largest }),
+    handshakeMicros: look({ kind: 'cpuPerHandshake', process: 'ingest-ws' }),
+    instanceBytes: look({ kind: 'idleBytes', process: 'ingest-ws' }),
+    socketBytes: look({ kind: 'memoryPerSocket', sockets: 10_000 }) * 1_000,
+    frameBytes: (readingsPerMessage) =>
+      look({ kind: 'frameBytesPerReading', readingsPerFrame: measuredFrame(readingsPerMessage) }),
+    envelopeBytes: (readingsPerMessage) =>
+      look({ kind: 'envelopeBytesPerReading', readingsPerFrame: measuredFrame(readingsPerMessage) }),
+    lowLoad: {
+      ack: { p50Ms: look({ kind: 'ackP50', load: 'low' }), p99Ms: look({ kind: 'ackP99', load: 'low' }) },
+      stored: { p50Ms: look({ kind: 'storedP50', load: 'low' }), p99Ms: look({ kind: 'storedP99', load: 'low' }) },
     },
   };
 }
 
-function driven(look: Look, shape: ShapeName): Pick<Drive, 'inFlood' | 'atAThird' | 'outcome'> {
-  const outcome = (figure: string) => look(`${figure}, ${shape}`);
+function driven(look: Look, { devices, readingsPerFrame }: Shape): Pick<Drive, 'inFlood' | 'atAThird' | 'outcome'> {
+  const shape = { devices, readingsPerFrame };
   return {
-    inFlood: pathCosts(look, 'in the flood', shape),
-    atAThird: pathCosts(look, 'at a third', shape),
+    inFlood: pathCosts(look, 'full', shape),
+    atAThird: pathCosts(look, 'third', shape),
     outcome: {
-      readingsPerSecond: outcome('end to end'),
-      ackP50Ms: outcome('ack p50 at a third'),
-      ackP99Ms: outcome('ack p99 at a third'),
-      storedP50Ms: outcome('stored p50 at a third'),
-      storedP99Ms: outcome('stored p99 at a third'),
+      readingsPerSecond: look({ kind: 'readingsPerSecond', ...shape }),
+      ackP50Ms: look({ kind: 'ackP50', load: 'third', ...shape }),
+      ackP99Ms: look({ kind: 'ackP99', load: 'third', ...shape }),
+      storedP50Ms: look({ kind: 'storedP50', load: 'third', ...shape }),
+      storedP99Ms: look({ kind: 'storedP99', load: 'third', ...shape }),
     },
   };
 }
 
-type LoadName = 'in the flood' | 'at a third';
-
-/** Envelopes and transactions were measured by themselves; what is left of a load's CPU is that of its readings. */
-function pathCosts(look: Look, load: LoadName, shape: ShapeName): PathCosts {
-  const perEnvelope = (server: string) => look(`CPU an envelope, ${server}`);
-  const perTransaction = (server: string) => look(`CPU a transaction, ${server}`);
-  const envelopeReadings = look(`readings an envelope ${load}, ${shape}`);
-  const transactionReadings = look(`readings a transaction ${load}, ${shape}`);
-  const rest = (server: string, ofBatches: number) =>
-    Math.max(0, look(`CPU a reading ${load}, ${server}, ${shape}`) - ofBatches);
-  const cost = (server: string, perBatch: number, readings: number): CpuCost => ({
-    perReading: rest(server, perBatch / readings),
+/** Envelopes and transactions were measured separately; the rest of a load's CPU time is that of its readings. */
+function pathCosts(look: Look, load: CostLoad, shape: Shape): PathCosts {
+  const perEnvelope = (process: string) => look({ kind: 'cpuPerEnvelope', process });
+  const perTransaction = (process: string) => look({ kind: 'cpuPerTransaction', process });
+  const envelopeReadings = look({ kind: 'readingsPerEnvelope', load, ...shape });
+  const transactionReadings = look({ kind: 'readingsPerTransaction', load, ...shape });
+  const rest = (process: string, ofBatches: number) =>
+    Math.max(0, look({ kind: 'cpuPerReading', load, process, ...shape }) - ofBatches);
+  const cost = (process: string, perBatch: number, readings: number): CpuCost => ({
+    perReading: rest(process, perBatch / readings),
     perBatch,
   });
   const worker = {
@@ -170,23 +171,23 @@ function pathCosts(look: Look, load: LoadName, shape: ShapeName): PathCosts {
 }
 
 /**
- * Where each device sends seldom, at a load of about a third: more readings at once are cheaper. The broker's are those of the flood, as
- * one with little to do spends most on its own statistics.
+ * The costs of a fleet whose devices send seldom: those at a third of full load, because a batch of more readings costs less per reading. The
+ * broker's are those at full load, because an almost idle broker spends most CPU time on its own statistics.
  */
-function fleetCosts(look: Look, shape: ShapeName): PathCosts {
-  return { ...pathCosts(look, 'at a third', shape), broker: pathCosts(look, 'in the flood', shape).broker };
+function fleetCosts(look: Look, shape: Shape): PathCosts {
+  return { ...pathCosts(look, 'third', shape), broker: pathCosts(look, 'full', shape).broker };
 }
 
 export function cpuMicros({ perReading, perBatch }: CpuCost, readings: number): number {
   return readings * perReading + perBatch;
 }
 
-function tableCosts(look: Look, devices: number, name: string): TableCosts {
+function tableCosts(look: Look, table: { readonly devices: number; readonly storedPerDevice: number }): TableCosts {
   return {
-    devices,
-    rowsPerSecond: look(`rows written, ${name}`),
-    cpuMicros: look(`CPU a row, Postgres, ${name}`),
-    walBytes: look(`WAL a row, ${name}`),
-    walBytesAfterCheckpoint: look(`WAL a device after a checkpoint, ${name}`),
+    devices: table.devices,
+    rowsPerSecond: look({ kind: 'rowsPerSecond', ...table }),
+    cpuMicros: look({ kind: 'cpuPerRow', process: 'postgres', ...table }),
+    walBytes: look({ kind: 'walBytesPerRow', ...table }),
+    walBytesAfterCheckpoint: look({ kind: 'walBytesPerDeviceAfterCheckpoint', ...table }),
   };
 }

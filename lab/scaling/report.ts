@@ -1,7 +1,8 @@
 import { type Tuning, asDelivered, assumptions, forMillions } from './assumptions.ts';
 import { type Needs, needsOf } from './capacity.ts';
 import { type Kind, hashImbalance, ringImbalance } from './cells.ts';
-import type { Measured } from './cost-table.ts';
+import { type CostId, costConditions, costFigure, costLabel } from '../bench/cost-figures.ts';
+import type { CostMeasurement, MeasuredCost } from './cost-table.ts';
 import type { Costs } from './costs.ts';
 import { fleetOf, messagesPerSecond } from './fleet.ts';
 import { limitsOf } from './limits.ts';
@@ -18,7 +19,7 @@ const scales = [10_000, cellDevices, 100_000_000];
 export type Sections = Readonly<Record<'costs' | 'limits' | 'needs' | 'validation' | 'simulation' | 'cells', string>>;
 
 /** @param say told what is being done, as some of it takes a while */
-export function report(table: readonly Measured[], costs: Costs, say: (line: string) => void): Sections {
+export function report(table: readonly CostMeasurement[], costs: Costs, say: (line: string) => void): Sections {
   say('the machine of the bench');
   const validation = validate(costs);
   const plan = (devices: number, needs: Needs, tuning: Tuning): Plan => {
@@ -42,31 +43,41 @@ export function report(table: readonly Measured[], costs: Costs, say: (line: str
   };
 }
 
-const ofDrive = /^(?<what>.+), (?<of>\d+ devices, \d+ a frame)$/;
-const ofTables = /^(?<what>.+), (?<of>\d+ devices of \d+ readings before)$/;
-
-function costSection(table: readonly Measured[]): string {
-  const others = table.filter(({ figure }) => !ofDrive.test(figure) && !ofTables.test(figure));
-  const from = [...new Set(table.map(({ measuredOn, machine, runs }) => `${measuredOn}, ${machine}, runs: ${runs}`))];
+/** Costs of the whole path, of the tables alone, and all others: the first two as tables by their conditions. */
+function costSection(table: readonly CostMeasurement[]): string {
+  const figures = table.flatMap((measurement) => measurement.figures);
+  const isPath = ({ devices, readingsPerFrame }: CostId) => devices !== undefined && readingsPerFrame !== undefined;
+  const isTable = ({ storedPerDevice }: CostId) => storedPerDevice !== undefined;
+  const others = figures.filter(({ id }) => !isPath(id) && !isTable(id));
+  const sources = table.map(({ measuredOn, machine, runs }) => `${measuredOn}, ${machine}, runs: ${runs}`);
   return [
-    `${from.join('; ')}.`,
-    matrix(table, ofDrive),
-    matrix(table, ofTables),
-    markdownTable([['', ''], ...others.map(({ figure, value, unit }) => [figure, `${digits(value)} ${unit}`])]),
+    `${sources.join('; ')}.`,
+    matrix(
+      'whole path',
+      figures.filter(({ id }) => isPath(id)),
+    ),
+    matrix(
+      'batch writer and Postgres',
+      figures.filter(({ id }) => isTable(id)),
+    ),
+    markdownTable([
+      ['other costs', 'value'],
+      ...others.map(({ id, value, unit }) => [costFigure(id).name, `${digits(value)} ${unit}`]),
+    ]),
   ].join('\n\n');
 }
 
-/** Figures of the same thing in one row, by what they are of. */
-function matrix(table: readonly Measured[], pattern: RegExp): string {
-  const cells = table.flatMap(({ figure, value, unit }) => {
-    const { what, of } = pattern.exec(figure)?.groups ?? {};
-    return what === undefined || of === undefined ? [] : [{ what: `${what}, ${unit}`, of, text: digits(value) }];
-  });
-  const columns = [...new Set(cells.map(({ of }) => of))];
-  const rows = [...Map.groupBy(cells, ({ what }) => what)];
+/** One row per quantity, one column per set of conditions. */
+function matrix(title: string, figures: readonly MeasuredCost[]): string {
+  const columns = [...new Set(figures.map(({ id }) => costConditions(id)))];
+  const rows = Map.groupBy(figures, ({ id, unit }) => `${costLabel(id)}, ${unit}`);
+  const cell = (row: readonly MeasuredCost[], column: string) => {
+    const figure = row.find(({ id }) => costConditions(id) === column);
+    return figure === undefined ? '' : digits(figure.value);
+  };
   return markdownTable([
-    ['', ...columns],
-    ...rows.map(([what, row]) => [what, ...columns.map((column) => row.find(({ of }) => of === column)?.text ?? '')]),
+    [title, ...columns],
+    ...[...rows].map(([label, row]) => [label, ...columns.map((column) => cell(row, column))]),
   ]);
 }
 

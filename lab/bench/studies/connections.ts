@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { costFigure } from '../cost-figures.ts';
 import { startLoad } from '../load.ts';
 import { median } from '../median.ts';
 import { watchMemory } from '../memory-watch.ts';
@@ -9,23 +10,22 @@ import { measureRuns } from './runs.ts';
 const sockets = 10_000;
 const readingIntervalSeconds = 10;
 const readingsPerSecond = sockets / readingIntervalSeconds;
-/** They connect, send and leave, so that what is measured after is neither code nor what the engine reserves for any socket at all. */
+/** These connect, send and disconnect first, so that neither compiled code nor what V8 reserves for any first socket is measured. */
 const warmUpSockets = 500;
 const warmUpSeconds = 10;
 const idleSeconds = 3;
 const goal = { direction: 'at most', bar: 20, moonshot: 10 } as const;
 
 /**
- * What a connected device costs that has little to say: the resident memory of ingest-ws with 10,000 of them, each sending one reading of
- * five metrics every 10 s, minus its resident memory before they connected, by socket. Both are medians of a stretch of time: before of 3 s
- * without any socket, with them of the 10 s in which each sends its second reading. The service runs as in production, and collects garbage
- * when it likes; what lies in the kernel's buffers is not in it.
+ * Memory per connected device that sends seldom: the resident memory of ingest-ws with 10,000 devices, each sending one reading of five
+ * metrics every 10 s, minus its resident memory before they connected, divided by the sockets. Both are medians over time: of 3 s without any
+ * socket, and of the 10 s in which each device sends its second reading. Garbage collection is not forced; the kernel's buffers are not
+ * counted.
  */
 export async function studyConnections(context: StudyContext): Promise<StudyResult> {
   return measureRuns(context, measure, [
     {
-      name: 'memory per socket, 10,000 sockets',
-      unit: 'kB',
+      ...costFigure({ kind: 'memoryPerSocket', sockets }),
       goal,
       valueOf: ({ bytesPerSocket }) => bytesPerSocket / 1_000,
     },

@@ -1,5 +1,6 @@
 import { measureBrokerFloor } from '../broker-floor.ts';
-import type { Figure } from '../figure.ts';
+import { type CostId, type CostLoad, costFigure } from '../cost-figures.ts';
+import type { Figure, Sample } from '../figure.ts';
 import { envelopeBytesPerReading, frameBytesPerReading } from '../fleet-sizes.ts';
 import { type FleetWritesOptions, measureFleetWrites } from '../fleet-writes.ts';
 import { freshPlace } from '../fresh.ts';
@@ -10,123 +11,136 @@ import { serverBehind, usageOf } from '../process-usage.ts';
 import type { StudyContext, StudyResult } from '../study.ts';
 import { startUsageMeter } from '../usage-meter.ts';
 
-/** Of 300 devices with 40 readings in flight many readings of a batch are of one device; of 10,000 with one frame each, none beside the frame's. */
+/**
+ * With 300 devices and 40 readings in flight each, a batch holds many readings of one device; with 10,000 devices and one frame in flight
+ * each, it holds one frame per device.
+ */
 const shapes = [
   { devices: 300, readingsPerFrame: 1, inFlight: 40 },
   { devices: 300, readingsPerFrame: 20, inFlight: 40 },
   { devices: 10_000, readingsPerFrame: 1, inFlight: 1 },
   { devices: 10_000, readingsPerFrame: 20, inFlight: 20 },
 ];
+type Shape = (typeof shapes)[number];
 const envelopeDevices = 10_000;
 const tables: readonly FleetWritesOptions[] = [
-  { devices: 1_000, history: 0 },
-  { devices: 10_000, history: 0 },
-  { devices: 100_000, history: 0 },
-  { devices: 100_000, history: 300 },
-  { devices: 1_000_000, history: 0 },
+  { devices: 1_000, storedPerDevice: 0 },
+  { devices: 10_000, storedPerDevice: 0 },
+  { devices: 100_000, storedPerDevice: 0 },
+  { devices: 100_000, storedPerDevice: 300 },
+  { devices: 1_000_000, storedPerDevice: 0 },
 ];
 const readingsPerEnvelope = [1, 50, 500];
 const handshakes = 5_000;
-const calmReadingsPerSecond = 300;
+const lowReadingsPerSecond = 300;
 const batchReadingsPerSecond = 3_000;
 
 interface Measured {
-  readonly values: Readonly<Record<string, Value>>;
+  readonly values: readonly Value[];
   readonly othersCpuShare: number;
 }
 interface Value {
+  readonly id: CostId;
   readonly value: number;
-  readonly unit: string;
 }
 
 /**
- * What docs/scaling.md reckons with: the costs of a reading where many devices send a little each, of a handshake, of a message in the
- * queue, and the latencies of a platform that has next to nothing to do.
+ * The costs that docs/scaling.md calculates with: of a reading where many devices send a little each, of a handshake, of a message in the
+ * queue, and the latencies of a platform with next to nothing to do.
  */
 export async function studyFleet(context: StudyContext): Promise<StudyResult> {
-  const { settings, say } = context;
-  const samples = new Map<string, Figure & { samples: { value: number; othersCpuShare: number }[] }>();
-  const enter = ({ values, othersCpuShare }: Measured): void => {
-    for (const [name, { value, unit }] of Object.entries(values)) {
-      say(`  ${name}: ${value.toPrecision(4)} ${unit}`);
-      const figure = samples.get(name) ?? { name, unit, samples: [] };
+  const { settings, log } = context;
+  const figures = new Map<string, Figure & { readonly samples: Sample[] }>();
+  const record = ({ values, othersCpuShare }: Measured): void => {
+    for (const { id, value } of values) {
+      const figure = figures.get(JSON.stringify(id)) ?? { ...costFigure(id), samples: [] };
+      log(`  ${figure.name}: ${value.toPrecision(4)} ${figure.unit}`);
       figure.samples.push({ value, othersCpuShare });
-      samples.set(name, figure);
+      figures.set(JSON.stringify(id), figure);
     }
   };
   for (let run = 1; run <= settings.runs; run += 1) {
-    say(`run ${run}:`);
-    for (const shape of shapes) enter(await path(context, shape));
-    enter(await batches(context));
-    for (const options of tables) enter(await writes(context, options));
-    for (const count of readingsPerEnvelope) enter(await messages(context, count));
-    enter(await storm(context));
-    enter(await calm(context));
-    enter(sizes());
+    log(`run ${run}:`);
+    for (const shape of shapes) record(await path(context, shape));
+    record(await batches(context));
+    for (const options of tables) record(await writes(context, options));
+    for (const count of readingsPerEnvelope) record(await messages(context, count));
+    record(await handshakeCosts(context));
+    record(await latenciesAtLowLoad(context));
+    record(sizes());
   }
-  const figures = [...samples.values()];
-  return { figures, data: figures };
+  return { figures: [...figures.values()], data: [...figures.values()] };
 }
 
-async function path(context: StudyContext, { readingsPerFrame, ...load }: (typeof shapes)[number]): Promise<Measured> {
-  const name = `${load.devices} devices, ${readingsPerFrame} a frame`;
+async function path(context: StudyContext, shape: Shape): Promise<Measured> {
+  const { readingsPerFrame, devices, inFlight } = shape;
   const { seconds } = context.settings;
   await using platform = await LoadedPlatform.start(
-    { ...context, settings: { ...context.settings, ...load } },
-    { name: `fleet, ${name}`, readingsPerFrame },
+    { ...context, settings: { ...context.settings, devices, inFlight } },
+    { name: `fleet-${devices}-devices-${readingsPerFrame}-per-frame`, readingsPerFrame },
   );
   const flood = await platform.flood(seconds);
   await platform.assertRows();
   const pace = await platform.pace(seconds, flood.readingsPerSecond / 3);
-  const of = (figure: string) => `${figure}, ${name}`;
-  const costs = (at: string, { processes, batches, readings }: Flood | Pace) => ({
-    ...Object.fromEntries(
-      Object.entries(processes).map(([server, { cpuSeconds }]) => [
-        of(`CPU a reading ${at}, ${server}`),
-        { value: (cpuSeconds * 1e6) / readings, unit: 'µs' },
-      ]),
-    ),
-    [of(`readings an envelope ${at}`)]: { value: readings / batches.envelopes, unit: 'readings' },
-    [of(`readings a transaction ${at}`)]: { value: readings / batches.transactions, unit: 'readings' },
-  });
   return {
     othersCpuShare: Math.max(flood.othersCpuShare, pace.othersCpuShare),
-    values: {
-      [of('end to end')]: { value: flood.readingsPerSecond, unit: 'readings/s' },
-      ...costs('in the flood', flood),
-      ...costs('at a third', pace),
-      ...latencies(pace, (figure) => of(`${figure} at a third`)),
-    },
+    values: [
+      { id: { kind: 'readingsPerSecond', devices, readingsPerFrame }, value: flood.readingsPerSecond },
+      ...loadCosts('full', shape, flood),
+      ...loadCosts('third', shape, pace),
+      ...latencies(pace, { load: 'third', devices, readingsPerFrame }),
+    ],
   };
 }
 
-function latencies(pace: Pace, name: (figure: string) => string): Readonly<Record<string, Value>> {
-  return {
-    [name('ack p50')]: { value: pace.ackP50Ms, unit: 'ms' },
-    [name('ack p99')]: { value: pace.ackP99Ms, unit: 'ms' },
-    [name('stored p50')]: { value: pace.storedP50Ms, unit: 'ms' },
-    [name('stored p99')]: { value: pace.storedP99Ms, unit: 'ms' },
-  };
+function loadCosts(
+  load: CostLoad,
+  { devices, readingsPerFrame }: Shape,
+  { processes, batches: { envelopes, transactions }, readings }: Flood | Pace,
+): Value[] {
+  const conditions = { load, devices, readingsPerFrame };
+  return [
+    ...Object.entries(processes).map(([process, { cpuSeconds }]) => ({
+      id: { kind: 'cpuPerReading', process, ...conditions } as const,
+      value: (cpuSeconds * 1e6) / readings,
+    })),
+    { id: { kind: 'readingsPerEnvelope', ...conditions }, value: readings / envelopes },
+    { id: { kind: 'readingsPerTransaction', ...conditions }, value: readings / transactions },
+  ];
 }
 
-/** What envelopes and transactions cost by themselves: the same readings in more of them. */
+function latencies(pace: Pace, conditions: Omit<CostId, 'kind'>): Value[] {
+  return [
+    { id: { kind: 'ackP50', ...conditions }, value: pace.ackP50Ms },
+    { id: { kind: 'ackP99', ...conditions }, value: pace.ackP99Ms },
+    { id: { kind: 'storedP50', ...conditions }, value: pace.storedP50Ms },
+    { id: { kind: 'storedP99', ...conditions }, value: pace.storedP99Ms },
+  ];
+}
+
+/** What one envelope and one transaction cost: the same readings are sent in more of them. */
 async function batches(context: StudyContext): Promise<Measured> {
   const usual = await paced(context, batchReadingsPerSecond, {});
-  const envelopes = await paced(context, batchReadingsPerSecond, { ENVELOPE_LINGER_MS: '0' });
-  const transactions = await paced(context, batchReadingsPerSecond, { BATCH_LINGER_MS: '0' });
-  const cost = (server: string, count: keyof Batches, more: Pace) => {
-    const seconds = (more.processes[server]?.cpuSeconds ?? 0) - (usual.processes[server]?.cpuSeconds ?? 0);
-    return { value: Math.max(0, (seconds * 1e6) / (more.batches[count] - usual.batches[count])), unit: 'µs' };
+  const moreEnvelopes = await paced(context, batchReadingsPerSecond, { ENVELOPE_LINGER_MS: '0' });
+  const moreTransactions = await paced(context, batchReadingsPerSecond, { BATCH_LINGER_MS: '0' });
+  const costOfOne = (process: string, count: keyof Batches, more: Pace) => {
+    const seconds = (more.processes[process]?.cpuSeconds ?? 0) - (usual.processes[process]?.cpuSeconds ?? 0);
+    return Math.max(0, (seconds * 1e6) / (more.batches[count] - usual.batches[count]));
   };
+  const perEnvelope = (process: string): Value => ({
+    id: { kind: 'cpuPerEnvelope', process },
+    value: costOfOne(process, 'envelopes', moreEnvelopes),
+  });
+  const perTransaction = (process: string): Value => ({
+    id: { kind: 'cpuPerTransaction', process },
+    value: costOfOne(process, 'transactions', moreTransactions),
+  });
   return {
-    othersCpuShare: Math.max(usual.othersCpuShare, envelopes.othersCpuShare, transactions.othersCpuShare),
-    values: {
-      'CPU an envelope, ingest-ws': cost('ingest-ws', 'envelopes', envelopes),
-      'CPU an envelope, rabbitmq': cost('rabbitmq', 'envelopes', envelopes),
-      'CPU an envelope, persistence-worker': cost('persistence-worker', 'envelopes', envelopes),
-      'CPU a transaction, persistence-worker': cost('persistence-worker', 'transactions', transactions),
-      'CPU a transaction, postgres': cost('postgres', 'transactions', transactions),
-    },
+    othersCpuShare: Math.max(usual.othersCpuShare, moreEnvelopes.othersCpuShare, moreTransactions.othersCpuShare),
+    values: [
+      ...['ingest-ws', 'rabbitmq', 'persistence-worker'].map(perEnvelope),
+      ...['persistence-worker', 'postgres'].map(perTransaction),
+    ],
   };
 }
 
@@ -141,50 +155,50 @@ async function paced(
 
 async function writes(context: StudyContext, options: FleetWritesOptions): Promise<Measured> {
   const { othersCpuShare, ...measured } = await measureFleetWrites(context, options);
-  const of = (name: string) => `${name}, ${options.devices} devices of ${options.history} readings before`;
   return {
     othersCpuShare,
-    values: {
-      [of('rows written')]: { value: measured.rowsPerSecond, unit: 'rows/s' },
-      [of('CPU a row, Postgres')]: { value: measured.postgresCpuMicros, unit: 'µs' },
-      [of('CPU a row, batch writer')]: { value: measured.writerCpuMicros, unit: 'µs' },
-      [of('WAL a row')]: { value: measured.walBytes, unit: 'bytes' },
-      [of('WAL a device after a checkpoint')]: { value: measured.walBytesAfterCheckpoint, unit: 'bytes' },
-      [of('bytes a row')]: { value: measured.bytesPerRow, unit: 'bytes' },
-      [of('bytes a device')]: { value: measured.bytesPerDevice, unit: 'bytes' },
-    },
+    values: [
+      { id: { kind: 'rowsPerSecond', ...options }, value: measured.rowsPerSecond },
+      { id: { kind: 'cpuPerRow', process: 'postgres', ...options }, value: measured.postgresCpuMicros },
+      { id: { kind: 'cpuPerRow', process: 'batch writer', ...options }, value: measured.writerCpuMicros },
+      { id: { kind: 'walBytesPerRow', ...options }, value: measured.walBytes },
+      { id: { kind: 'walBytesPerDeviceAfterCheckpoint', ...options }, value: measured.walBytesAfterCheckpoint },
+      { id: { kind: 'bytesPerRow', ...options }, value: measured.bytesPerRow },
+      { id: { kind: 'bytesPerDevice', ...options }, value: measured.bytesPerDevice },
+    ],
   };
 }
 
-/** A quorum queue that nobody consumes. */
-async function messages({ services, settings, logger }: StudyContext, count: number): Promise<Measured> {
+/** Publishes to a quorum queue without a consumer. */
+async function messages({ services, settings, logger }: StudyContext, readingsPerMessage: number): Promise<Measured> {
   await using place = await freshPlace(services);
   const meter = await startUsageMeter({ rabbitmq: await serverBehind(services.amqpUrl) }, await forwardersOf(services));
   const seconds = settings.seconds / 2;
   const readingsPerSecond = await measureBrokerFloor(place.amqpUrl, {
     devices: envelopeDevices,
     readingsPerFrame: 1,
-    readingsPerEnvelope: count,
+    readingsPerEnvelope: readingsPerMessage,
     seconds,
     logger,
   });
   const { processes, othersCpuShare } = await meter.stop();
-  const messagesPerSecond = readingsPerSecond / count;
+  const messagesPerSecond = readingsPerSecond / readingsPerMessage;
+  const cpuMicros = (processes['rabbitmq']?.cpuSeconds ?? 0) * 1e6;
   return {
     othersCpuShare,
-    values: {
-      [`messages of ${count} readings`]: { value: messagesPerSecond, unit: 'messages/s' },
-      [`CPU a message of ${count} readings, RabbitMQ`]: {
-        value: ((processes['rabbitmq']?.cpuSeconds ?? 0) * 1e6) / (messagesPerSecond * seconds),
-        unit: 'µs',
+    values: [
+      { id: { kind: 'messagesPerSecond', readingsPerMessage }, value: messagesPerSecond },
+      {
+        id: { kind: 'cpuPerMessage', process: 'rabbitmq', readingsPerMessage },
+        value: cpuMicros / (messagesPerSecond * seconds),
       },
-    },
+    ],
   };
 }
 
-/** Sockets one after the other, as fast as they are answered. */
-async function storm(context: StudyContext): Promise<Measured> {
-  await using platform = await BenchPlatform.start(context, { name: 'fleet-storm' });
+/** Connects sockets one after the other, as fast as they are answered. */
+async function handshakeCosts(context: StudyContext): Promise<Measured> {
+  await using platform = await BenchPlatform.start(context, { name: 'fleet-handshakes' });
   await using load = startLoad();
   const tokens = await platform.tokens(handshakes);
   const { residentBytes } = await usageOf(platform.ingests[0]!.pid);
@@ -200,35 +214,30 @@ async function storm(context: StudyContext): Promise<Measured> {
   const seconds = (performance.now() - startedAt) / 1_000;
   const { processes, othersCpuShare } = await meter.stop();
   await load.request({ type: 'disconnect' });
+  const cpuMicros = (processes['ingest-ws']?.cpuSeconds ?? 0) * 1e6;
   return {
     othersCpuShare,
-    values: {
-      'memory of an idle ingest-ws': { value: residentBytes, unit: 'bytes' },
-      'CPU a handshake, ingest-ws': {
-        value: ((processes['ingest-ws']?.cpuSeconds ?? 0) * 1e6) / handshakes,
-        unit: 'µs',
-      },
-      'handshakes of one ingest-ws': { value: handshakes / seconds, unit: '1/s' },
-    },
+    values: [
+      { id: { kind: 'idleBytes', process: 'ingest-ws' }, value: residentBytes },
+      { id: { kind: 'cpuPerHandshake', process: 'ingest-ws' }, value: cpuMicros / handshakes },
+      { id: { kind: 'handshakesPerSecond', process: 'ingest-ws' }, value: handshakes / seconds },
+    ],
   };
 }
 
-/** What is left of the latencies when nothing has to wait for anything else: the lingers, the confirm's sync, the commit's. */
-async function calm(context: StudyContext): Promise<Measured> {
-  const pace = await paced(context, calmReadingsPerSecond, {});
-  return { othersCpuShare: pace.othersCpuShare, values: latencies(pace, (figure) => `${figure}, calm`) };
+/** The latencies without any queueing: what remains is the lingers, and the disk syncs of the confirm and the commit. */
+async function latenciesAtLowLoad(context: StudyContext): Promise<Measured> {
+  const pace = await paced(context, lowReadingsPerSecond, {});
+  return { othersCpuShare: pace.othersCpuShare, values: latencies(pace, { load: 'low' }) };
 }
 
 function sizes(): Measured {
-  const values = [1, 20].flatMap((readingsPerFrame) => [
-    [
-      `bytes of a reading in a frame, ${readingsPerFrame} a frame`,
-      { value: frameBytesPerReading(readingsPerFrame), unit: 'bytes' },
-    ],
-    [
-      `bytes of a reading in an envelope, ${readingsPerFrame} a frame`,
-      { value: envelopeBytesPerReading(envelopeDevices, readingsPerFrame), unit: 'bytes' },
-    ],
+  const values = [1, 20].flatMap((readingsPerFrame): Value[] => [
+    { id: { kind: 'frameBytesPerReading', readingsPerFrame }, value: frameBytesPerReading(readingsPerFrame) },
+    {
+      id: { kind: 'envelopeBytesPerReading', readingsPerFrame },
+      value: envelopeBytesPerReading(envelopeDevices, readingsPerFrame),
+    },
   ]);
-  return { othersCpuShare: 0, values: Object.fromEntries(values) };
+  return { othersCpuShare: 0, values };
 }

@@ -9,7 +9,7 @@ import { metricsPerReading, readingIntervalMs } from '../workload.ts';
 /** Rows stored around which the rate is taken. */
 const marks = [1e6, 10e6, 30e6] as const;
 const [firstMark, , lastMark] = marks;
-/** To either side of a mark. Together it is about what Postgres writes between two checkpoints, so that one is part of it. */
+/** To either side of a mark. The window is about as long as the time between two checkpoints, so that it contains one. */
 const windowRowsMax = 2.5e6;
 const rowsMax = lastMark + windowRowsMax;
 const readingsPerFrame = 20;
@@ -35,7 +35,7 @@ export interface GrowthRun {
   readonly tables: readonly TableSize[];
 }
 
-/** Fills one database through the whole platform, and asks whether it becomes slower, and what a value takes on the disk. */
+/** Fills one database through the whole platform: does throughput fall, and how much disk space does a value take? */
 export async function studyGrowth(context: StudyContext): Promise<StudyResult> {
   const runs: GrowthRun[] = [];
   for (let run = 1; run <= context.settings.runs; run += 1) runs.push(await measureRun(context, run));
@@ -43,7 +43,7 @@ export async function studyGrowth(context: StudyContext): Promise<StudyResult> {
 }
 
 async function measureRun(context: StudyContext, run: number): Promise<GrowthRun> {
-  const { settings, say } = context;
+  const { settings, log } = context;
   // The fleet's clock ends about now: 300 devices with ten readings a second have sent for three hours.
   const startTs = Date.now() - (rowsMax / settings.devices) * readingIntervalMs;
   const name = `growth-${run}`;
@@ -54,19 +54,19 @@ async function measureRun(context: StudyContext, run: number): Promise<GrowthRun
     const rowsBefore = platform.stored;
     const { readings, readingsPerSecond, othersCpuShare } = await platform.flood(roundSeconds);
     rounds.push({ rowsBefore, rowsAfter: platform.stored, seconds: readings / readingsPerSecond, othersCpuShare });
-    say(`run ${run}: ${millions(platform.stored)} rows, ${Math.round(readingsPerSecond)}/s`);
+    log(`run ${run}: ${millions(platform.stored)} rows, ${Math.round(readingsPerSecond)}/s`);
   }
   await platform.assertRows();
   return { rounds, tables: await tableSizes(platform.databaseUrl) };
 }
 
 async function assertDiskSpace(databaseUrl: string): Promise<void> {
-  // Of a server elsewhere, or in a container, nothing is known.
+  // The disk of a server on another machine or in a container is unknown.
   const disk = await statfs(await dataDirectory(databaseUrl)).catch(() => undefined);
   const freeBytes = disk === undefined ? Infinity : disk.bavail * disk.bsize;
   if (freeBytes < freeBytesMin)
     throw new Error(
-      `${gigabytes(freeBytes)} are free on the disk of Postgres; growth needs ${gigabytes(freeBytesMin)}`,
+      `the disk of Postgres has ${gigabytes(freeBytes)} free; the growth study needs ${gigabytes(freeBytesMin)}`,
     );
 }
 
@@ -96,6 +96,7 @@ function bytesPerValue({ rounds, tables }: GrowthRun): number {
 
 export function growthFigures(runs: readonly GrowthRun[]): Figure[] {
   const later = marks.slice(1).map((mark) => ({
+    id: { kind: 'throughputAfterGrowth', rows: mark },
     name: `readings/s at ${millions(mark)} rows ÷ at ${millions(firstMark)}`,
     unit: '',
     ...(mark === lastMark && { goal: rateGoal }),
@@ -105,7 +106,8 @@ export function growthFigures(runs: readonly GrowthRun[]): Figure[] {
     })),
   }));
   const bytes = {
-    name: 'bytes on disk per value, indexes included',
+    id: { kind: 'bytesPerValue' },
+    name: 'disk space per value, indexes included',
     unit: 'B',
     goal: bytesGoal,
     samples: runs.map((run) => ({ value: bytesPerValue(run), othersCpuShare: othersCpuShareOf(run.rounds) })),
@@ -120,10 +122,10 @@ function growthTable(runs: readonly GrowthRun[]): string {
     Math.round(median(runs.map(({ rounds }) => rateAround(mark, rounds)))).toLocaleString('en-US'),
   ]);
   const numbered = runs.map((_, index) => `run ${index + 1}`);
-  return `${columns([['', ...numbered, 'median'], ...rates])}\n\n${sizesTable(runs.at(-1)!)}`;
+  return `${columns([['throughput', ...numbered, 'median'], ...rates])}\n\n${sizesTable(runs.at(-1)!)}`;
 }
 
-/** Where the bytes of the last run are; tables below a thousandth of a byte per value are left out, not uncounted. */
+/** The tables of the last run; those below a thousandth of a byte per value have no row, but are in the sum. */
 function sizesTable({ rounds, tables }: GrowthRun): string {
   const values = valuesStored(rounds);
   const cells = (name: string, sizes: readonly TableSize[]) => {
@@ -131,9 +133,9 @@ function sizesTable({ rounds, tables }: GrowthRun): string {
     const parts = [sum((size) => size.heapBytes), sum((size) => size.toastBytes), sum((size) => size.indexBytes)];
     return [name, ...parts.map((part) => (part / values).toFixed(3)), (sum(bytesOf) / values).toFixed(3)];
   };
-  const telling = tables.filter((size) => bytesOf(size) / values >= 0.001);
+  const listed = tables.filter((size) => bytesOf(size) / values >= 0.001);
   const head = ['bytes per value (without WAL and catalogs)', 'rows', 'toast', 'indexes', 'all'];
-  return columns([head, ...telling.map((size) => cells(size.table, [size])), cells('all tables', tables)]);
+  return columns([head, ...listed.map((size) => cells(size.table, [size])), cells('all tables', tables)]);
 }
 
 function valuesStored(rounds: readonly Round[]): number {

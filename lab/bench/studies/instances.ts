@@ -16,7 +16,10 @@ const quantities: Readonly<Record<string, { readonly goal: Goal; readonly of: (m
   'readings/s': { goal: notLess, of: ({ flood }) => flood.readingsPerSecond },
   'ack p99': { goal: notMore, of: ({ pace }) => pace.ackP99Ms },
   'stored p99': { goal: notMore, of: ({ pace }) => pace.storedP99Ms },
-  'CPU a reading, ingest + worker': { goal: notMore, of: ({ flood }) => serviceMicrosecondsPerReading(flood) },
+  'CPU per reading, ingest-ws + persistence-worker': {
+    goal: notMore,
+    of: ({ flood }) => serviceMicrosecondsPerReading(flood),
+  },
 };
 
 interface Measured {
@@ -25,17 +28,17 @@ interface Measured {
 }
 
 export type InstancesRun = Readonly<Record<Addition, Measured>> & {
-  /** One of each, before and after the others: what they differ by is chance. */
+  /** One of each, measured before and after the others: their difference is noise. */
   readonly single: readonly [Measured, Measured];
 };
 
 const readingsPerFrame = 1;
 
-/** What a second instance costs where it has no core of its own: each figure of the issue beside that of one ingest and one worker. */
+/** What a second instance costs without a core of its own: each quantity relative to one ingest-ws and one persistence-worker. */
 export async function studyInstances(context: StudyContext): Promise<StudyResult> {
   const runs: InstancesRun[] = [];
   for (let run = 1; run <= context.settings.runs; run += 1) {
-    // Whatever comes first is not always the same.
+    // Alternates the order, so that neither configuration always comes first.
     const order = run % 2 === 1 ? additionNames : additionNames.toReversed();
     runs.push(await measureRun(context, run, order));
   }
@@ -53,7 +56,7 @@ async function measureRun(context: StudyContext, run: number, order: readonly Ad
     await platform.assertRows();
     const pace = await platform.pace(context.settings.seconds, pacedAt ?? flood.readingsPerSecond / 3);
     const measured: Measured = { flood, pace };
-    context.say(`run ${run}: ${name}: ${described(measured)}`);
+    context.log(`run ${run}: ${name}: ${described(measured)}`);
     return measured;
   };
   const one = { ingests: 1, workers: 1 };
@@ -65,24 +68,33 @@ async function measureRun(context: StudyContext, run: number, order: readonly Ad
   return { ...(added as Record<Addition, Measured>), single: [before, after] };
 }
 
-/** Each quantity as a share of the single configuration's, which is the mean of its two measurements in the run. */
+/** Each quantity divided by that of the single configuration, the mean of its two measurements in the run. */
 export function instancesFigures(runs: readonly InstancesRun[]): Figure[] {
-  const figure = (name: string, goal: Goal | undefined, valueOf: (run: InstancesRun) => number): Figure => ({
-    name,
+  const figure = (
+    { configuration, quantity }: { readonly configuration: Addition | 'single again'; readonly quantity: string },
+    goal: Goal | undefined,
+    valueOf: (run: InstancesRun) => number,
+  ): Figure => ({
+    id: { kind: 'ratioToSingle', configuration, quantity },
+    name: `${configuration}: ${quantity} ÷ single`,
     unit: '',
     ...(goal !== undefined && { goal }),
     samples: runs.map((run) => ({ value: valueOf(run), othersCpuShare: othersCpuShare(run) })),
   });
-  const ratios = additionNames.flatMap((addition) =>
+  const ratios = additionNames.flatMap((configuration) =>
     Object.entries(quantities).map(([quantity, { goal, of }]) =>
-      figure(`${addition}: ${quantity} ÷ single`, goal, (run) => {
+      figure({ configuration, quantity }, goal, (run) => {
         const [before, after] = run.single;
-        return of(run[addition]) / ((of(before) + of(after)) / 2);
+        return of(run[configuration]) / ((of(before) + of(after)) / 2);
       }),
     ),
   );
   const chance = Object.entries(quantities).map(([quantity, { of }]) =>
-    figure(`single again: ${quantity} ÷ single`, undefined, ({ single: [before, after] }) => of(after) / of(before)),
+    figure(
+      { configuration: 'single again', quantity },
+      undefined,
+      ({ single: [before, after] }) => of(after) / of(before),
+    ),
   );
   return [...ratios, ...chance];
 }
@@ -95,7 +107,7 @@ function othersCpuShare({ single, ...added }: InstancesRun): number {
 
 function described({ flood, pace }: Measured): string {
   return (
-    `${Math.round(flood.readingsPerSecond)}/s, ${serviceMicrosecondsPerReading(flood).toFixed(1)} µs a reading,` +
+    `${Math.round(flood.readingsPerSecond)}/s, ${serviceMicrosecondsPerReading(flood).toFixed(1)} µs per reading,` +
     ` at ${Math.round(pace.readingsPerSecond)}/s ack p99 ${pace.ackP99Ms.toFixed(1)} ms, stored p99 ${pace.storedP99Ms.toFixed(1)} ms`
   );
 }
@@ -110,15 +122,19 @@ function instancesTable(runs: readonly InstancesRun[]): string {
     ].map((measuredIn) => median(runs.map((run) => of(measuredIn(run)))).toFixed(digits)),
   ];
   return columns([
-    ['medians of all runs', 'one of each', ...additionNames, 'one of each again'],
+    ['median of all runs', 'one of each', ...additionNames, 'one of each again'],
     row('readings/s', ({ flood }) => flood.readingsPerSecond, 0),
-    row('readings an envelope', ({ flood }) => flood.readingsPerEnvelope, 0),
-    row('CPU a reading, ingest + worker, µs', ({ flood }) => serviceMicrosecondsPerReading(flood), 2),
-    row('paced, readings/s', ({ pace }) => pace.readingsPerSecond, 0),
+    row('readings per envelope', ({ flood }) => flood.readingsPerEnvelope, 0),
+    row('CPU per reading, ingest-ws + persistence-worker, µs', ({ flood }) => serviceMicrosecondsPerReading(flood), 2),
+    row('at an even rate, readings/s', ({ pace }) => pace.readingsPerSecond, 0),
     row('  ack p50, ms', ({ pace }) => pace.ackP50Ms, 1),
     row('  ack p99, ms', ({ pace }) => pace.ackP99Ms, 1),
     row('  stored p50, ms', ({ pace }) => pace.storedP50Ms, 1),
     row('  stored p99, ms', ({ pace }) => pace.storedP99Ms, 1),
-    row('  CPU a reading, ingest + worker, µs', (measured) => serviceMicrosecondsPerReading(measured.pace), 2),
+    row(
+      '  CPU per reading, ingest-ws + persistence-worker, µs',
+      (measured) => serviceMicrosecondsPerReading(measured.pace),
+      2,
+    ),
   ]);
 }

@@ -9,43 +9,51 @@ import { measureRuns } from './runs.ts';
 const sockets = 300;
 const readingsPerSecond = 5_000;
 const warmUpSeconds = 25;
-/** The end of the warm-up, whose memory is the level that growth is counted from. */
+/** The end of the warm-up: growth is counted from its memory. */
 const steadySeconds = 5;
 const outageSeconds = 60;
-/** The load goes on as long while the worker catches up. */
+/** The load continues for so long while the worker catches up. */
 const afterSeconds = 20;
-/** A tenth of a second's readings under way are no backlog. */
+/** Readings of a tenth of a second in flight are no backlog. */
 const backlogReadingsMax = readingsPerSecond / 10;
 const catchUpTimeoutSeconds = 120;
 const lookIntervalMs = 50;
 const ackedShareMin = 0.99;
 
 /**
- * Postgres is stopped for a minute (SIGSTOP: its connections stay open, and silent) while 300 sockets send 5,000 readings a second, one a
- * frame, and go on sending after. Growth is the most resident memory of ingest-ws and persistence-worker together minus the median of the 5 s
- * before: while Postgres is away, which shows whether anything piles up, and until the load ends, when the worker has caught up at full speed
- * and its heap is as large as under full load. Devices are acked all the time, and every reading is stored once in the end.
+ * Postgres is stopped for a minute (SIGSTOP: its connections stay open and do not answer) while 300 sockets send 5,000 readings per second,
+ * one per frame, and continue to send afterwards. Growth is the maximum resident memory of ingest-ws and persistence-worker together minus the
+ * median of the 5 s before. It is taken twice: while Postgres is stopped, which shows whether anything accumulates, and until the load ends,
+ * when the worker has caught up at full speed and its heap is as large as under full load. Devices are acked all the time, and every reading
+ * is stored once in the end.
  */
 export async function studyOutage(context: StudyContext): Promise<StudyResult> {
   return measureRuns(context, measure, [
     {
-      name: 'Postgres away 60 s at 5,000/s: growth of ingest + worker',
+      id: { kind: 'outageMemoryGrowth' },
+      name: 'Postgres stopped for 60 s at 5,000 readings/s: memory growth of ingest-ws + persistence-worker',
       unit: 'MB',
       goal: { direction: 'at most', bar: 100, moonshot: 40 },
       valueOf: ({ growthBytes }) => growthBytes / 1e6,
     },
     {
-      name: 'the same until all is stored, at full speed',
+      id: { kind: 'catchUpMemoryGrowth' },
+      name: '  until the backlog is stored, at full speed',
       unit: 'MB',
       valueOf: ({ caughtUpGrowthBytes }) => caughtUpGrowthBytes / 1e6,
     },
-    { name: 'after it, until all is stored', unit: 's', valueOf: ({ catchUpSeconds }) => catchUpSeconds },
+    {
+      id: { kind: 'catchUpSeconds' },
+      name: '  time to store the backlog',
+      unit: 's',
+      valueOf: ({ catchUpSeconds }) => catchUpSeconds,
+    },
   ]);
 }
 
 async function measure(context: StudyContext) {
   const { postgres } = context.services.control;
-  if (postgres === undefined) throw new Error('the outage needs a Postgres that the bench has started itself');
+  if (postgres === undefined) throw new Error('the outage study needs a Postgres that the bench has started itself');
   await using platform = await BenchPlatform.start(context, { name: 'outage' });
   await using load = startLoad();
   await load.request({
@@ -69,11 +77,11 @@ async function measure(context: StudyContext) {
       await postgres.resume();
     }
   };
-  const breakAndMend = async () => {
+  const stopAndResume = async () => {
     await sleep((warmUpSeconds - steadySeconds) * 1_000);
     const steady = median(await watchMemory(pids, () => sleep(steadySeconds * 1_000)));
     let acked = 0;
-    const away = await watchMemory(pids, async () => {
+    const stopped = await watchMemory(pids, async () => {
       acked = await pausePostgres();
     });
     let catchUpSeconds = 0;
@@ -82,8 +90,8 @@ async function measure(context: StudyContext) {
       await sleep(Math.max(0, afterSeconds - catchUpSeconds) * 1_000);
     });
     if (acked < ackedShareMin * outageSeconds * readingsPerSecond)
-      throw new Error(`only ${acked} readings were acked while Postgres was away`);
-    const growthBytes = Math.max(...away) - steady;
+      throw new Error(`only ${acked} readings were acked while Postgres was stopped`);
+    const growthBytes = Math.max(...stopped) - steady;
     return {
       steady,
       growthBytes,
@@ -93,7 +101,7 @@ async function measure(context: StudyContext) {
   };
   const [pace, memory] = await Promise.all([
     load.request({ type: 'pace', seconds: warmUpSeconds + outageSeconds + afterSeconds, readingsPerSecond }),
-    breakAndMend(),
+    stopAndResume(),
   ]);
   const { othersCpuShare, processes } = await meter.stop();
   await untilStored(platform, async () => pace.readings);
@@ -101,7 +109,7 @@ async function measure(context: StudyContext) {
   return { ...memory, ...pace, processes, othersCpuShare };
 }
 
-/** What was committed when the connection broke is found to be a duplicate afterwards. @returns seconds */
+/** A batch that was committed when the connection broke counts as duplicate afterwards. @returns seconds */
 async function untilStored(platform: BenchPlatform, expected: () => Promise<number>): Promise<number> {
   const startedAt = performance.now();
   const seconds = () => (performance.now() - startedAt) / 1_000;

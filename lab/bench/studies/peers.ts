@@ -16,9 +16,9 @@ const nameOf: Readonly<Record<Contender, string>> = {
 const contenders = Object.keys(nameOf) as Contender[];
 const nestGoal: Goal = { direction: 'at least', bar: 10, moonshot: 20 };
 
-/** Durable readings a second beside pipelines of the usual kinds, under the same load on the same servers, one after the other. */
+/** Durable readings per second beside two usual pipelines, under the same load on the same servers, one after the other. */
 export async function studyPeers(context: StudyContext): Promise<StudyResult> {
-  const { settings, say } = context;
+  const { settings, log } = context;
   compilePeers();
   const runs: PeersRun[] = [];
   for (let run = 1; run <= settings.runs; run += 1) {
@@ -28,13 +28,13 @@ export async function studyPeers(context: StudyContext): Promise<StudyResult> {
       rest: await measurePeer(context, 'rest'),
     };
     runs.push(rates);
-    const told = contenders.map((name) => `${nameOf[name]} ${Math.round(rates[name].readingsPerSecond)}/s`);
-    say(`run ${run}: ${told.join(', ')}`);
+    const described = contenders.map((name) => `${nameOf[name]} ${Math.round(rates[name].readingsPerSecond)}/s`);
+    log(`run ${run}: ${described.join(', ')}`);
   }
   return { figures: peerFigures(runs), data: runs };
 }
 
-/** The rates, and ours over each of the others': run by run, since each run measured all. */
+/** The rates, and Fleetwire's divided by each of the others' of the same run. */
 export function peerFigures(runs: readonly PeersRun[]): Figure[] {
   return [...contenders.map((name) => rateOf(runs, name)), ratioTo(runs, 'nest', nestGoal), ratioTo(runs, 'rest')];
 }
@@ -51,6 +51,7 @@ async function measurePeer(context: StudyContext, peer: PeerName): Promise<Durab
 
 function rateOf(runs: readonly PeersRun[], contender: Contender): Figure {
   return {
+    id: { kind: 'pipelineReadingsPerSecond', pipeline: contender },
     name: nameOf[contender],
     unit: 'readings/s',
     samples: runs.map((run) => ({
@@ -62,6 +63,7 @@ function rateOf(runs: readonly PeersRun[], contender: Contender): Figure {
 
 function ratioTo(runs: readonly PeersRun[], peer: PeerName, goal?: Goal): Figure {
   return {
+    id: { kind: 'ratioToPipeline', pipeline: peer },
     name: `Fleetwire ÷ ${nameOf[peer]}`,
     unit: '',
     ...(goal !== undefined && { goal }),

@@ -1,14 +1,15 @@
-import type { Figure, Goal } from '../figure.ts';
+import type { Figure, FigureId, Goal } from '../figure.ts';
 import type { StudyContext, StudyResult } from '../study.ts';
 
 interface FigureOf<Run> {
+  readonly id: FigureId;
   readonly name: string;
   readonly unit: string;
   readonly goal?: Goal;
   readonly valueOf: (run: Run) => number;
 }
 
-/** Measures as often as the settings say, each time on a platform of its own, and takes one sample of each figure from each run. */
+/** Measures once per run of the settings, and takes one sample of each figure from each run. */
 export async function measureRuns<Run extends { readonly othersCpuShare: number }>(
   context: StudyContext,
   measure: (context: StudyContext) => Promise<Run>,
@@ -19,8 +20,8 @@ export async function measureRuns<Run extends { readonly othersCpuShare: number 
     const measured = await measure(context);
     runs.push(measured);
     const values = figuresOf.map(({ name, unit, valueOf }) => `${name}: ${valueOf(measured).toFixed(2)} ${unit}`);
-    context.say(
-      `run ${run}: ${values.join('; ')} (others took ${Math.round(measured.othersCpuShare * 100)} % of the CPU)`,
+    context.log(
+      `run ${run}: ${values.join('; ')} (other programs used ${Math.round(measured.othersCpuShare * 100)} % of the CPU)`,
     );
   }
   const figures = figuresOf.map(({ valueOf, ...figure }): Figure => ({

@@ -1,3 +1,4 @@
+import { type AckReferences, measureAckReferences } from '../ack-references.ts';
 import { measureBrokerFloor } from '../broker-floor.ts';
 import { measureDatabaseFloor } from '../database-floor.ts';
 import { type FreshPlace, freshPlace } from '../fresh.ts';
@@ -16,13 +17,18 @@ export type Measurement = Flood & {
   readonly brokerFloor: number;
   readonly ofDatabaseFloor: number;
   readonly ofBrokerFloor: number;
-  /** At a third of the rate of the flood. */
+  /** At a third of the flood's rate. */
   readonly latency: Pace;
+  /** At the same rate. */
+  readonly references: AckReferences;
 };
 
-/** Durable readings a second beside what database and broker could do by themselves, and how long a reading takes at a third of that. */
+/**
+ * Durable readings per second beside what the database and the broker can do alone, and latencies at a third of that rate beside those of a
+ * bare WebSocket server and a bare publisher confirm.
+ */
 export async function studyThroughput(context: StudyContext): Promise<StudyResult> {
-  const { settings, say } = context;
+  const { settings, log } = context;
   const validators = compareValidators();
   const envelopeFormats = settings.frames.map((readingsPerFrame) => ({
     readingsPerFrame,
@@ -33,10 +39,11 @@ export async function studyThroughput(context: StudyContext): Promise<StudyResul
     for (const [index, readingsPerFrame] of settings.frames.entries()) {
       const measurement = await measure(context, readingsPerFrame);
       measured[index]!.push(measurement);
-      const { readingsPerSecond, databaseFloor, ofDatabaseFloor, othersCpuShare } = measurement;
-      say(
-        `run ${run}: ${readingsPerFrame} a frame: ${Math.round(readingsPerSecond)}/s of a floor of ${Math.round(databaseFloor)}/s: ${ofDatabaseFloor.toFixed(2)}` +
-          ` (others took ${Math.round(othersCpuShare * 100)} % of the CPU)`,
+      const { readingsPerSecond, databaseFloor, ofDatabaseFloor, latency, references, othersCpuShare } = measurement;
+      log(
+        `run ${run}: ${readingsPerFrame} per frame: ${Math.round(readingsPerSecond)} readings/s, ${ofDatabaseFloor.toFixed(2)} of the database floor (${Math.round(databaseFloor)}/s);` +
+          ` ack p99 ${latency.ackP99Ms.toFixed(1)} ms, bare WebSocket server ${references.webSocket.p99Ms.toFixed(1)} ms, bare confirm ${references.confirm.p99Ms.toFixed(1)} ms` +
+          ` (other programs used ${Math.round(othersCpuShare * 100)} % of the CPU)`,
       );
     }
   }
@@ -44,14 +51,14 @@ export async function studyThroughput(context: StudyContext): Promise<StudyResul
     figures: measured.flatMap(figuresOf),
     details: [
       table(measured.map(summarise)),
-      costsLine('checking one five-metric reading', validators),
+      costsLine('checking one reading of five metrics', validators),
       ...envelopeFormats.map(({ readingsPerFrame, formats }) => formatsTable(readingsPerFrame, formats)),
     ].join('\n\n'),
     data: { validators, envelopeFormats, runs: measured.flat() },
   };
 }
 
-/** One complete round for one frame size: both floors and the platform, one after the other, each on a vhost and a database of its own. */
+/** One run for one frame size: the floors, the platform and the references, one after the other, each on a vhost and a database of its own. */
 async function measure(context: StudyContext, readingsPerFrame: number): Promise<Measurement> {
   const { services, logger } = context;
   const { devices, seconds } = context.settings;
@@ -65,6 +72,7 @@ async function measure(context: StudyContext, readingsPerFrame: number): Promise
   );
   const { othersCpuShare } = await floorMeter.stop();
   const { flood, latency } = await measurePlatform(context, readingsPerFrame);
+  const references = await measureAckReferences(context, latency, readingsPerFrame);
   const { readingsPerSecond, readingsPerEnvelope } = flood;
   const brokerFloor = await inFreshPlace(context, ({ amqpUrl }) =>
     measureBrokerFloor(amqpUrl, { devices, readingsPerFrame, readingsPerEnvelope, seconds: floorSeconds, logger }),
@@ -72,13 +80,14 @@ async function measure(context: StudyContext, readingsPerFrame: number): Promise
   return {
     ...flood,
     readingsPerFrame,
-    // The larger one of the database's floor and the flood.
+    // The larger one of the database floor and the flood.
     othersCpuShare: Math.max(flood.othersCpuShare, othersCpuShare),
     databaseFloor,
     brokerFloor,
     ofDatabaseFloor: readingsPerSecond / databaseFloor,
     ofBrokerFloor: readingsPerSecond / brokerFloor,
     latency,
+    references,
   };
 }
 
@@ -93,7 +102,7 @@ async function measurePlatform(
 ): Promise<{ flood: Flood; latency: Pace }> {
   const { seconds } = context.settings;
   await using platform = await LoadedPlatform.start(context, {
-    name: `throughput-${readingsPerFrame}-a-frame`,
+    name: `throughput-${readingsPerFrame}-per-frame`,
     readingsPerFrame,
   });
   const flood = await platform.flood(seconds);

@@ -16,7 +16,7 @@ import { deviceIdOf, fleetReadings, frameText, metricsPerReading, readingAt } fr
 
 describe('workload', () => {
   it.for([1, 20])(
-    'makes frames of %i readings that the platform accepts and that say what the floors write',
+    'makes frames of %i readings that the platform accepts, with the same readings that the floors write',
     (count) => {
       const startTs = Date.now() - 3_600_000;
       const parsed = parseDeviceFrame(frameText(7, 41, count, startTs), Date.now());
@@ -31,7 +31,7 @@ describe('workload', () => {
     },
   );
 
-  it('hands out every identity once, frame by frame of each device', () => {
+  it('yields every identity once, one frame of each device after the other', () => {
     const readings = fleetReadings(3, 2, 0);
     const identities = Array.from({ length: 12 }, () => readings.next().value).map(
       ({ deviceId, seq }) => `${deviceId}/${seq}`,
@@ -45,7 +45,7 @@ describe('workload', () => {
 
 describe('raw frames', () => {
   it.for([1, 125, 126, 65_535, 65_536, 100_000])(
-    'of %i characters are read by a real WebSocket server',
+    'of %i characters are received by a real WebSocket server',
     async (length) => {
       const server = new WebSocketServer({ port: 0, host: '127.0.0.1', maxPayload: 1_000_000 });
       await once(server, 'listening');
@@ -107,19 +107,45 @@ describe('summary', () => {
       othersCpuShare,
       processes: {},
     },
+    references: { webSocket: { p50Ms: 0.1, p99Ms: 0.5 }, confirm: { p50Ms: 1, p99Ms: 1.5 }, othersCpuShare },
   });
 
-  it('takes the medians of the runs that nobody disturbed', () => {
+  it('takes the medians of the undisturbed runs', () => {
     const summary = summarise([run(50_000, 0.02), run(90_000, 0.5), run(40_000, 0), run(45_000, 0.05)]);
     expect(summary).toMatchObject({ readingsPerSecond: 45_000, ofDatabaseFloor: 0.45 });
     expect(summary.processes['postgres']?.cpuSecondsPer100k).toBe(2);
   });
 
-  it('asks of each frame size what its goals say', () => {
-    const [share, ack, worst, stored, cpu] = figuresOf([run(60_000, 0), run(50_000, 0), run(80_000, 0)]);
-    expect(judge(share!)).toEqual({ median: 0.6, least: 0.5, most: 0.8, runs: 3, calmRuns: 3, verdict: 'bar' });
-    expect([ack, stored].map((figure) => judge(figure!).verdict)).toEqual(['moonshot', 'moonshot']);
-    expect([worst, cpu].map((figure) => judge(figure!).verdict)).toEqual(['none', 'none']);
+  it('judges the figures of a frame size by its goals', () => {
+    const figures = figuresOf([run(60_000, 0), run(50_000, 0), run(80_000, 0)]);
+    const judged = Object.fromEntries(figures.map((figure) => [figure.id.kind, judge(figure)]));
+    expect(judged['throughputToDatabaseFloor']).toEqual({
+      median: 0.6,
+      least: 0.5,
+      most: 0.8,
+      runs: 3,
+      undisturbedRuns: 3,
+      verdict: 'bar',
+    });
+    const verdicts = Object.fromEntries(Object.entries(judged).map(([kind, { verdict }]) => [kind, verdict]));
+    expect(verdicts).toMatchObject({
+      ackP99AtThird: 'moonshot',
+      storedP99AtThird: 'moonshot',
+      ackP99AtThirdWorst: 'none',
+      serviceCpuPerReading: 'none',
+    });
+  });
+
+  it('divides the ack p99 by those of a bare WebSocket server and a bare confirm of the same run', () => {
+    const figures = figuresOf([run(60_000, 0)]);
+    const ratios = figures.flatMap(({ id, samples }) =>
+      id.kind.startsWith('ackP99To') ? [[id.kind, samples[0]!.value]] : [],
+    );
+    expect(Object.fromEntries(ratios)).toEqual({
+      ackP99ToBareWebSocket: 4,
+      ackP99ToBareConfirm: 2 / 1.5,
+      ackP99ToBothBare: 1,
+    });
   });
 });
 
@@ -133,13 +159,13 @@ describe('growth', () => {
     }));
   const everyMillion = Array.from({ length: 34 }, (_, index) => 400_000 + index * 1e6);
 
-  it('takes the rate of the rounds that touch the window, from the first one after the warm-up', () => {
+  it('takes the rate of the rounds that overlap the window, without the warm-up', () => {
     const rounds = fill(everyMillion, (rowsAfter) => rowsAfter / 1e6);
     expect(rateAround(1e6, rounds)).toBeCloseTo(2e6 / (1.4 + 2.4));
     expect(rateAround(10e6, rounds)).toBeCloseTo(6e6 / (8.4 + 9.4 + 10.4 + 11.4 + 12.4 + 13.4));
   });
 
-  it('is judged by the last mark, and by all tables over all values', () => {
+  it('is judged at the last mark, and by the size of all tables divided by all values', () => {
     const tables = [
       { table: 'readings_2026w47', heapBytes: 3e9, toastBytes: 0, indexBytes: 1e9 },
       { table: 'device_latest', heapBytes: 500e6, toastBytes: 9e6, indexBytes: 0 },
@@ -187,7 +213,7 @@ describe('a second instance', () => {
     },
   });
 
-  it('is compared with the mean of what one of each did before and after it', () => {
+  it('is compared with the mean of one instance of each, measured before and after it', () => {
     const figures = instancesFigures([
       {
         single: [measured(100_000, 10, [2, 2, 0, 9]), measured(140_000, 14, [2, 2, 0, 9])],
@@ -215,7 +241,7 @@ describe('the comparison with other pipelines', () => {
     processes: {},
   });
 
-  it('divides within a run, and leaves out a run in which either was disturbed', () => {
+  it('divides within a run, and leaves out a run in which either pipeline was disturbed', () => {
     const runs: PeersRun[] = [
       { fleetwire: rate(60_000, 0), nest: rate(5_000, 0), rest: rate(3_000, 0) },
       { fleetwire: rate(90_000, 0), nest: rate(10_000, 0.01), rest: rate(3_000, 0.5) },
@@ -223,17 +249,18 @@ describe('the comparison with other pipelines', () => {
     ];
     const judged = peerFigures(runs).map((figure) => ({ name: figure.name, ...judge(figure) }));
     expect(judged).toMatchObject([
-      { median: 90_000, calmRuns: 3 },
-      { median: 5_000, calmRuns: 2 },
-      { median: 2_000, calmRuns: 2 },
-      { name: 'Fleetwire ÷ NestJS → RabbitMQ → TypeORM', median: 9, calmRuns: 2, verdict: 'missed' },
-      { name: 'Fleetwire ÷ socket → REST → row', median: 20, calmRuns: 2, verdict: 'none' },
+      { median: 90_000, undisturbedRuns: 3 },
+      { median: 5_000, undisturbedRuns: 2 },
+      { median: 2_000, undisturbedRuns: 2 },
+      { name: 'Fleetwire ÷ NestJS → RabbitMQ → TypeORM', median: 9, undisturbedRuns: 2, verdict: 'missed' },
+      { name: 'Fleetwire ÷ socket → REST → row', median: 20, undisturbedRuns: 2, verdict: 'none' },
     ]);
   });
 });
 
 describe('a judgement', () => {
   const figure = (direction: 'at least' | 'at most', values: readonly number[], othersCpuShare = 0) => ({
+    id: { kind: 'latency' },
     name: 'latency',
     unit: 'ms',
     goal: { direction, bar: 10, moonshot: direction === 'at least' ? 20 : 5 },
@@ -251,11 +278,11 @@ describe('a judgement', () => {
     expect(judge(figure(direction, [value])).verdict).toBe(verdict);
   });
 
-  it('says nothing where every run was disturbed', () => {
+  it('is neither reached nor missed when every run was disturbed', () => {
     expect(judge(figure('at least', [90, 10], 0.4)).verdict).toBe('disturbed');
   });
 
-  it('stands in the table beside what was asked', () => {
+  it('stands in the table beside its goal', () => {
     expect(figureTable([figure('at most', [7, 6, 8])]).split('\n')[1]).toMatch(
       /^latency +7\.00 ms +6\.00 to 8\.00 +3 of 3 +≤ 10 +5 +bar$/,
     );

@@ -27,8 +27,8 @@ const counts = (fleet: Fleet) => {
   return [ingest.instances, broker.queues, broker.nodes, workers.workers, database.nodes];
 };
 
-describe('what a fleet needs', () => {
-  it('is never less for more devices', () => {
+describe('the needs of a fleet', () => {
+  it('never shrink with more devices', () => {
     fc.assert(
       fc.property(fleets, fc.integer({ min: 1, max: 10_000_000 }), (fleet, more) => {
         const few = counts(fleet);
@@ -39,7 +39,7 @@ describe('what a fleet needs', () => {
     );
   });
 
-  it('is never less for a longer retention, a longer outage, or a quicker reconnection', () => {
+  it('never shrink with a longer retention, a longer outage, or a quicker reconnection', () => {
     fc.assert(
       fc.property(fleets, (fleet) => {
         const harder = counts({
@@ -54,13 +54,13 @@ describe('what a fleet needs', () => {
     );
   });
 
-  it('leaves one ingest-ws and one worker to be lost', () => {
+  it('include one spare ingest-ws and one spare worker', () => {
     const { ingest, workers } = needsOf(fleetOf(1), costs, asDelivered);
     expect(ingest.instances).toBe(2);
     expect(workers.workers).toBe(2);
   });
 
-  it('stays within what each server can do', () => {
+  it('keep the utilisation of every server within its bound', () => {
     fc.assert(
       fc.property(fleets, (fleet) => {
         const { ingest, broker, database } = needsOf(fleet, costs, forMillions);
@@ -74,7 +74,7 @@ describe('what a fleet needs', () => {
 });
 
 describe('envelopes', () => {
-  it('carry all readings, and become smaller with each batcher more', () => {
+  it('carry all readings, and become smaller with each additional batcher', () => {
     fc.assert(
       fc.property(fleets, fc.integer({ min: 1, max: 1_000 }), (fleet, batchers) => {
         const few = envelopesOf(fleet, batchers, asDelivered);
@@ -88,7 +88,7 @@ describe('envelopes', () => {
 });
 
 describe('the load of Postgres', () => {
-  it('costs no less a row in a larger table', () => {
+  it('costs at least as much per row in a larger table', () => {
     fc.assert(
       fc.property(fc.integer({ min: 1, max: 1e8 }), fc.integer({ min: 0, max: 1e8 }), (devices, more) => {
         const [small, large] = [rowCosts(costs, devices), rowCosts(costs, devices + more)];
@@ -98,7 +98,7 @@ describe('the load of Postgres', () => {
     );
   });
 
-  it('grows with the readings, and is shared out among nodes', () => {
+  it('grows with the readings, and is distributed over nodes', () => {
     const [once, twice] = [fleetOf(1_000_000), { ...fleetOf(1_000_000), secondsPerMessage: 5 }];
     expect(databaseLoad(twice, costs, 1).bytesPerDay).toBeCloseTo(2 * databaseLoad(once, costs, 1).bytesPerDay, 0);
     expect(databaseLoad(once, costs, 10).cores).toBeLessThanOrEqual(databaseLoad(once, costs, 1).cores);
@@ -106,7 +106,7 @@ describe('the load of Postgres', () => {
 });
 
 describe('limits', () => {
-  it('come in the order in which they are met, and lie farther away where devices send less', () => {
+  it('come in ascending order of devices, and are higher for devices that send less often', () => {
     const often = limitsOf(fleetOf(1), costs);
     const seldom = new Map(
       limitsOf({ ...fleetOf(1), secondsPerMessage: 100 }, costs).map(({ what, devices }) => [what, devices]),

@@ -1,44 +1,63 @@
 import { readFile } from 'node:fs/promises';
 import { describe, expect, it } from 'vitest';
 import { production } from '../assumptions.ts';
-import { measuredIn, readCostTable } from '../cost-table.ts';
+import { type CostId, costUnit } from '../../bench/cost-figures.ts';
+import { measuredIn, merged, readCostTable, textOf } from '../cost-table.ts';
 import { costsOf } from '../costs.ts';
 
+const handshake = { kind: 'cpuPerHandshake', process: 'ingest-ws' } as const;
+
 describe('the table of costs', () => {
-  it('says of each where it is from', async () => {
-    for (const row of await readCostTable()) {
-      expect(row.measuredOn).toMatch(/^\d{4}-\d{2}-\d{2}$/);
-      expect(row.machine).not.toBe('');
-      expect(row.unit).not.toBe('');
-      expect(Number.isFinite(row.value)).toBe(true);
+  it('states the source of every figure', async () => {
+    for (const { measuredOn, machine, figures } of await readCostTable()) {
+      expect(measuredOn).toMatch(/^\d{4}-\d{2}-\d{2}$/);
+      expect(machine).not.toBe('');
+      for (const { id, value, unit } of figures) {
+        expect(unit).toBe(costUnit(id));
+        expect(Number.isFinite(value)).toBe(true);
+      }
     }
   });
 
   it('names the figure that it lacks', async () => {
-    const table = await readCostTable();
-    const without = table.filter(({ figure }) => figure !== 'CPU a handshake, ingest-ws');
-    expect(() => costsOf(without)).toThrow(/"CPU a handshake, ingest-ws"/);
+    const without = (await readCostTable()).map((measurement) => ({
+      ...measurement,
+      figures: measurement.figures.filter(({ id }) => id.kind !== 'cpuPerHandshake'),
+    }));
+    expect(() => costsOf(without)).toThrow(/"CPU per handshake, ingest-ws"/);
   });
 
-  it('takes medians from a file of the bench', () => {
+  it('takes the medians of cost figures from a file of the bench, and leaves out other figures', () => {
     const bench = {
       startedAt: '2026-11-21T05:00:00.000Z',
       machine: { cpus: 2, model: 'a CPU' },
       backing: ['Postgres 18.4'],
       studies: { fleet: [] },
-      figures: [{ name: 'a handshake', unit: 'µs', median: 123.456789, calmRuns: 3 }],
+      figures: [
+        { id: handshake, unit: 'µs', median: 123.456789, undisturbedRuns: 3 },
+        { id: { kind: 'bytesPerValue' }, unit: 'B', median: 30, undisturbedRuns: 3 },
+      ],
     };
     expect(measuredIn(bench)).toEqual([
       {
-        figure: 'a handshake',
-        value: 123.46,
-        unit: 'µs',
-        studies: 'fleet',
-        runs: 3,
         measuredOn: '2026-11-21',
         machine: '2 × a CPU, Postgres 18.4',
+        studies: 'fleet',
+        runs: 3,
+        figures: [{ id: handshake, value: 123.46, unit: 'µs' }],
       },
     ]);
+  });
+
+  it('replaces the figures that were measured anew, and keeps the others with their source', () => {
+    const ackP99 = { kind: 'ackP99', load: 'low' } as const;
+    const source = { measuredOn: '2026-11-20', machine: 'old', studies: 'fleet', runs: 3 };
+    const cost = (id: CostId, value: number) => ({ id, value, unit: costUnit(id) });
+    const old = [{ ...source, figures: [cost(handshake, 1), cost(ackP99, 2)] }];
+    const fresh = [{ ...source, machine: 'new', figures: [cost({ load: 'low', kind: 'ackP99' }, 3)] }];
+    const table = merged(old, fresh);
+    expect(table).toEqual([{ ...source, figures: [cost(handshake, 1)] }, ...fresh]);
+    expect(JSON.parse(textOf(table))).toEqual(table);
   });
 });
 
