@@ -4,14 +4,14 @@ import { databaseLoad } from './database-load.ts';
 import { type Envelopes, envelopesOf, gathered } from './envelopes.ts';
 import { type Fleet, messagesPerSecond, readingsPerSecond } from './fleet.ts';
 
-/** What a fleet needs. Counts by each reason by itself; the largest decides. */
+/** What a fleet needs: the count that each resource requires on its own; the largest decides. */
 export interface Needs {
   readonly ingest: {
     readonly byCpu: number;
     readonly bySockets: number;
     readonly byMemory: number;
     readonly byStorm: number;
-    /** The largest, and one that may be lost. */
+    /** The largest count, plus one spare. */
     readonly instances: number;
     readonly socketsEach: number;
     readonly bytesEach: number;
@@ -26,7 +26,7 @@ export interface Needs {
     readonly leaderUtilisation: number;
     readonly cores: number;
     readonly nodes: number;
-    /** What an outage of Postgres leaves on the disk of all nodes together. */
+    /** Disk space of all nodes together for the messages of an outage of Postgres. */
     readonly outageBytes: number;
   };
   readonly workers: { readonly byCpu: number; readonly workers: number; readonly cores: number };
@@ -35,16 +35,16 @@ export interface Needs {
     readonly byLog: number;
     readonly byDisk: number;
     readonly byMemory: number;
-    /** Writers; replicas are beside them. */
+    /** Writers, without replicas. */
     readonly nodes: number;
     readonly cores: number;
     readonly walBytesPerSecond: number;
     readonly bytesPerDay: number;
-    /** Of all readings within retention, once. */
+    /** All readings within retention, without replicas. */
     readonly bytes: number;
-    /** What is written to again and again: latest states, the newest blocks of the ledger, the newest pages of the index. */
+    /** Pages that are updated continually: latest states, the newest blocks of the sequence ledger, the newest index pages. */
     readonly hotBytes: number;
-    /** Of the ledger of identities, which no retention shortens. */
+    /** Growth of the sequence ledger, which is never pruned. */
     readonly ledgerBytesPerYear: number;
   };
   readonly network: { readonly inBytesPerSecond: number; readonly outBytesPerSecond: number };
@@ -125,7 +125,7 @@ function workerNeeds(fleet: Fleet, costs: Costs, { queues, envelopes }: Needs['b
       transactionsPerSecond(readings, queues) * worker.perBatch) /
     1e6;
   const byCpu = Math.ceil(cores / assumptions.utilisation);
-  // One that may be lost: its queue's devices wait otherwise.
+  // Plus one spare: without it, the devices of a lost worker's queue wait.
   return { byCpu, workers: Math.max(byCpu, queues) + 1, cores };
 }
 
@@ -164,7 +164,7 @@ function networkNeeds(fleet: Fleet, costs: Costs): Needs['network'] {
   };
 }
 
-/** With one worker at each queue busy. */
+/** @param workers that are busy: one per queue */
 function transactionsPerSecond(readings: number, workers: number): number {
   const { batchLingerMs, batchReadingsMax } = production;
   const readingsEach = Math.min(batchReadingsMax, gathered(readings / workers, batchLingerMs));

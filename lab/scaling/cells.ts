@@ -7,7 +7,7 @@ export interface Kind {
   readonly messagesPerSecond: number;
 }
 
-/** How much more than the mean the busiest of so many cells has, where a hash of its id gives each device its cell. */
+/** @returns load of the busiest cell ÷ mean load, when a hash of the device id assigns the cell */
 export function hashImbalance(kinds: readonly Kind[], cells: number, seed = 1): number {
   const random = seededRandom(seed);
   const loads = Array.from({ length: cells }, () =>
@@ -16,7 +16,7 @@ export function hashImbalance(kinds: readonly Kind[], cells: number, seed = 1): 
   return mostOverMean(loads);
 }
 
-/** The same for a ring of hashes, on which each cell stands so many times: what RabbitMQ's consistent-hash exchange calls its weight. */
+/** The same for a hash ring. @param weight points of each cell on the ring, as the binding key of RabbitMQ's consistent-hash exchange */
 export function ringImbalance(cells: number, weight: number, seed = 1): number {
   const random = seededRandom(seed);
   const points = Array.from({ length: cells * weight }, (_, at) => ({ at: random(), cell: at % cells }));

@@ -14,9 +14,12 @@ interface Options {
 
 export function scalingCommand(): Command {
   return new Command('scaling')
-    .description('Says from measured costs what a fleet needs, and simulates what cannot be run here.')
-    .option('--bench <file>', 'first takes the costs from this file of `npm run bench -- --only fleet,connections`')
-    .option('--write', 'puts the tables into docs/scaling.md', false)
+    .description('Calculate from measured costs what a fleet needs, and simulate what cannot be run on one machine.')
+    .option(
+      '--bench <file>',
+      'first update costs.json from this JSON file of `npm run bench -- --only fleet,connections`',
+    )
+    .option('--write', 'write the tables into docs/scaling.md', false)
     .action(async ({ bench, write }: Options) => {
       if (bench !== undefined) await refreshCostTable(bench);
       const table = await readCostTable();

@@ -11,20 +11,20 @@ export interface DatabaseLoad {
   readonly ledgerBytesPerYear: number;
 }
 
-/** As many readings share a row of the ledger, while a device does not boot. */
+/** Readings per row of the sequence ledger, while a device does not boot. */
 const readingsPerBlock = 1_024;
-/** Of the bench's readings. */
+/** Metrics per reading of the bench. */
 const metricsMeasured = 5;
 const bytesPerNumber = 8;
 const secondsPerDay = 86_400;
 
-/** What all nodes together have to do when the devices are shared out among so many of them. */
+/** The load of all nodes together, with the devices distributed over them. */
 export function databaseLoad(fleet: Fleet, costs: Costs, nodes: number): DatabaseLoad {
   const { devices, readingsPerMessage, metricsPerReading, retentionDays, bootsPerDay } = fleet;
   const readings = readingsPerSecond(fleet);
   const { cpuMicros, walBytes, walBytesAfterCheckpoint } = rowCosts(costs, devices / nodes);
   const fewDevices = costs.tables[0]!;
-  // Latest state, ledger and page of the index are touched once a message, however many readings it has.
+  // Latest state, sequence ledger and index page are written once per message, whatever the number of its readings.
   const sharedOut = (whole: number, least: number) => least + Math.max(0, whole - least) / readingsPerMessage;
   const messagesPerCheckpoint = Math.max(1, assumptions.checkpointSeconds / fleet.secondsPerMessage);
   const wholePages = walBytesAfterCheckpoint / messagesPerCheckpoint / readingsPerMessage;
@@ -41,7 +41,7 @@ export function databaseLoad(fleet: Fleet, costs: Costs, nodes: number): Databas
   };
 }
 
-/** Of one row, by the devices in the tables, which have been filling for a while: log-linear between what was measured, constant beyond. */
+/** Costs of one row in tables that already hold data, by the number of devices: log-linear between the measured sizes, constant beyond. */
 export function rowCosts(costs: Costs, devices: number): Omit<TableCosts, 'devices' | 'rowsPerSecond'> {
   const fresh = costs.tables.find((table) => table.devices === costs.grown.devices)!;
   const between = (cost: 'cpuMicros' | 'walBytes' | 'walBytesAfterCheckpoint') =>
@@ -54,7 +54,7 @@ export function rowCosts(costs: Costs, devices: number): Omit<TableCosts, 'devic
 }
 
 function interpolate(tables: readonly TableCosts[], devices: number, cost: keyof TableCosts): number {
-  // Measured beside one another, a larger table may come out a little cheaper; it never is.
+  // Noise can make a larger table look a little cheaper than a smaller one; it never is.
   let least = 0;
   const rising = tables.map((table) => (least = Math.max(least, table[cost])));
   const above = tables.findIndex((table) => table.devices >= devices);

@@ -7,8 +7,8 @@ export interface Envelopes {
 }
 
 /**
- * What becomes of a fleet's messages where so many batchers gather them, one for each instance and queue. More batchers make more and
- * smaller envelopes.
+ * The envelopes of a fleet's messages. More batchers make more and smaller envelopes.
+ * @param batchers one per instance and queue
  */
 export function envelopesOf(fleet: Fleet, batchers: number, { envelopeLingerMs }: Tuning): Envelopes {
   const messages = messagesPerSecond(fleet);
@@ -18,8 +18,8 @@ export function envelopesOf(fleet: Fleet, batchers: number, { envelopeLingerMs }
 }
 
 /**
- * In one batch of what comes at random moments: a batch leaves a linger after the one before or, where nothing has come by then, with the
- * next that comes.
+ * @returns the mean size of a batch with random arrivals: a batch leaves a linger after the batch before it or, if nothing has arrived by
+ * then, with the next arrival
  */
 export function gathered(perSecond: number, lingerMs: number): number {
   const whileItLingers = (perSecond * lingerMs) / 1_000;

@@ -1,16 +1,16 @@
-/** Who sends what, and what must be survived. */
+/** What the devices send, and which failures must lose or refuse nothing. */
 export interface Fleet {
   readonly devices: number;
   readonly secondsPerMessage: number;
   readonly readingsPerMessage: number;
-  /** Numbers, as in the bench. */
+  /** All numbers, as in the bench. */
   readonly metricsPerReading: number;
   readonly retentionDays: number;
-  /** The whole fleet is connected again within it. */
+  /** The whole fleet must be able to reconnect within this time. */
   readonly reconnectSeconds: number;
-  /** Without Postgres; nothing is refused meanwhile. */
+  /** Postgres may be unavailable for so long before readings are refused. */
   readonly outageMinutes: number;
-  /** Of a device; each begins a stream. */
+  /** Per device; each boot begins a stream. */
   readonly bootsPerDay: number;
 }
 

@@ -1,4 +1,4 @@
-import { asDelivered, assumptions, production } from './assumptions.ts';
+import { defaults, assumptions, production } from './assumptions.ts';
 import { least } from './capacity.ts';
 import { type Costs, cpuMicros } from './costs.ts';
 import { type DatabaseLoad, databaseLoad } from './database-load.ts';
@@ -53,7 +53,7 @@ function ingestLimits(fleet: Fleet, costs: Costs): Limit[] {
 function brokerLimits(fleet: Fleet, costs: Costs): Limit[] {
   const { broker } = costs.fleet(fleet.readingsPerMessage);
   const outageSeconds = fleet.outageMinutes * 60;
-  const envelopes = (of: Fleet) => envelopesOf(of, 1, asDelivered);
+  const envelopes = (of: Fleet) => envelopesOf(of, 1, defaults);
   return [
     {
       what: 'CPU of the leader of the one work queue',

@@ -4,7 +4,7 @@ export function markdownTable([head = [], ...rows]: readonly (readonly string[])
   return [line(head), line(head.map(() => '---')), ...rows.map(line)].join('\n');
 }
 
-/** As few digits as tell the value: three of them, or all of a whole number below ten thousand. */
+/** Three significant digits, or all digits of an integer below ten thousand. */
 export function digits(value: number): string {
   const rounded = Number.isInteger(value) && Math.abs(value) < 10_000 ? value : Number(value.toPrecision(3));
   return rounded.toLocaleString('en-US', { maximumFractionDigits: 3 });

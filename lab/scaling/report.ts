@@ -1,4 +1,4 @@
-import { type Tuning, asDelivered, assumptions, forMillions } from './assumptions.ts';
+import { type Tuning, defaults, assumptions, forMillions } from './assumptions.ts';
 import { type Needs, needsOf } from './capacity.ts';
 import { type Kind, hashImbalance, ringImbalance } from './cells.ts';
 import { type CostId, costConditions, costFigure, costLabel } from '../bench/cost-figures.ts';
@@ -7,30 +7,30 @@ import type { Costs } from './costs.ts';
 import { fleetOf, messagesPerSecond } from './fleet.ts';
 import { limitsOf } from './limits.ts';
 import { bytes, digits, markdownTable, percent } from './markdown.ts';
-import { type Plan, brokerNodeLoss, calm, databaseOutage, fleetReconnects, ingestLoss } from './scenarios.ts';
-import type { Wait } from './simulation/wait.ts';
+import { type Plan, brokerNodeLoss, databaseOutage, fleetReconnects, ingestLoss, steadyState } from './scenarios.ts';
+import type { Wait } from './simulation/draws.ts';
 import { type Validation, validate } from './validation.ts';
 
-/** Of 100 million devices, how many share one broker cluster and the databases behind it. */
+/** Devices that share one broker cluster and its databases, when a fleet is split into cells. */
 const cellDevices = 1_000_000;
 const scales = [10_000, cellDevices, 100_000_000];
 
-/** By the names of their places in docs/scaling.md. */
+/** By the names of their markers in docs/scaling.md. */
 export type Sections = Readonly<Record<'costs' | 'limits' | 'needs' | 'validation' | 'simulation' | 'cells', string>>;
 
-/** @param say told what is being done, as some of it takes a while */
-export function report(table: readonly CostMeasurement[], costs: Costs, say: (line: string) => void): Sections {
-  say('the machine of the bench');
+/** @param log called with a line of progress before each long step */
+export function report(table: readonly CostMeasurement[], costs: Costs, log: (line: string) => void): Sections {
+  log('simulating the machine of the bench');
   const validation = validate(costs);
   const plan = (devices: number, needs: Needs, tuning: Tuning): Plan => {
     return { fleet: fleetOf(devices), needs, costs, calibration: validation.calibration, tuning };
   };
-  const small = needsOf(fleetOf(scales[0]!), costs, asDelivered);
+  const small = needsOf(fleetOf(scales[0]!), costs, defaults);
   const cell = needsOf(fleetOf(cellDevices), costs, forMillions);
   const tuned = plan(cellDevices, cell, forMillions);
   const plans = {
-    '10,000 devices': plan(scales[0]!, small, asDelivered),
-    '1,000,000 devices, settings as delivered': plan(cellDevices, cell, asDelivered),
+    '10,000 devices': plan(scales[0]!, small, defaults),
+    '1,000,000 devices, default settings': plan(cellDevices, cell, defaults),
     '1,000,000 devices, settings for millions': tuned,
   };
   return {
@@ -38,8 +38,8 @@ export function report(table: readonly CostMeasurement[], costs: Costs, say: (li
     limits: limitSection(costs),
     needs: needSection(costs),
     validation: validationSection(validation),
-    simulation: simulationSection(plans, say),
-    cells: cellSection(tuned, say),
+    simulation: simulationSection(plans, log),
+    cells: cellSection(tuned, log),
   };
 }
 
@@ -83,7 +83,7 @@ function matrix(title: string, figures: readonly MeasuredCost[]): string {
 
 function limitSection(costs: Costs): string {
   return markdownTable([
-    ['devices', 'what comes to its end', 'what helps'],
+    ['devices', 'limit', 'remedy'],
     ...limitsOf(fleetOf(1), costs).map(({ what, devices, remedy }) => [digits(devices), what, remedy]),
   ]);
 }
@@ -92,7 +92,7 @@ function needSection(costs: Costs): string {
   const columns = scales.map((devices) => {
     const cells = Math.ceil(devices / cellDevices);
     const fleet = fleetOf(devices / cells);
-    const tuning = fleet.devices < cellDevices ? asDelivered : forMillions;
+    const tuning = fleet.devices < cellDevices ? defaults : forMillions;
     return { devices, cells, tuning, needs: needsOf(fleet, costs, tuning) };
   });
   type Column = (typeof columns)[number];
@@ -105,7 +105,7 @@ function needSection(costs: Costs): string {
     workers.workers +
     database.nodes * assumptions.replicasOfDatabase * assumptions.databaseCores;
   return markdownTable([
-    ['', ...columns.map(({ devices }) => `${digits(devices)} devices`)],
+    ['fleet', ...columns.map(({ devices }) => `${digits(devices)} devices`)],
     row('messages/s', ({ devices }) => digits(messagesPerSecond(fleetOf(devices)))),
     row('cells', ({ cells }) => digits(cells)),
     row('`ENVELOPE_LINGER_MS`, `PREFETCH`', ({ tuning }) =>
@@ -115,11 +115,11 @@ function needSection(costs: Costs): string {
       '**ingest-ws**',
       whole(({ ingest }) => ingest.instances),
     ),
-    row('by CPU, sockets, memory, reconnecting; of a cell', ({ needs: { ingest } }) =>
+    row('per cell by CPU, sockets, memory, reconnection', ({ needs: { ingest } }) =>
       [ingest.byCpu, ingest.bySockets, ingest.byMemory, ingest.byStorm].map(digits).join(', '),
     ),
-    row('sockets each', ({ needs }) => digits(needs.ingest.socketsEach)),
-    row('memory each', ({ needs }) => bytes(needs.ingest.bytesEach)),
+    row('sockets per instance', ({ needs }) => digits(needs.ingest.socketsEach)),
+    row('memory per instance', ({ needs }) => bytes(needs.ingest.bytesEach)),
     row(
       '**RabbitMQ nodes**',
       whole(({ broker }) => broker.nodes),
@@ -128,16 +128,16 @@ function needSection(costs: Costs): string {
       'work queues',
       whole(({ broker }) => broker.queues),
     ),
-    row('by leader, outage, streams; of a cell', ({ needs: { broker } }) =>
+    row('per cell by leader CPU, outage, streams', ({ needs: { broker } }) =>
       [broker.byLeader, broker.byOutage, broker.byStreams].map(digits).join(', '),
     ),
     row(
       'envelopes/s',
       whole(({ broker }) => broker.envelopes.perSecond),
     ),
-    row('readings an envelope', ({ needs }) => digits(needs.broker.envelopes.readingsEach)),
+    row('readings per envelope', ({ needs }) => digits(needs.broker.envelopes.readingsEach)),
     row(
-      'disk for the outage, all replicas',
+      'disk space for an outage, all replicas',
       wholeBytes(({ broker }) => broker.outageBytes),
     ),
     row(
@@ -148,11 +148,11 @@ function needSection(costs: Costs): string {
       '**Postgres writers**',
       whole(({ database }) => database.nodes),
     ),
-    row('by CPU, log, disk, memory; of a cell', ({ needs: { database } }) =>
+    row('per cell by CPU, log, disk, memory', ({ needs: { database } }) =>
       [database.byCpu, database.byLog, database.byDisk, database.byMemory].map(digits).join(', '),
     ),
     row(
-      'cores busy',
+      'busy cores of Postgres',
       whole(({ database }) => database.cores),
     ),
     row(
@@ -160,32 +160,32 @@ function needSection(costs: Costs): string {
       wholeBytes(({ database }) => database.walBytesPerSecond),
     ),
     row(
-      'rows a day',
+      'rows per day',
       wholeBytes(({ database }) => database.bytesPerDay),
     ),
     row(
-      'rows within retention, once',
+      'rows within retention, one copy',
       wholeBytes(({ database }) => database.bytes),
     ),
     row(
-      'written to again and again',
+      'pages updated continually',
       wholeBytes(({ database }) => database.hotBytes),
     ),
     row(
-      'ledger of identities, a year',
+      'growth of the sequence ledger per year',
       wholeBytes(({ database }) => database.ledgerBytesPerYear),
     ),
-    row('network in / out, /s', ({ cells, needs: { network } }) =>
+    row('network in / out, per second', ({ cells, needs: { network } }) =>
       [network.inBytesPerSecond, network.outBytesPerSecond].map((value) => bytes(value * cells)).join(' / '),
     ),
-    row('cores to buy, with a replica of each Postgres', whole(cores)),
+    row('cores in total, with a replica of each Postgres', whole(cores)),
   ]);
 }
 
 function validationSection({ calibration, predictions }: Validation): string {
   return [
     markdownTable([
-      ['', 'measured', 'simulated', 'off by'],
+      ['figure', 'measured', 'simulated', 'error'],
       ...predictions.map(({ figure, unit, measured, predicted }) => [
         figure,
         `${digits(measured)} ${unit}`,
@@ -194,69 +194,72 @@ function validationSection({ calibration, predictions }: Validation): string {
       ]),
     ]),
     '',
-    `Beside CPU time a confirm takes ${waitText(calibration.confirm)}, a commit ${waitText(calibration.commit)}: from the calm machine.`,
+    `Fitted to the latencies at low load: beside CPU time, a confirm waits ${waitText(calibration.confirm)}, a commit ${waitText(calibration.commit)}.`,
   ].join('\n');
 }
 
 function waitText({ leastMs, meanMs }: Wait): string {
-  return `${leastMs.toFixed(1)} ms and, on average, ${meanMs.toFixed(1)} ms more`;
+  return `${leastMs.toFixed(1)} ms plus ${meanMs.toFixed(1)} ms on average`;
 }
 
-function simulationSection(plans: Readonly<Record<string, Plan>>, say: (line: string) => void): string {
+function simulationSection(plans: Readonly<Record<string, Plan>>, log: (line: string) => void): string {
   const columns = Object.entries(plans).map(([name, plan]) => {
-    const told = <T>(what: string, run: () => T): T => {
-      say(`${name}: ${what}`);
+    const logged = <T>(what: string, run: () => T): T => {
+      log(`simulating ${name}: ${what}`);
       return run();
     };
     return {
       name,
-      calm: told('an ordinary minute', () => calm(plan)),
-      outage: told('Postgres away', () => databaseOutage(plan)),
-      loss: told('an ingest-ws lost', () => ingestLoss(plan)),
-      storm: told('all connect again', () => fleetReconnects(plan)),
-      node: told('a node of RabbitMQ lost', () => brokerNodeLoss(plan)),
+      steady: logged('normal operation', () => steadyState(plan)),
+      outage: logged('Postgres unavailable', () => databaseOutage(plan)),
+      loss: logged('loss of an ingest-ws', () => ingestLoss(plan)),
+      storm: logged('all devices reconnect', () => fleetReconnects(plan)),
+      node: logged('loss of a RabbitMQ node', () => brokerNodeLoss(plan)),
     };
   });
   type Column = (typeof columns)[number];
   const row = (what: string, of: (column: Column) => string) => [what, ...columns.map(of)];
   const ms = (value: number) => `${digits(value)} ms`;
   return markdownTable([
-    ['', ...columns.map(({ name }) => name)],
-    row('busiest ingest-ws, leader, worker', ({ calm: c }) =>
+    ['scenario', ...columns.map(({ name }) => name)],
+    row('**normal operation**: CPU of the busiest ingest-ws, leader, worker', ({ steady: c }) =>
       [c.ingestUtilisation, c.leaderUtilisation, c.workerUtilisation].map(percent).join(', '),
     ),
-    row('busiest Postgres, cores', ({ calm: c }) => digits(c.databaseCoresBusy)),
-    row('readings an envelope', ({ calm: c }) => digits(c.readingsPerEnvelope)),
-    row('most readings in a queue', ({ calm: c }) => digits(c.queuedReadingsMost)),
-    row('ack p50 / p99', ({ calm: c }) => `${ms(c.ackP50Ms)} / ${ms(c.ackP99Ms)}`),
-    row('stored p50 / p99', ({ calm: c }) => `${ms(c.storedP50Ms)} / ${ms(c.storedP99Ms)}`),
-    row('**Postgres away for 10 min**', ({ outage }) =>
+    row('busy cores of the busiest Postgres', ({ steady: c }) => digits(c.databaseCoresBusy)),
+    row('readings per envelope', ({ steady: c }) => digits(c.readingsPerEnvelope)),
+    row('readings in a queue at most', ({ steady: c }) => digits(c.queuedReadingsMost)),
+    row('ack p50 / p99', ({ steady: c }) => `${ms(c.ackP50Ms)} / ${ms(c.ackP99Ms)}`),
+    row('stored p50 / p99', ({ steady: c }) => `${ms(c.storedP50Ms)} / ${ms(c.storedP99Ms)}`),
+    row('**Postgres unavailable for 10 min**', ({ outage }) =>
       outage.isRefusing ? `refuses after ${digits(outage.seconds)} s` : 'nothing is refused',
     ),
-    row('queued by then; of the bounds in bytes, messages', ({ outage }) =>
-      [bytes(outage.queuedBytesMost), outage.ofBounds.map(percent).join(', ')].join('; '),
+    row('queued at its end; share of the bounds in bytes, messages', ({ outage }) =>
+      [bytes(outage.queuedBytesMost), outage.sharesOfBounds.map(percent).join(', ')].join('; '),
     ),
-    row('back then: caught up after', ({ outage }) =>
+    row('backlog stored after', ({ outage }) =>
       Number.isFinite(outage.catchUpSeconds) ? `${digits(outage.catchUpSeconds)} s` : 'never',
     ),
-    row('ack p99 meanwhile', ({ outage }) => ms(outage.ackP99Ms)),
-    row('**one ingest-ws lost**: devices, all back after', ({ loss }) =>
+    row('ack p99 during the outage', ({ outage }) => ms(outage.ackP99Ms)),
+    row('**loss of one ingest-ws**: devices, all reconnected after', ({ loss }) =>
       [digits(loss.devices), `${digits(loss.withinSeconds)} s`].join(', '),
     ),
-    row('ack p99 meanwhile', ({ loss }) => ms(loss.ackP99Ms)),
-    row('**all sockets cut at once**: all back after', ({ storm }) => `${digits(storm.withinSeconds)} s`),
-    row('ack p99 meanwhile', ({ storm }) => ms(storm.ackP99Ms)),
-    row('**a RabbitMQ node lost**, 5 s without a leader: queues, of all', ({ node }) =>
-      [digits(node.queues), percent(node.ofQueues)].join(', '),
+    row('ack p99 during the reconnection', ({ loss }) => ms(loss.ackP99Ms)),
+    row(
+      '**loss of all sockets at the same moment**: all reconnected after',
+      ({ storm }) => `${digits(storm.withinSeconds)} s`,
     ),
-    row('acknowledged meanwhile, the longest wait', ({ node }) =>
+    row('ack p99 during the reconnection', ({ storm }) => ms(storm.ackP99Ms)),
+    row('**loss of a RabbitMQ node**, 5 s without a leader: queues, share of all', ({ node }) =>
+      [digits(node.queues), percent(node.shareOfQueues)].join(', '),
+    ),
+    row('acknowledged during the 5 s, longest ack', ({ node }) =>
       [percent(node.ackedShare), ms(node.ackMostMs)].join(', '),
     ),
-    row("most in one ingest-ws' buffer, of its bound", ({ node }) => percent(node.ofBuffer)),
+    row('fullest buffer of an ingest-ws, share of its bound', ({ node }) => percent(node.shareOfBuffer)),
   ]);
 }
 
-function cellSection(plan: Plan, say: (line: string) => void): string {
+function cellSection(plan: Plan, log: (line: string) => void): string {
   const devices = scales.at(-1)!;
   const cells = devices / cellDevices;
   const alike: Kind[] = [{ devices, messagesPerSecond: 1 }];
@@ -265,18 +268,18 @@ function cellSection(plan: Plan, say: (line: string) => void): string {
     { devices: devices * share, messagesPerSecond: 1 / share },
   ];
   const rows: [string, number][] = [
-    ['hash of the device id, all alike', hashImbalance(alike, cells)],
+    ['hash of the device id, all devices equal', hashImbalance(alike, cells)],
     ['… half of the load from one device in 1,000', hashImbalance(gateways(1e-3), cells)],
     ['… half of the load from one device in 100,000', hashImbalance(gateways(1e-5), cells)],
-    ['ring of hashes, each cell on it once', ringImbalance(cells, 1)],
+    ['hash ring, each cell on it once', ringImbalance(cells, 1)],
     ['… 10 times', ringImbalance(cells, 10)],
     ['… 100 times', ringImbalance(cells, 100)],
   ];
   return markdownTable([
-    [`busiest of ${digits(cells)} cells`, 'of the mean', 'its ingest-ws, leader, worker', 'stored p99'],
+    [`assignment to ${digits(cells)} cells`, 'busiest ÷ mean', 'CPU of its ingest-ws, leader, worker', 'stored p99'],
     ...rows.map(([name, imbalance]) => {
-      say(`a cell with ${percent(imbalance)} of the mean`);
-      const { ingestUtilisation, leaderUtilisation, workerUtilisation, storedP99Ms } = calm(plan, imbalance);
+      log(`simulating a cell with ${percent(imbalance)} of the mean load`);
+      const { ingestUtilisation, leaderUtilisation, workerUtilisation, storedP99Ms } = steadyState(plan, imbalance);
       return [
         name,
         imbalance.toFixed(3),

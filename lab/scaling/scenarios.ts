@@ -6,7 +6,7 @@ import { rowCosts } from './database-load.ts';
 import { type Fleet, messagesPerSecond, readingsPerSecond } from './fleet.ts';
 import type { Calibration } from './simulation/bench-machine.ts';
 import { Site, type SiteOptions } from './simulation/site.ts';
-import type { Wait } from './simulation/wait.ts';
+import type { Wait } from './simulation/draws.ts';
 
 export interface Plan {
   readonly fleet: Fleet;
@@ -17,9 +17,9 @@ export interface Plan {
 }
 
 const warmUpSeconds = 1;
-const calmSeconds = 5;
+const steadySeconds = 5;
 
-export interface Calm {
+export interface SteadyState {
   readonly ingestUtilisation: number;
   readonly leaderUtilisation: number;
   readonly workerUtilisation: number;
@@ -32,14 +32,14 @@ export interface Calm {
   readonly storedP99Ms: number;
 }
 
-/** @param overload of the mean: a cell that the hash favours */
-export function calm(plan: Plan, overload = 1): Calm {
+/** Normal operation. @param overload load ÷ mean load, of a cell that gets more than its share */
+export function steadyState(plan: Plan, overload = 1): SteadyState {
   const options = siteOptions(plan);
   const site = new Site({ ...options, messagesPerSecond: options.messagesPerSecond * overload });
   site.runFor(warmUpSeconds);
-  site.acked.forget();
-  site.stored.forget();
-  site.runFor(calmSeconds);
+  site.acked.reset();
+  site.stored.reset();
+  site.runFor(steadySeconds);
   const milliseconds = site.clock.now;
   const busiest = (cpuMs: readonly number[]) => Math.max(...cpuMs) / milliseconds;
   const envelopes = site.ingests.reduce((sum, ingest) => sum + ingest.envelopes, 0);
@@ -58,13 +58,13 @@ export function calm(plan: Plan, overload = 1): Calm {
 }
 
 export interface Outage {
-  /** Until Postgres was back, or the first reading was refused. */
+  /** Until Postgres was available again, or the first reading was refused. */
   readonly seconds: number;
   readonly isRefusing: boolean;
   readonly queuedBytesMost: number;
-  /** In bytes and in messages. */
-  readonly ofBounds: readonly number[];
-  /** From what had gathered by then; infinite where more arrives than is stored. */
+  /** Shares of the queue's bounds: bytes, messages. */
+  readonly sharesOfBounds: readonly number[];
+  /** Time to store the backlog; infinite if more arrives than is stored. */
   readonly catchUpSeconds: number;
   readonly ackP99Ms: number;
 }
@@ -72,8 +72,8 @@ export interface Outage {
 const outageTickMs = 5;
 
 /**
- * Postgres away until it is back, or until a queue is full: what comes after that is between devices that try again. One queue stands for
- * all, as they are alike: it has its part of every ingest, and of the Postgres behind it.
+ * Postgres is unavailable until the end of the outage, or until a queue is full: what happens after that depends on the retries of devices. One
+ * queue is simulated for all, because they are equal: with its share of every ingest-ws, and of its Postgres.
  */
 export function databaseOutage(plan: Plan): Outage {
   const whole = siteOptions(plan);
@@ -90,26 +90,26 @@ export function databaseOutage(plan: Plan): Outage {
   const [queue] = site.queues;
   const isRefusing = () => site.ingests.some(({ nackedReadings }) => nackedReadings > 0);
   site.runFor(warmUpSeconds);
-  site.acked.forget();
-  database!.goAway();
+  site.acked.reset();
+  database!.stop();
   site.runUntil(isRefusing, 1, plan.fleet.outageMinutes * 60);
-  const gathered = {
+  const outage = {
     seconds: site.clock.now / 1_000 - warmUpSeconds,
     isRefusing: isRefusing(),
     queuedBytesMost: queue!.bytesMost * whole.queues,
-    ofBounds: [queue!.bytesMost / production.queueBytesMax, queue!.messagesMost / production.queueMessagesMax],
+    sharesOfBounds: [queue!.bytesMost / production.queueBytesMax, queue!.messagesMost / production.queueMessagesMax],
     ackP99Ms: site.acked.percentile(99),
   };
-  database!.comeBack();
+  database!.resume();
   const backlog = queue!.readings;
   site.runFor(production.holdCapMs / 1_000);
   const arriving = readingsPerSecond(plan.fleet) / whole.queues;
-  return { ...gathered, catchUpSeconds: backlog / Math.max(0, drainRate(site) - arriving) };
+  return { ...outage, catchUpSeconds: backlog / Math.max(0, drainRate(site) - arriving) };
 }
 
 const drainSeconds = 20;
 
-/** @returns readings a second that the workers store while there is enough to do */
+/** @returns readings per second that the workers store while there is a backlog */
 function drainRate(site: Site): number {
   const stored = () => site.workers.reduce((sum, { storedReadings }) => sum + storedReadings, 0);
   const [from, storedBefore] = [site.clock.now, stored()];
@@ -123,7 +123,7 @@ export interface Reconnection {
   readonly ackP99Ms: number;
 }
 
-/** One ingest-ws dies; its devices connect to the others after the pause that the protocol asks for. */
+/** One ingest-ws is lost; its devices reconnect to the others after the backoff of the device protocol. */
 export function ingestLoss(plan: Plan): Reconnection {
   const site = new Site(siteOptions(plan));
   site.runFor(warmUpSeconds);
@@ -132,7 +132,7 @@ export function ingestLoss(plan: Plan): Reconnection {
   return reconnect(site, Math.ceil(plan.fleet.devices / site.ingests.length));
 }
 
-/** All sockets are cut at one moment, as by a load balancer. */
+/** All sockets are closed at the same moment, as by a load balancer. */
 export function fleetReconnects(plan: Plan): Reconnection {
   const site = new Site(siteOptions(plan));
   site.runFor(warmUpSeconds);
@@ -146,10 +146,10 @@ function reconnect(site: Site, devices: number): Reconnection {
   const from = clock.now;
   let connected = 0;
   let lastAt = from;
-  site.acked.forget();
+  site.acked.reset();
   for (let device = 0; device < devices; device += 1) {
     clock.after(backoffMs(deviceReconnectBackoff, 1, random()), () => {
-      present[Math.floor(random() * present.length)]!.shakeHands(() => {
+      present[Math.floor(random() * present.length)]!.handshake(() => {
         connected += 1;
         lastAt = clock.now;
       });
@@ -157,39 +157,40 @@ function reconnect(site: Site, devices: number): Reconnection {
   }
   site.runUntil(() => connected === devices, 0.1, reconnectSecondsMax);
   if (connected < devices)
-    throw new Error(`${connected} of ${devices} devices are back after ${reconnectSecondsMax} s`);
+    throw new Error(`${connected} of ${devices} devices have reconnected after ${reconnectSecondsMax} s`);
   const ackP99Ms = site.acked.percentile(99);
   return { devices, withinSeconds: (lastAt - from) / 1_000, ackP99Ms };
 }
 
 export interface NodeLoss {
   readonly queues: number;
-  /** Of all queues. */
-  readonly ofQueues: number;
-  /** Of what is sent while they have no leader, what is acknowledged by then. */
+  /** Share of all queues. */
+  readonly shareOfQueues: number;
+  /** Share of the readings sent during the election that is acknowledged by its end. */
   readonly ackedShare: number;
   readonly ackMostMs: number;
-  /** Of one ingest's buffer; from a half on it stops reading, from the whole on it refuses. */
-  readonly ofBuffer: number;
+  /** Share of one ingest-ws' buffer: from a half it stops reading, at the whole it refuses. */
+  readonly shareOfBuffer: number;
 }
 
-/** A node of RabbitMQ dies, and with it the leaders of its share of the queues; others are elected. */
+/** A node of RabbitMQ is lost, and with it the leaders of its share of the queues; others are elected. */
 export function brokerNodeLoss(plan: Plan): NodeLoss {
   const { electionMs, brokerReplicas } = assumptions;
   const site = new Site(siteOptions(plan));
   site.runFor(warmUpSeconds);
-  site.acked.forget();
+  site.acked.reset();
   const leaderless = site.queues.slice(0, Math.ceil(site.queues.length / brokerReplicas));
   for (const queue of leaderless) queue.loseLeader(electionMs);
   site.runFor(electionMs / 1_000);
   const ackedShare = site.acked.count / ((readingsPerSecond(plan.fleet) * electionMs) / 1_000);
-  site.runFor(calmSeconds);
+  site.runFor(steadySeconds);
   return {
     queues: leaderless.length,
-    ofQueues: leaderless.length / site.queues.length,
+    shareOfQueues: leaderless.length / site.queues.length,
     ackedShare,
     ackMostMs: site.acked.mostMs,
-    ofBuffer: Math.max(...site.ingests.map(({ bufferedBytesMost }) => bufferedBytesMost)) / production.bufferBytesMax,
+    shareOfBuffer:
+      Math.max(...site.ingests.map(({ bufferedBytesMost }) => bufferedBytesMost)) / production.bufferBytesMax,
   };
 }
 

@@ -1,5 +1,5 @@
 import { seededRandom } from '../../fleet/random.ts';
-import { asDelivered } from '../assumptions.ts';
+import { defaults } from '../assumptions.ts';
 import type { PathCosts, Quantiles } from '../costs.ts';
 import { Clock } from './clock.ts';
 import { Database } from './database.ts';
@@ -8,7 +8,7 @@ import { Ingest } from './ingest.ts';
 import { Latencies } from './latencies.ts';
 import { Machine, Thread } from './machine.ts';
 import { PersistenceWorker } from './persistence-worker.ts';
-import { type Wait, noWait } from './wait.ts';
+import { type Wait, noWait } from './draws.ts';
 import { WorkQueue } from './work-queue.ts';
 
 export interface BenchMachineOptions {
@@ -19,14 +19,14 @@ export interface BenchMachineOptions {
   readonly bytesPerReading: number;
 }
 
-/** As in the load generator, whose timers are up to a millisecond late. */
+/** As in the bench's load generator, whose timers are up to a millisecond late. */
 const tickMs = 2;
 const timerLateMs = 1;
-/** Readings that a closed loop sends on together. */
+/** Readings that are sent together in the flood. */
 const groupReadings = 25;
 const longestMs = 600_000;
 
-/** The machine of the bench, with everything on the same cores, the load as well. */
+/** The machine of the bench: all servers, services and the load generator share its cores. */
 export class BenchMachine {
   readonly acked = new Latencies();
   readonly stored = new Latencies();
@@ -52,7 +52,7 @@ export class BenchMachine {
       thread: new Thread(machine),
       cost: costs.worker,
       database,
-      tuning: asDelivered,
+      tuning: defaults,
       stored: this.stored,
     });
     queue.addWorker(this.#worker);
@@ -61,7 +61,7 @@ export class BenchMachine {
       thread: new Thread(machine),
       cost: costs.ingest,
       handshakeMicros: 0,
-      tuning: asDelivered,
+      tuning: defaults,
       queues: [queue],
       acked: this.acked,
       random,
@@ -69,7 +69,7 @@ export class BenchMachine {
     });
   }
 
-  /** @returns readings a second, until the last was stored */
+  /** Sends as fast as acks allow. @returns readings per second until the last one is stored */
   flood(readingsInFlight: number, seconds: number): number {
     let sent = 0;
     const send = (readings: number) => {
@@ -84,7 +84,7 @@ export class BenchMachine {
     return (sent * 1_000) / this.#drained(() => sent);
   }
 
-  /** Evenly, so many readings a second; the latencies are then there to be read. */
+  /** Sends at an even rate and records latencies. */
   pace(readingsPerSecond: number, readingsPerFrame: number, seconds: number): void {
     let sent = 0;
     const tick = () => {
@@ -99,7 +99,7 @@ export class BenchMachine {
     this.#drained(() => sent);
   }
 
-  /** @returns when all that was sent was stored, in milliseconds */
+  /** @returns the time at which everything sent was stored, in milliseconds */
   #drained(sent: () => number): number {
     for (let until = this.#clock.now + tickMs; until < longestMs; until += tickMs) {
       this.#clock.run(until);
@@ -122,25 +122,25 @@ export interface Calibration {
   readonly commit: Wait;
 }
 
-const calmReadingsPerSecond = 300;
-const calmSeconds = 60;
+const lowReadingsPerSecond = 300;
+const lowLoadSeconds = 60;
 
-/** What confirm and commit must take beside CPU time, so that the simulation has the latencies of the calm machine. */
+/** Finds the waits for confirm and commit, beside CPU time, with which the simulation has the measured latencies at low load. */
 export function calibrate(
   options: Omit<BenchMachineOptions, keyof Calibration>,
-  calm: { readonly ack: Quantiles; readonly stored: Quantiles },
+  lowLoad: { readonly ack: Quantiles; readonly stored: Quantiles },
 ): Calibration {
   const paced = (waits: Calibration) => {
     const machine = new BenchMachine({ ...options, ...waits });
-    machine.pace(calmReadingsPerSecond, 1, calmSeconds);
+    machine.pace(lowReadingsPerSecond, 1, lowLoadSeconds);
     return machine;
   };
-  const confirm = waitBetween(paced({ confirm: noWait, commit: noWait }).acked, calm.ack);
-  const commit = waitBetween(paced({ confirm, commit: noWait }).stored, calm.stored);
+  const confirm = waitBetween(paced({ confirm: noWait, commit: noWait }).acked, lowLoad.ack);
+  const commit = waitBetween(paced({ confirm, commit: noWait }).stored, lowLoad.stored);
   return { confirm, commit };
 }
 
-/** Between the quantiles of an exponential distribution lie ln 50 means, and below its median ln 2. */
+/** An exponential distribution has its p50 at ln 2 means, and its p99 ln 50 means above that. */
 function waitBetween(simulated: Latencies, measured: Quantiles): Wait {
   const [p50Ms, p99Ms] = [simulated.percentile(50), simulated.percentile(99)];
   const meanMs = Math.max(0, (measured.p99Ms - measured.p50Ms - (p99Ms - p50Ms)) / Math.log(50));

@@ -6,22 +6,22 @@ interface Event {
   readonly happen: () => void;
 }
 
-/** Simulated time in milliseconds: events happen in its order, those of one moment in the order in which they were asked for. */
+/** Simulated time in milliseconds: events happen in chronological order, simultaneous ones in the order in which they were scheduled. */
 export class Clock {
   readonly #events = new TinyQueue<Event>([], (a, b) => a.at - b.at || a.order - b.order);
   #now = 0;
-  #asked = 0;
+  #scheduled = 0;
 
   get now(): number {
     return this.#now;
   }
 
   after(delayMs: number, happen: () => void): void {
-    this.#events.push({ at: this.#now + delayMs, order: this.#asked, happen });
-    this.#asked += 1;
+    this.#events.push({ at: this.#now + delayMs, order: this.#scheduled, happen });
+    this.#scheduled += 1;
   }
 
-  /** Lets happen what is due up to `untilMs`, or before it, when nothing is left to happen. */
+  /** Runs all events that are due up to `untilMs`. */
   run(untilMs: number): void {
     for (let next = this.#events.peek(); next !== undefined && next.at <= untilMs; next = this.#events.peek()) {
       this.#events.pop();

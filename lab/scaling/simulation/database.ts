@@ -3,21 +3,21 @@ import { production } from '../assumptions.ts';
 import { type CpuCost, cpuMicros } from '../costs.ts';
 import type { Clock } from './clock.ts';
 import type { Machine } from './machine.ts';
-import { type Wait, drawMs } from './wait.ts';
+import { type Wait, drawMs } from './draws.ts';
 
 export interface DatabaseOptions {
   readonly clock: Clock;
   readonly machine: Machine;
   readonly cost: CpuCost;
-  /** From the end of the statements until the commit is on disk, and the worker knows. */
+  /** From the end of the statements until the worker knows that the commit is on disk. */
   readonly commit: Wait;
   readonly random: Random;
 }
 
-/** Transactions on backends of their own. */
+/** Postgres: each transaction runs on a backend of its own. */
 export class Database {
   readonly #options: DatabaseOptions;
-  /** Of those who hold while it is away. */
+  /** Writes that wait while it is unavailable. */
   #held: (() => void)[] | undefined;
   #cpuMs = 0;
 
@@ -33,12 +33,12 @@ export class Database {
     return this.#cpuMs;
   }
 
-  goAway(): void {
+  stop(): void {
     this.#held = [];
   }
 
-  /** Writers find out within their longest pause. */
-  comeBack(): void {
+  /** Writers retry within their longest hold. */
+  resume(): void {
     const { clock, random } = this.#options;
     for (const write of this.#held ?? []) clock.after(random() * production.holdCapMs, write);
     this.#held = undefined;

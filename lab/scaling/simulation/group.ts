@@ -1,4 +1,4 @@
-/** Frames that arrived, or were due, together, and go the same way. */
+/** Frames that arrive together and go to the same queue. */
 export interface Group {
   readonly readings: number;
   readonly bytes: number;

@@ -17,28 +17,28 @@ export interface IngestOptions {
   readonly queues: readonly WorkQueue[];
   readonly acked: Latencies;
   readonly random: Random;
-  /** What was sent has been acknowledged. */
+  /** Called when a group has been acknowledged. */
   readonly onAck?: (group: Group) => void;
 }
 
-/** Of a reading's CPU, what comes before its envelope; the rest goes into the answer. */
+/** Share of a reading's CPU cost before its envelope; the rest is for the ack. */
 const receivingShare = 0.5;
-/** As intake.ts: spread over one to two times as long. */
+/** As in intake.ts: spread over one to two times this time. */
 const refusedRetryMs = 5_000;
 
-interface Lane {
+interface QueueBatcher {
   readonly queue: WorkQueue;
   readonly batcher: MicroBatcher<Group>;
   isTimerSet: boolean;
 }
 
-/** Frames into envelopes, one batch of them for each queue, and acks after the confirm: as intake.ts. */
+/** ingest-ws: gathers frames into envelopes, with one batch per queue, and acknowledges after the confirm, as intake.ts does. */
 export class Ingest {
   envelopes = 0;
   nackedReadings = 0;
   bufferedBytesMost = 0;
   readonly #options: IngestOptions;
-  readonly #lanes: readonly Lane[];
+  readonly #batchers: readonly QueueBatcher[];
   #inFlight = 0;
   #bufferedBytes = 0;
 
@@ -49,51 +49,51 @@ export class Ingest {
       bytesMax: production.envelopeBytesMax,
       lingerMs: options.tuning.envelopeLingerMs,
     };
-    this.#lanes = options.queues.map((queue) => ({ queue, batcher: new MicroBatcher(bounds), isTimerSet: false }));
+    this.#batchers = options.queues.map((queue) => ({ queue, batcher: new MicroBatcher(bounds), isTimerSet: false }));
   }
 
   get thread(): Thread {
     return this.#options.thread;
   }
 
-  /** @param lane of the queue where the devices of these frames belong */
-  receive(group: Group, lane: number): void {
+  /** @param queue index of the queue of these devices */
+  receive(group: Group, queue: number): void {
     const { thread, cost, clock } = this.#options;
     this.#buffer(group.bytes);
     thread.do((group.readings * cost.perReading * receivingShare) / 1_000, () => {
-      this.#lanes[lane]!.batcher.add(group, clock.now);
-      this.#flush(this.#lanes[lane]!);
+      this.#batchers[queue]!.batcher.add(group, clock.now);
+      this.#flush(this.#batchers[queue]!);
     });
   }
 
-  shakeHands(done: () => void): void {
+  handshake(done: () => void): void {
     this.#options.thread.do(this.#options.handshakeMicros / 1_000, done);
   }
 
-  #flush(lane: Lane): void {
+  #flush(to: QueueBatcher): void {
     const { clock } = this.#options;
-    while (this.#inFlight < production.publishMessagesInFlightMax && lane.batcher.isDue(clock.now))
-      this.#publish(lane, envelopeOf(lane.batcher.take(clock.now)));
-    const { deadline } = lane.batcher;
-    if (lane.isTimerSet || deadline === undefined || this.#inFlight >= production.publishMessagesInFlightMax) return;
-    lane.isTimerSet = true;
+    while (this.#inFlight < production.publishMessagesInFlightMax && to.batcher.isDue(clock.now))
+      this.#publish(to, envelopeOf(to.batcher.take(clock.now)));
+    const { deadline } = to.batcher;
+    if (to.isTimerSet || deadline === undefined || this.#inFlight >= production.publishMessagesInFlightMax) return;
+    to.isTimerSet = true;
     clock.after(Math.max(0, Math.ceil(deadline - clock.now)), () => {
-      lane.isTimerSet = false;
-      this.#flush(lane);
+      to.isTimerSet = false;
+      this.#flush(to);
     });
   }
 
-  #publish(lane: Lane, envelope: Envelope): void {
+  #publish(to: QueueBatcher, envelope: Envelope): void {
     const { thread, cost } = this.#options;
     this.#inFlight += 1;
     this.envelopes += 1;
     thread.do(cost.perBatch / 1_000, () =>
-      lane.queue.publish(envelope, (isConfirmed) => {
+      to.queue.publish(envelope, (isConfirmed) => {
         this.#inFlight -= 1;
         this.#buffer(-envelope.bytes);
         if (isConfirmed) this.#answer(envelope);
-        else this.#refuse(envelope, lane);
-        for (const each of this.#lanes) this.#flush(each);
+        else this.#refuse(envelope, to);
+        for (const each of this.#batchers) this.#flush(each);
       }),
     );
   }
@@ -108,12 +108,12 @@ export class Ingest {
     });
   }
 
-  /** The devices send again what the full queue has refused. */
-  #refuse({ groups, readings }: Envelope, lane: Lane): void {
+  /** The devices send refused readings again later. */
+  #refuse({ groups, readings }: Envelope, to: QueueBatcher): void {
     const { clock, random } = this.#options;
     this.nackedReadings += readings;
     for (const group of groups)
-      clock.after(refusedRetryMs * (1 + random()), () => this.receive(group, this.#lanes.indexOf(lane)));
+      clock.after(refusedRetryMs * (1 + random()), () => this.receive(group, this.#batchers.indexOf(to)));
   }
 
   #buffer(bytes: number): void {

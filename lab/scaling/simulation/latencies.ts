@@ -1,7 +1,7 @@
 const bucketsPerDoubling = 16;
 const leastMs = 0.01;
 
-/** How often which latency was seen, to within 4 %. */
+/** A histogram of latencies, to within 4 %. */
 export class Latencies {
   #counts: number[] = [];
   #total = 0;
@@ -14,7 +14,7 @@ export class Latencies {
     this.#mostMs = Math.max(this.#mostMs, milliseconds);
   }
 
-  forget(): void {
+  reset(): void {
     this.#counts = [];
     this.#total = 0;
     this.#mostMs = 0;
@@ -28,7 +28,7 @@ export class Latencies {
     return this.#mostMs;
   }
 
-  /** 0 of nothing. */
+  /** 0 when nothing was recorded. */
   percentile(percent: number): number {
     let wanted = (percent / 100) * this.#total;
     for (const [bucket, count] of this.#counts.entries()) {

@@ -7,11 +7,11 @@ interface Job {
   readonly done: () => void;
 }
 
-/** Cores that all running jobs share alike; one job uses at most one of them. */
+/** Cores that all running jobs share equally; one job uses at most one core. */
 export class Machine {
   readonly #clock: Clock;
   readonly #cores: number;
-  /** They end at moments of the machine's own time, which passes for each job alike, and slower than the clock's when jobs outnumber cores. */
+  /** Jobs end at moments of the machine's own time, which runs slower than the clock while jobs outnumber cores. */
   readonly #jobs = new TinyQueue<Job>([], (a, b) => a.endsAt - b.endsAt || a.order - b.order);
   #ownNow = 0;
   #updatedAt = 0;
@@ -59,7 +59,7 @@ export class Machine {
     this.#alarm += 1;
     const alarm = this.#alarm;
     this.#clock.after(Math.max(0, first.endsAt - this.#ownNow) / this.#pace, () => {
-      // Another job has come, or gone, since.
+      // Another job has started or ended since.
       if (alarm !== this.#alarm) return;
       this.#update();
       const { done } = this.#jobs.pop()!;
@@ -75,7 +75,7 @@ interface Task {
   next: Task | undefined;
 }
 
-/** Does one task at a time, in the order they came: a Node process, or the leader of a quorum queue. */
+/** Does one task at a time, in order of arrival: a Node process, or the leader of a quorum queue. */
 export class Thread {
   readonly #machine: Machine;
   #first: Task | undefined;
@@ -86,7 +86,7 @@ export class Thread {
     this.#machine = machine;
   }
 
-  /** CPU milliseconds of what it was given so far. */
+  /** CPU milliseconds of all tasks so far. */
   get cpuMs(): number {
     return this.#cpuMs;
   }

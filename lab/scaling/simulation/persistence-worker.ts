@@ -17,27 +17,27 @@ export interface PersistenceWorkerOptions {
   readonly stored: Latencies;
 }
 
-interface Load {
+interface PendingMessage {
   readonly readings: number;
   readonly bytes: number;
   readonly envelope: Envelope;
   readonly from: WorkQueue;
 }
 
-/** Of a reading's CPU, what reading its envelope takes; the rest goes into the transaction. */
+/** Share of a reading's CPU cost for decoding its envelope; the rest is for the transaction. */
 const decodingShare = 0.5;
 
-/** Envelopes into transactions, a bounded number of them side by side: as transaction-batcher.ts. */
+/** Gathers envelopes into transactions, a bounded number of them in parallel, as transaction-batcher.ts does. */
 export class PersistenceWorker {
   storedReadings = 0;
   readonly #options: PersistenceWorkerOptions;
-  readonly #batcher = new MicroBatcher<Load>({
+  readonly #batcher = new MicroBatcher<PendingMessage>({
     readingsMax: production.batchReadingsMax,
     bytesMax: production.batchBytesMax,
     lingerMs: production.batchLingerMs,
   });
   #held = 0;
-  /** Of those, what has been read and waits or is in a transaction. */
+  /** Held envelopes that are decoded and wait for a transaction or are in one. */
   #decoded = 0;
   #running = 0;
   #alarmAt = Number.POSITIVE_INFINITY;
@@ -76,35 +76,35 @@ export class PersistenceWorker {
     });
   }
 
-  /** As in transaction-batcher.ts: with the prefetch exhausted nothing can come to keep the others company. */
+  /** As in transaction-batcher.ts: with the prefetch exhausted, no more messages can arrive, so a batch does not linger. */
   get #isDue(): boolean {
     if (this.#batcher.isEmpty) return false;
     const { clock, tuning } = this.#options;
     return this.#batcher.isFull || this.#decoded >= tuning.prefetch || clock.now >= this.#dueAt;
   }
 
-  /** As in transaction-batcher.ts: beside a transaction in flight another begins only when it is full, or that one may be stuck. */
+  /** As in transaction-batcher.ts: beside a transaction in flight, another begins only when it is full or the first may be stuck. */
   get #dueAt(): number {
     const { deadline = Number.POSITIVE_INFINITY } = this.#batcher;
     return this.#running === 0 ? deadline : deadline + production.stuckTransactionMs;
   }
 
-  #run(batch: readonly Load[]): void {
+  #run(batch: readonly PendingMessage[]): void {
     const { thread, cost, database } = this.#options;
-    const readings = batch.reduce((sum, load) => sum + load.readings, 0);
+    const readings = batch.reduce((sum, message) => sum + message.readings, 0);
     this.#running += 1;
     thread.do((readings * cost.perReading * (1 - decodingShare) + cost.perBatch) / 1_000, () =>
       database.write(readings, () => {
         this.#running -= 1;
         this.#held -= batch.length;
         this.#decoded -= batch.length;
-        for (const load of batch) this.#finish(load);
+        for (const message of batch) this.#finish(message);
         this.#start();
       }),
     );
   }
 
-  #finish({ envelope, from }: Load): void {
+  #finish({ envelope, from }: PendingMessage): void {
     const { stored, clock } = this.#options;
     for (const { readings, sentAt } of envelope.groups) stored.record(clock.now - sentAt, readings);
     this.storedReadings += envelope.readings;

@@ -8,7 +8,7 @@ import { Ingest } from './ingest.ts';
 import { Latencies } from './latencies.ts';
 import { Machine, Thread } from './machine.ts';
 import { PersistenceWorker } from './persistence-worker.ts';
-import type { Wait } from './wait.ts';
+import type { Wait } from './draws.ts';
 import { WorkQueue } from './work-queue.ts';
 
 export interface SiteOptions {
@@ -21,18 +21,18 @@ export interface SiteOptions {
   readonly bytesPerReading: number;
   readonly ingests: number;
   readonly queues: number;
-  /** Shared out among the queues; at least one for each. */
+  /** Distributed over the queues; at least one per queue. */
   readonly workers: number;
-  /** Shared out among the workers. */
+  /** Distributed over the workers. */
   readonly databases: number;
   readonly databaseCores: number;
   readonly confirm: Wait;
   readonly commit: Wait;
-  /** Frames that come within it are seen together. */
+  /** Frames that arrive within one tick form a group. */
   readonly tickMs: number;
 }
 
-/** An installation on machines of its own: an ingest, a queue's leader and a worker have a core each. */
+/** An installation: each ingest-ws, queue leader and worker has a core of its own, each Postgres a machine. */
 export class Site {
   readonly clock = new Clock();
   readonly random: Random = seededRandom(1);
@@ -97,7 +97,7 @@ export class Site {
     for (const ingest of this.ingests) this.#tick(ingest);
   }
 
-  /** Its devices go to the others. */
+  /** Its devices send to the others. */
   lose(ingest: Ingest): void {
     this.#lost.add(ingest);
   }
@@ -110,20 +110,20 @@ export class Site {
     this.clock.run(this.clock.now + seconds * 1_000);
   }
 
-  /** Looks from time to time, and gives up in the end. */
-  runUntil(isDone: () => boolean, lookEverySeconds: number, secondsMost: number): void {
+  /** Checks `isDone` at intervals, for at most `secondsMost`. */
+  runUntil(isDone: () => boolean, intervalSeconds: number, secondsMost: number): void {
     const givesUpAt = this.clock.now + secondsMost * 1_000;
-    while (!isDone() && this.clock.now < givesUpAt) this.runFor(lookEverySeconds);
+    while (!isDone() && this.clock.now < givesUpAt) this.runFor(intervalSeconds);
   }
 
   #tick(ingest: Ingest): void {
     const { messagesPerSecond, readingsPerMessage, bytesPerReading, tickMs, ingests, queues } = this.#options;
     if (this.#lost.has(ingest)) return;
     const meanMessages = (messagesPerSecond / (ingests - this.#lost.size) / queues) * (tickMs / 1_000);
-    for (let lane = 0; lane < queues; lane += 1) {
+    for (let queue = 0; queue < queues; queue += 1) {
       const readings = poisson(meanMessages, this.random) * readingsPerMessage;
       if (readings === 0) continue;
-      ingest.receive({ readings, bytes: readings * bytesPerReading, sentAt: this.clock.now - tickMs / 2 }, lane);
+      ingest.receive({ readings, bytes: readings * bytesPerReading, sentAt: this.clock.now - tickMs / 2 }, queue);
     }
     this.clock.after(tickMs, () => this.#tick(ingest));
   }

@@ -5,13 +5,13 @@ import type { Clock } from './clock.ts';
 import type { Envelope } from './group.ts';
 import type { Thread } from './machine.ts';
 import type { PersistenceWorker } from './persistence-worker.ts';
-import { type Wait, drawMs } from './wait.ts';
+import { type Wait, drawMs } from './draws.ts';
 
 export interface WorkQueueOptions {
   readonly clock: Clock;
   readonly leader: Thread;
   readonly cost: CpuCost;
-  /** From the leader's work until a majority has it on disk, and the publisher knows. */
+  /** From the leader's work until the publisher has the confirm: a majority has written the message to disk. */
   readonly confirm: Wait;
   readonly random: Random;
 }
@@ -21,7 +21,7 @@ interface Publication {
   readonly settle: (isConfirmed: boolean) => void;
 }
 
-/** A bounded quorum queue: its leader handles one message after the other, and without a leader they wait. */
+/** A bounded quorum queue: its leader handles messages one after the other; without a leader they wait. */
 export class WorkQueue {
   bytesMost = 0;
   messagesMost = 0;
@@ -58,19 +58,19 @@ export class WorkQueue {
     }
     const { leader, cost, clock, confirm, random } = this.#options;
     leader.do(cpuMicros(cost, envelope.readings) / 1_000, () => {
-      const isTaken =
+      const isAccepted =
         this.#messages < production.queueMessagesMax && this.#bytes + envelope.bytes <= production.queueBytesMax;
-      if (isTaken) this.#count(envelope, 1);
+      if (isAccepted) this.#count(envelope, 1);
       clock.after(drawMs(confirm, random), () => {
-        settle(isTaken);
-        if (!isTaken) return;
+        settle(isAccepted);
+        if (!isAccepted) return;
         this.#waiting.push(envelope);
         this.deliver();
       });
     });
   }
 
-  /** What is published meanwhile is confirmed when there is a leader again. */
+  /** Messages published during the election are confirmed after it. */
   loseLeader(forMs: number): void {
     this.#held ??= [];
     this.#options.clock.after(forMs, () => {
@@ -81,7 +81,7 @@ export class WorkQueue {
     });
   }
 
-  /** Hands out what waits to the eldest worker that has room. */
+  /** Delivers waiting envelopes to the oldest worker that has room (consumer priority). */
   deliver(): void {
     while (this.#next < this.#waiting.length && this.#held === undefined) {
       const worker = this.#workers.find(({ hasRoom }) => hasRoom);

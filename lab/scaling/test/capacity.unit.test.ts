@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { needsOf } from '../capacity.ts';
-import { asDelivered, forMillions } from '../assumptions.ts';
+import { defaults, forMillions } from '../assumptions.ts';
 import { readCostTable } from '../cost-table.ts';
 import { costsOf } from '../costs.ts';
 import { databaseLoad, rowCosts } from '../database-load.ts';
@@ -23,7 +23,7 @@ const fleets: fc.Arbitrary<Fleet> = fc.record({
 });
 
 const counts = (fleet: Fleet) => {
-  const { ingest, broker, workers, database } = needsOf(fleet, costs, asDelivered);
+  const { ingest, broker, workers, database } = needsOf(fleet, costs, defaults);
   return [ingest.instances, broker.queues, broker.nodes, workers.workers, database.nodes];
 };
 
@@ -55,7 +55,7 @@ describe('the needs of a fleet', () => {
   });
 
   it('include one spare ingest-ws and one spare worker', () => {
-    const { ingest, workers } = needsOf(fleetOf(1), costs, asDelivered);
+    const { ingest, workers } = needsOf(fleetOf(1), costs, defaults);
     expect(ingest.instances).toBe(2);
     expect(workers.workers).toBe(2);
   });
@@ -77,8 +77,8 @@ describe('envelopes', () => {
   it('carry all readings, and become smaller with each additional batcher', () => {
     fc.assert(
       fc.property(fleets, fc.integer({ min: 1, max: 1_000 }), (fleet, batchers) => {
-        const few = envelopesOf(fleet, batchers, asDelivered);
-        const many = envelopesOf(fleet, batchers + 1, asDelivered);
+        const few = envelopesOf(fleet, batchers, defaults);
+        const many = envelopesOf(fleet, batchers + 1, defaults);
         expect(few.perSecond * few.readingsEach).toBeCloseTo(readingsPerSecond(fleet), 4);
         expect(many.readingsEach).toBeLessThanOrEqual(few.readingsEach);
         expect(few.readingsEach).toBeGreaterThanOrEqual(fleet.readingsPerMessage);

@@ -1,7 +1,7 @@
 import { seededRandom } from '../../fleet/random.ts';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { asDelivered } from '../assumptions.ts';
+import { defaults } from '../assumptions.ts';
 import { hashImbalance, ringImbalance } from '../cells.ts';
 import { replaceSection } from '../markdown.ts';
 import { BenchMachine } from '../simulation/bench-machine.ts';
@@ -15,7 +15,7 @@ const far = 1e9;
 const wait = (leastMs: number) => ({ leastMs, meanMs: 0 });
 
 describe('a machine', () => {
-  it('shares its cores among jobs, and gives one job no more than one', () => {
+  it('shares its cores equally among jobs, and gives one job at most one core', () => {
     const clock = new Clock();
     const machine = new Machine(clock, 2);
     const ends: number[] = [];
@@ -28,7 +28,7 @@ describe('a machine', () => {
     expect(machine.busyMs).toBeCloseTo(50);
   });
 
-  it('does all that it is given, whenever it comes, and is busy for as long', () => {
+  it('completes all jobs, whenever they arrive, and is busy for their CPU time', () => {
     const jobs = fc.array(
       fc.record({
         at: fc.double({ min: 0, max: 100, noNaN: true }),
@@ -66,7 +66,7 @@ describe('a machine', () => {
 });
 
 describe('one server with random arrivals', () => {
-  it('keeps its queue as long as Pollaczek and Khinchine say', () => {
+  it('has the mean queue of the Pollaczek–Khinchine formula', () => {
     const clock = new Clock();
     const random = seededRandom(1);
     const thread = new Thread(new Machine(clock, 1));
@@ -88,7 +88,7 @@ describe('one server with random arrivals', () => {
 });
 
 describe('latencies', () => {
-  it('gives percentiles to within 4 %', () => {
+  it('have percentiles within 4 %', () => {
     const latencies = new Latencies();
     for (let ms = 1; ms <= 1_000; ms += 1) latencies.record(ms, 1);
     for (const percent of [50, 90, 99]) {
@@ -118,7 +118,7 @@ const path = {
 };
 
 describe('the machine of the bench', () => {
-  it('stores no more than its cores can do, and most of that', () => {
+  it('stores nearly as much as its cores can, and no more', () => {
     const machine = new BenchMachine({
       costs: path,
       cores: 2,
@@ -132,7 +132,7 @@ describe('the machine of the bench', () => {
     expect(readingsPerSecond).toBeGreaterThan(possible * 0.7);
   });
 
-  it('answers a calm fleet after the confirm, without a linger', () => {
+  it('acknowledges at low load after the confirm, without a linger', () => {
     const machine = new BenchMachine({
       costs: path,
       cores: 2,
@@ -155,7 +155,7 @@ describe('the machine of the bench', () => {
 const options: SiteOptions = {
   costs: path,
   handshakeMicros: 150,
-  tuning: asDelivered,
+  tuning: defaults,
   messagesPerSecond: 10_000,
   readingsPerMessage: 1,
   bytesPerReading: 200,
@@ -170,7 +170,7 @@ const options: SiteOptions = {
 };
 
 describe('an installation', () => {
-  it('comes to the same, run after run', () => {
+  it('gives the same result in every run', () => {
     const run = () => {
       const site = new Site(options);
       site.runFor(2);
@@ -183,7 +183,7 @@ describe('an installation', () => {
     expect(run()).toEqual(run());
   });
 
-  it('stores what is sent, a moment later', () => {
+  it('stores all readings with a short delay', () => {
     const site = new Site(options);
     site.runFor(5);
     const stored = site.workers.reduce((sum, { storedReadings }) => sum + storedReadings, 0);
@@ -191,58 +191,58 @@ describe('an installation', () => {
     expect(stored).toBeLessThan(51_000);
   });
 
-  it('queues while Postgres is away, and catches up', () => {
+  it('queues readings while Postgres is unavailable, and stores the backlog afterwards', () => {
     const site = new Site(options);
     site.runFor(1);
-    site.databases[0]!.goAway();
+    site.databases[0]!.stop();
     site.runFor(10);
     const queued = site.queues.reduce((sum, { readings }) => sum + readings, 0);
     expect(queued).toBeGreaterThan(95_000);
-    site.databases[0]!.comeBack();
+    site.databases[0]!.resume();
     site.runFor(30);
     expect(site.queues.every(({ readings }) => readings < 2_000)).toBe(true);
     expect(site.acked.percentile(99)).toBeLessThan(50);
   });
 
-  it('refuses what a full queue cannot take, and takes it later', () => {
+  it('refuses readings while a queue is full, and accepts them later', () => {
     const site = new Site({ ...options, bytesPerReading: 200_000 });
     site.runFor(1);
-    site.databases[0]!.goAway();
+    site.databases[0]!.stop();
     site.runFor(5);
-    site.databases[0]!.comeBack();
+    site.databases[0]!.resume();
     site.runFor(25);
     expect(site.ingests.some(({ nackedReadings }) => nackedReadings > 0)).toBe(true);
     expect(site.queues.every(({ bytesMost }) => bytesMost <= 2 ** 32)).toBe(true);
   });
 
-  it('confirms again when a queue has a leader again', () => {
+  it('confirms messages after the election of a new leader', () => {
     const site = new Site(options);
     site.runFor(1);
     site.queues[0]!.loseLeader(2_000);
     site.runFor(5);
     expect(site.acked.mostMs).toBeGreaterThan(1_900);
-    site.acked.forget();
+    site.acked.reset();
     site.runFor(2);
     expect(site.acked.mostMs).toBeLessThan(100);
   });
 });
 
 describe('cells', () => {
-  it('are the more uneven, the fewer devices make the load', () => {
+  it('are less even when fewer devices make the load', () => {
     const alike = hashImbalance([{ devices: 1e8, messagesPerSecond: 1 }], 100);
     const uneven = hashImbalance([{ devices: 1_000, messagesPerSecond: 1 }], 100);
     expect(alike).toBeLessThan(1.01);
     expect(uneven).toBeGreaterThan(1.5);
   });
 
-  it('are the more even, the more often each stands on the ring', () => {
+  it('are more even with more points of each cell on the ring', () => {
     expect(ringImbalance(100, 1)).toBeGreaterThan(3);
     expect(ringImbalance(100, 1_000)).toBeLessThan(1.2);
   });
 });
 
 describe('a section of the page', () => {
-  it('is replaced where it stands, and missed where there is none', () => {
+  it('is replaced between its markers, and rejected without markers', () => {
     const page = 'a\n<!-- x -->\nold\n<!-- /x -->\nb';
     expect(replaceSection(page, 'x', 'new')).toBe('a\n<!-- x -->\nnew\n<!-- /x -->\nb');
     expect(() => replaceSection(page, 'y', 'new')).toThrow(/no <!-- y -->/);
