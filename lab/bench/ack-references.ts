@@ -11,7 +11,7 @@ import { serverBehind } from './process-usage.ts';
 import type { StudyContext } from './study.ts';
 import { startUsageMeter } from './usage-meter.ts';
 
-export interface Latency {
+interface Latency {
   readonly p50Ms: number;
   readonly p99Ms: number;
 }

@@ -30,7 +30,7 @@ const costs = {
 
 const loads = { full: 'at full load', third: 'at a third of full load', low: 'at low load' } as const;
 
-export type CostKind = keyof typeof costs;
+type CostKind = keyof typeof costs;
 export type CostLoad = keyof typeof loads;
 
 /** What was measured and, where it matters, under which conditions. */
