@@ -1,12 +1,12 @@
 #!/bin/sh
-# Makes what a deployment keeps secret: passwords, connection URLs, and signing keys by the command line of the image, which it builds.
-# Run again, it leaves all that as it is and hands the public half of the signing keys to the services.
+# Creates the secrets of a deployment: passwords, connection URLs, and signing keys. The keys are made by the command line in the image,
+# which this script builds. When run again, it keeps existing secrets and copies the public half of the signing keys to the services.
 set -eu
 cd "$(dirname "$0")"
 secrets=${FLEETWIRE_SECRETS:-./secrets}
 umask 077
 
-# Containers run as the owner of the secrets, so that nobody else need read them; for root that is the image's user `node`.
+# Containers run as the owner of the secrets, so that no other user needs to read them; for root that is the image's user `node`.
 owner=${FLEETWIRE_USER:-$(sed -n 's/^FLEETWIRE_USER=//p' .env 2>/dev/null || true)}
 if [ -z "$owner" ]; then
   owner=$(id -u):$(id -g)

@@ -1,8 +1,8 @@
--- query-api's roles. Runs once, on an empty volume.
--- It reads everything with one that changes nothing,
+-- The roles of query-api. Runs once, on an empty volume.
+-- The reader role reads everything and changes nothing.
 \getenv password READER_PASSWORD
 create role fleetwire_reader login password :'password' in role pg_read_all_data;
 alter role fleetwire_reader set default_transaction_read_only = on;
--- and works on dead letters with one that changes rows, but no table.
+-- The operator role, for work on dead letters, changes rows but no tables.
 \getenv password OPERATOR_PASSWORD
 create role fleetwire_operator login password :'password' in role pg_read_all_data, pg_write_all_data;

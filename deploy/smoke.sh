@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Proves the deployment on this machine, beside whatever else runs here: up, send, read back, kill the worker under load, count, restart,
-# down. Exits with 0 when every acknowledged reading is stored exactly once; leaves no container, volume or image of its own.
+# Proves the deployment on this machine, beside anything else that runs here: start, send, read back, kill the worker under load, count,
+# restart, remove. Exits with 0 if every acknowledged reading is stored exactly once. Leaves no container, volume or image behind.
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -13,8 +13,8 @@ log=$(mktemp)
 step() { printf '%3ds  %s\n' "$SECONDS" "$*"; }
 fail() { step "FAILED: $*" >&2; exit 1; }
 quietly() { "$@" >"$log" 2>&1 || { cat "$log" >&2; fail "$*"; }; }
-eventually() { for _ in $(seq 120); do "$@" && return; sleep 0.5; done; fail "after a minute, still not: $*"; }
-address() { docker compose port "$1" 8080; } # a free port, another one after each restart
+eventually() { for _ in $(seq 120); do "$@" && return; sleep 0.5; done; fail "not within a minute: $*"; }
+address() { docker compose port "$1" 8080; } # a free port, a different one after each restart
 token() { docker compose run --rm -T cli token mint --keys /run/keys/keys.json --expires 1h "$@" 2>>"$log"; }
 stored() { docker compose exec -T postgres psql -U fleetwire -Atc "select $1 from telemetry where device_id like 'load-%'"; }
 is_stored() { [ "$(stored 'count(*)')" -ge "$1" ]; }
@@ -25,7 +25,7 @@ reads_back() {
 clean_up() {
   local code=$?
   [ "$code" = 0 ] || docker compose logs --tail 20 >&2 || true
-  step 'down, with its volumes'
+  step 'remove the containers and volumes'
   docker compose --profile cli down --volumes --remove-orphans --timeout 10 >"$log" 2>&1 || { cat "$log" >&2; code=1; }
   docker image rm "$FLEETWIRE_IMAGE" >/dev/null 2>&1 || true
   rm -rf "$FLEETWIRE_SECRETS" "$log" "$log.fleet"
@@ -34,24 +34,24 @@ clean_up() {
 }
 trap clean_up EXIT
 
-step 'image and secrets'
+step 'build the image and create the secrets'
 quietly ./init.sh
-step 'up, until all are healthy'
+step 'start, and wait until all services are healthy'
 quietly docker compose up -d --wait
 
-step 'send a reading as a device, read it back'
+step 'send a reading as a device and read it back'
 device=$(token --role device --subject kiln-1)
 quietly curl -fsS -H "authorization: Bearer $device" -d '{"metrics":{"celsius":812.5}}' "http://$(address ingest-ws)/api/v1/telemetry"
 eventually reads_back
 
-step "$devices devices send $sent readings; the worker is killed meanwhile"
+step "$devices devices send $sent readings; the worker is killed while they do"
 docker compose run --rm -T --entrypoint node cli lab/fleet/main.ts --url ws://ingest-ws:8080/ws --keys /run/keys/keys.json \
   --prefix load- --devices $devices --count $readings_each --rate $readings_per_second >"$log.fleet" 2>&1 &
 fleet=$!
 eventually is_stored 50
 quietly docker compose kill -s SIGKILL persistence-worker
 wait "$fleet" || { cat "$log.fleet" >&2; fail 'not all readings were acknowledged'; }
-step "all $sent acknowledged, $(stored 'count(*)') stored; the worker comes back"
+step "all $sent acknowledged, $(stored 'count(*)') stored; the worker is started again"
 quietly docker compose start persistence-worker
 eventually is_stored $sent
 counted=$(stored 'count(*), count(distinct (device_id, epoch, seq))')
@@ -61,4 +61,4 @@ step "$sent stored, each once"
 step 'restart each service, then read back again'
 quietly docker compose restart ingest-ws persistence-worker query-api
 quietly docker compose up -d --wait
-reads_back || fail 'the reading is gone'
+reads_back || fail 'the reading is missing after the restart'

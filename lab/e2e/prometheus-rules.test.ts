@@ -11,12 +11,12 @@ const commands = [
   ['test', 'rules', 'alert.test.yml'],
 ];
 
-/** `promtool` on the PATH, or in Prometheus' image where that is here already; undefined where there is neither. */
+/** `promtool` from the PATH, or from the Prometheus image if it has been pulled; undefined if neither exists. */
 function promtool(): ((args: readonly string[]) => SpawnSyncReturns<string>) | undefined {
   const options = { cwd: folder, encoding: 'utf8', timeout: 60_000 } as const;
   if (spawnSync('promtool', ['--version']).status === 0) return (args) => spawnSync('promtool', args, options);
   if (spawnSync('docker', ['image', 'inspect', 'prom/prometheus']).status !== 0) return undefined;
-  // As an archive: the engine may be on a machine that does not see our files.
+  // As an archive, because the container engine may run on a machine that cannot mount our files.
   const files = spawnSync('tar', ['c', 'recording.rules.yml', 'alert.rules.yml', 'alert.test.yml'], {
     cwd: folder,
   }).stdout;
@@ -27,11 +27,11 @@ function promtool(): ((args: readonly string[]) => SpawnSyncReturns<string>) | u
   };
 }
 
-it('the rules are what promtool takes, and every alert fires when it should and only then', ({ skip }) => {
+it('promtool accepts the rules, and every alert fires in its test case and only there', ({ skip }) => {
   const run = promtool();
   if (run === undefined) {
     const note =
-      'NOT TESTED: the Prometheus rules, for want of promtool (on the PATH, or in the image prom/prometheus)';
+      'NOT TESTED: the Prometheus rules, because promtool is neither on the PATH nor in a pulled image prom/prometheus';
     console.warn(note);
     return skip(note);
   }
@@ -47,7 +47,7 @@ it('every alert has a test', () => {
   expect(declared.filter((name) => !tested.has(name))).toEqual([]);
 });
 
-it('every metric that the rules name is one of ours', async () => {
+it('the services expose every metric that the rules name', async () => {
   const { ingest, worker, api } = await startPlatform();
   const pages = await Promise.all([ingest, worker, api].map(async ({ url }) => (await fetch(`${url}/metrics`)).text()));
   const exposed = new Set(pages.flatMap((page) => [...page.matchAll(/^# TYPE (\w+)/gm)].map(([, name]) => name)));
@@ -55,7 +55,7 @@ it('every metric that the rules name is one of ours', async () => {
   const named = new Set(expressions.flatMap((one) => [...one.matchAll(/\bfleetwire_\w+/g)].map(([name]) => name)));
   expect(named.size).toBeGreaterThan(10);
   expect([...named].filter((name) => !exposed.has(name.replace(/_bucket$/, '')))).toEqual([]);
-  // A counter that begins with its first event would hide that event from increase().
+  // A counter that is created by its first event would hide that event from increase().
   const text = pages.join('\n');
   expect(text).toContain('fleetwire_worker_dead_letters_total{reason="unreadable"} 0');
   expect(text).toContain('fleetwire_worker_readings_total{outcome="stored"} 0');
