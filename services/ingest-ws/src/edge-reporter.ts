@@ -23,13 +23,16 @@ export interface EdgeReporterOptions {
 
 export interface EdgeReporter {
   readonly instanceId: string;
-  /** Reports what is left and says that nothing follows. Gives up after `timeoutMs`: the books then show that a report is missing. */
+  /**
+   * Sends the remaining counts in a last report, which says that none follows. Gives up after `timeoutMs`: reconciliation then shows that a
+   * report is missing. An instance that has sent no report and counted nothing is unknown to reconciliation and sends none.
+   */
   finish(timeoutMs: number): Promise<void>;
 }
 
 /**
- * Sends what was counted down the way of the readings, every `intervalMs`, also when it is nothing: silence is how the death of an
- * instance shows. One report is under way at a time, and goes again under its number until it is confirmed; counting goes on meanwhile.
+ * Publishes the counts every `intervalMs`, on the same route as the readings. Empty reports are sent too: an instance that stops reporting
+ * has crashed. One report is in flight at a time and is repeated under its number until it is confirmed; counting continues all the while.
  */
 export function startEdgeReporter({
   reconciliation,
@@ -68,14 +71,16 @@ export function startEdgeReporter({
     send().then(
       () => true,
       (error: unknown) => {
-        // Without the broker nothing is accepted either; the sockets hear of it, and so does the log.
-        if (!(error instanceof PublishError)) logger.error({ err: error }, 'a report of the books could not be sent');
+        // A PublishError needs no log line of its own: the broker connection logs its loss, and the readings are nacked.
+        if (!(error instanceof PublishError))
+          logger.error({ err: error }, 'edge report failed with an unexpected error');
         return false;
       },
     );
 
   const run = async (): Promise<void> => {
-    // The first goes out at once: an instance that dies young is known all the same.
+    // The first report does not wait for the interval, so that reconciliation knows an instance that crashes early.
+    await publisher.whenWritable(finishing.signal).catch(() => {});
     for (;;) {
       if (publisher.writable) {
         unconfirmed ??= next(false);
@@ -91,14 +96,18 @@ export function startEdgeReporter({
     const signal = AbortSignal.timeout(timeoutMs);
     finishing.abort();
     await running;
+    if (sequence === 0 && reconciliation.isEmpty) return;
     for (let isLast = false; !isLast;) {
       unconfirmed ??= next(true);
       isLast = unconfirmed.isLast;
       while (!(await attempt())) {
-        // A publisher that refuses does so at once: without a pause no timer would ever run again.
+        // A publisher that is not writable refuses in the same tick: without a pause no timer could fire.
         await sleep(retryPauseMs, undefined, { signal }).catch(() => {});
         if (signal.aborted)
-          return logger.warn({ instanceId, sequence }, 'the last report of the books was not confirmed');
+          return logger.warn(
+            { instanceId, sequence },
+            'the last edge report was not confirmed; reconciliation will show it as missing',
+          );
       }
     }
   };

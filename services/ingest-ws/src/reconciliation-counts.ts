@@ -23,6 +23,10 @@ export class ReconciliationCounts {
     this.#bounds = bounds;
   }
 
+  get isEmpty(): boolean {
+    return this.#minutes.size === 0;
+  }
+
   /** @param receivedAt epoch milliseconds */
   add(outcome: keyof EdgeCounts, deviceId: string, receivedAt: number, readings: number): void {
     const { devices, others } = this.#minuteOf(receivedAt);

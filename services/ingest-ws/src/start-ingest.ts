@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { openBrokerConnection } from '@fleetwire/broker/connection';
+import { ConnectionClosedError } from '@fleetwire/broker/errors';
 import { createPublisher } from '@fleetwire/broker/publisher';
 import { declareTopology, fleetwireTopology, type Topology } from '@fleetwire/broker/topology';
 import { createHealth } from '@fleetwire/runtime/health';
@@ -34,10 +35,13 @@ const rememberedStreamsMax = 100_000;
 const autoSequenceDevicesMax = 100_000;
 const closeSocketsTimeoutMs = 3_000;
 const reportMinutesMax = 60;
-/** Of the drain deadline, what the last report may take when the broker does not answer. */
+/** Part of the drain deadline that the last report may take when the broker does not answer. */
 const lastReportShare = 0.2;
 
-/** Wires the edge: sockets and HTTP in, confirmed envelopes out. It listens before the broker is there, and says so in `/readyz`. */
+/**
+ * Wires the edge: WebSocket and HTTP in, confirmed envelopes out. It listens before the broker is connected; `/readyz` is 503 until then.
+ * A start that fails releases what it has acquired.
+ */
 export async function startIngest({
   config,
   logger,
@@ -49,37 +53,49 @@ export async function startIngest({
   tracer?: Tracer;
   topology?: Topology;
 }): Promise<Ingest> {
+  await using started = new AsyncDisposableStack();
   const registry = createRegistry();
   const metrics = createIngestMetrics(registry);
   const health = createHealth({ registry });
   const authenticate = await createAuthentication(config);
 
-  const connection = openBrokerConnection({
-    url: config.amqpUrl,
-    name: 'ingest-ws',
-    logger,
-    heartbeatSeconds: config.amqpHeartbeatSeconds,
-    onOpen: declareTopology(topology),
-  });
-  connection.opened.catch((error: unknown) =>
-    logger.error({ err: error }, 'broker rejected the topology or the credentials; not retrying'),
+  const connection = started.adopt(
+    openBrokerConnection({
+      url: config.amqpUrl,
+      name: 'ingest-ws',
+      logger,
+      heartbeatSeconds: config.amqpHeartbeatSeconds,
+      onOpen: declareTopology(topology),
+    }),
+    (one) => one.close(),
   );
-  const publisher = createPublisher(connection, {
-    logger,
-    messagesInFlightMax: config.publishMessagesInFlightMax,
-    bytesInFlightMax: config.publishBytesInFlightMax,
-    confirmTimeoutMs: config.confirmTimeoutMs,
+  connection.opened.catch((error: unknown) => {
+    if (!(error instanceof ConnectionClosedError))
+      logger.error({ err: error }, 'broker rejected the topology or the credentials; still retrying');
   });
   health.addCheck('broker', () => connection.state === 'open' || `connection is ${connection.state}`);
+  const publisher = started.adopt(
+    createPublisher(connection, {
+      logger,
+      messagesInFlightMax: config.publishMessagesInFlightMax,
+      bytesInFlightMax: config.publishBytesInFlightMax,
+      confirmTimeoutMs: config.confirmTimeoutMs,
+    }),
+    (one) => one.close(),
+  );
 
-  const ackSchedule = new AckSchedule();
-  const sessions = new Sessions(ackSchedule);
-  sessions.startHeartbeats(config.heartbeatIntervalMs);
   const reconciliation = new ReconciliationCounts({
     devicesMax: config.reportDevicesMax,
     minutesMax: reportMinutesMax,
   });
+  started.adopt(startEdgeReporter({ reconciliation, publisher, intervalMs: config.reportIntervalMs, logger }), (one) =>
+    one.finish(config.drainTimeoutMs * lastReportShare),
+  );
   const outcomes = new ReadingOutcomes(metrics.readings, reconciliation);
+  const autoSequence = new AutoSequence({ devicesMax: autoSequenceDevicesMax });
+  const admission = new Admission({ autoSequence, outcomes, metrics });
+  const ackSchedule = new AckSchedule();
+  const sessions = new Sessions(ackSchedule);
   const intake = new Intake({
     connection,
     publisher,
@@ -101,9 +117,6 @@ export async function startIngest({
       sessions.setPaused(isCongested);
     },
   });
-  const reporter = startEdgeReporter({ reconciliation, publisher, intervalMs: config.reportIntervalMs, logger });
-  const autoSequence = new AutoSequence({ devicesMax: autoSequenceDevicesMax });
-  const admission = new Admission({ autoSequence, outcomes, metrics });
 
   const app = createHttpApp({
     logger,
@@ -126,9 +139,12 @@ export async function startIngest({
       );
     },
   });
-  const listening = await listen(app, { host: config.host, port: config.port });
+  const http = started.adopt(await listen(app, { host: config.host, port: config.port }), (one) => one.stop());
+  sessions.startHeartbeats(config.heartbeatIntervalMs);
+  started.defer(() => sessions.closeAll(closeSocketsTimeoutMs));
+  started.defer(() => intake.drain());
   serveDeviceSockets({
-    server: listening.server,
+    server: http.server,
     authenticate,
     sessions,
     connectionsMax: config.connectionsMax,
@@ -146,23 +162,21 @@ export async function startIngest({
       limits: config,
     },
   });
-  logger.info({ url: listening.url }, 'listening');
+  logger.info({ url: http.url }, 'listening');
 
+  const resources = started.move();
+  // 1. readiness off, 2. load balancers notice, 3. new readings are nacked, queued ones are published and confirmed, 4. the last acks are sent
+  // and sockets close with 1001, 5. HTTP answers in flight finish, 6. the last edge report, 7. publisher and 8. broker connection close
+  const drain = async (): Promise<void> => {
+    health.setDraining();
+    await sleep(config.drainGraceMs);
+    await resources.disposeAsync();
+  };
+  let drained: Promise<void> | undefined;
   return {
-    url: listening.url,
-    webSocketUrl: `${listening.url.replace('http', 'ws')}/ws`,
-    port: listening.port,
-    // 1 readiness off · 2 new frames are nacked, what waits is published · 3 confirms come in, acks go out ·
-    // 4 sockets close with 1001 · 5 HTTP answers finish · 6 the last report of the books · 7 the broker connection closes
-    stop: async () => {
-      health.setDraining();
-      await sleep(config.drainGraceMs);
-      await intake.drain();
-      await sessions.closeAll(closeSocketsTimeoutMs);
-      await listening.stop();
-      await reporter.finish(config.drainTimeoutMs * lastReportShare);
-      await publisher.close();
-      await connection.close();
-    },
+    url: http.url,
+    webSocketUrl: `${http.url.replace('http', 'ws')}/ws`,
+    port: http.port,
+    stop: () => (drained ??= drain()),
   };
 }

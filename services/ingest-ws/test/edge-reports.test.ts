@@ -70,6 +70,12 @@ describe('an edge reports to the books', () => {
     expect(totals.nacked).toBeGreaterThanOrEqual(1);
   });
 
+  it('for the first time as soon as the broker can be reached, so that an instance that crashes early is known', async () => {
+    const known = new Set(reports.map(({ instanceId }) => instanceId));
+    await ingest(amqpUrl, { REPORT_INTERVAL_MS: '60000' });
+    await eventually(() => expect(reports.filter(({ instanceId }) => !known.has(instanceId))).toHaveLength(1));
+  });
+
   it('and stops in time when its last report cannot be sent, also when it is told to stop twice', async () => {
     const edge = await ingest(amqpUrl, { DRAIN_TIMEOUT_MS: '2000' });
     edge.proxy.refuse();
