@@ -3,7 +3,7 @@ import { runService } from '@fleetwire/runtime/run';
 import { readWorkerConfiguration } from './configuration.ts';
 import { startWorker } from './start-worker.ts';
 
-// What is queued is safe. On cores that are shared with ingest-ws, devices that wait for an ack come first.
+// Queued readings are safe. On cores shared with ingest-ws, devices waiting for an ack have precedence.
 const { PRIORITY_BELOW_NORMAL } = constants.priority;
 if (getPriority() < PRIORITY_BELOW_NORMAL) setPriority(PRIORITY_BELOW_NORMAL);
 

@@ -16,7 +16,7 @@ export interface MaintenanceOptions {
   readonly pool: Database['pool'];
   readonly config: Pick<
     WorkerConfiguration,
-    'retentionDays' | 'deadLetterRetentionDays' | 'deadLetterOpenRetentionDays' | 'booksRetentionDays'
+    'retentionDays' | 'deadLetterRetentionDays' | 'deadLetterOpenRetentionDays' | 'reconciliationRetentionDays'
   >;
   readonly logger: Logger;
   readonly signal: AbortSignal;
@@ -43,7 +43,7 @@ export async function runMaintenance({ pool, config, logger, signal }: Maintenan
         openDays: config.deadLetterOpenRetentionDays,
       });
       if (forgotten > 0) logger.info({ forgotten }, 'deleted expired dead letters');
-      await deleteReconciliationEntries(pool, minuteOf(now - config.booksRetentionDays * dayMs));
+      await deleteReconciliationEntries(pool, minuteOf(now - config.reconciliationRetentionDays * dayMs));
     } catch (error) {
       // Not urgent: a writer creates a missing partition itself, at the cost of a delay.
       logger.warn({ reason: String(error), retryPauseMs }, 'maintenance failed; retrying');

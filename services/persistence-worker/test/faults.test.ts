@@ -5,8 +5,8 @@ import { manageBroker } from '@fleetwire/platform/testing/fresh-vhost';
 import { describe, expect, it } from 'vitest';
 import { type Harness, envelope, metric, readings, untilEmpty, workerHarness } from './harness.ts';
 
-/** Takes a message and dies, as a crashing worker would, so that the broker counts one more delivery. */
-async function takeAndDie(harness: Harness): Promise<void> {
+/** Consumes a message and closes the channel, as the broker sees a crashing worker: it counts one more delivery. */
+async function consumeAndCrash(harness: Harness): Promise<void> {
   const channel = await harness.connection.openChannel();
   const taken = Promise.withResolvers<void>();
   await channel.consume(queues.persist, () => taken.resolve());
@@ -16,15 +16,15 @@ async function takeAndDie(harness: Harness): Promise<void> {
   await closed;
 }
 
-describe('while Postgres is away, the worker', () => {
-  it('holds what it has, hands nothing back, dead-letters nothing, and stores it once Postgres is there again', async () => {
+describe('while Postgres is unavailable, the worker', () => {
+  it('holds its messages without requeueing or dead-lettering any, and stores them when Postgres is back', async () => {
     const harness = await workerHarness();
     const worker = await harness.worker({ PREFETCH: '5' });
     await eventually(async () => expect((await fetch(`${worker.url}/readyz`)).status).toBe(200));
     harness.postgresProxy.refuse();
     for (let n = 0; n < 20; n += 1) await harness.publish(envelope(readings(`away-${n}`, 10)));
     await eventually(async () => expect(await metric(worker, 'fleetwire_worker_holding')).toBe(1));
-    // Prefetched and held, neither spinning nor given up.
+    // Five are prefetched and held, neither requeued in a loop nor dead-lettered.
     await eventually(async () => expect(await harness.waiting()).toBe(15));
     harness.postgresProxy.resume();
     await eventually(
@@ -36,7 +36,7 @@ describe('while Postgres is away, the worker', () => {
     expect((await fetch(`${worker.url}/readyz`)).status).toBe(200);
   });
 
-  it('notices that a silent connection is dead, and stores what it held over a new one', async () => {
+  it('detects a connection without answers, and stores the held readings over a new one', async () => {
     const harness = await workerHarness();
     const worker = await harness.worker({ STATEMENT_TIMEOUT_MS: '500' });
     await harness.publish(envelope(readings('before', 1)));
@@ -52,7 +52,7 @@ describe('while Postgres is away, the worker', () => {
     expect(await harness.rows('select * from dead_letters')).toEqual([]);
   });
 
-  it('stores each reading once when connections are cut again and again, around the commit too', async () => {
+  it('stores each reading once while connections are cut repeatedly, also during commits', async () => {
     const harness = await workerHarness();
     await harness.worker({ BATCH_READINGS_MAX: '50' });
     const cutting = setInterval(() => harness.postgresProxy.cut(), 37);
@@ -77,19 +77,19 @@ describe('while Postgres is away, the worker', () => {
 describe('a message that was delivered many times without a verdict', async () => {
   const harness = await workerHarness();
 
-  it('is tried alone, and stored where it did no harm: being held by a dying worker convicts nobody', async () => {
-    await harness.publish(envelope(readings('suspect', 8)));
-    for (let death = 0; death < 8; death += 1) await takeAndDie(harness);
+  it('is retried alone and stored when it causes no crash, because a crashing worker may merely have prefetched it', async () => {
+    await harness.publish(envelope(readings('redelivered', 8)));
+    for (let crash = 0; crash < 8; crash += 1) await consumeAndCrash(harness);
     await harness.worker();
-    await eventually(async () => expect(await harness.stored('suspect')).toBe(8));
+    await eventually(async () => expect(await harness.stored('redelivered')).toBe(8));
     await untilEmpty(harness);
-    expect(await harness.deadLetters('suspect')).toEqual([]);
+    expect(await harness.deadLetters('redelivered')).toEqual([]);
     expect(await harness.rows('select * from suspects')).toEqual([]);
   });
 });
 
 describe('two workers side by side', () => {
-  it('leave the work to the elder, and the younger takes what that one has no room for', async () => {
+  it('give the messages to the oldest, and to the other those beyond the prefetch of the oldest', async () => {
     const harness = await workerHarness();
     const workers = [await harness.worker({ PREFETCH: '5' }), await harness.worker({ PREFETCH: '5' })];
     for (const worker of workers)
@@ -97,7 +97,7 @@ describe('two workers side by side', () => {
     const storedByEach = () =>
       Promise.all(workers.map((worker) => metric(worker, 'fleetwire_worker_readings_total{outcome="stored"}')));
     for (let n = 1; n <= 10; n += 1) {
-      await harness.publish(envelope(readings(`elder-${n}`, 1)));
+      await harness.publish(envelope(readings(`oldest-${n}`, 1)));
       await eventually(async () => expect(await storedByEach()).toEqual([n, 0]));
     }
     harness.postgresProxy.refuse();
@@ -106,16 +106,16 @@ describe('two workers side by side', () => {
     await eventually(async () => expect(await harness.waiting()).toBe(2));
     harness.postgresProxy.resume();
     await eventually(async () => {
-      const [elder, younger] = await storedByEach();
-      expect(elder! + younger!).toBe(22);
-      expect(younger).toBeGreaterThanOrEqual(5);
+      const [oldest, other] = await storedByEach();
+      expect(oldest! + other!).toBe(22);
+      expect(other).toBeGreaterThanOrEqual(5);
     });
     await untilEmpty(harness);
   });
 
-  it('store overlapping envelopes once, also when one stops in the middle', async () => {
+  it('store overlapping envelopes once, also when one of them stops in between', async () => {
     const harness = await workerHarness();
-    // Room for so few that both have work.
+    // A prefetch so small that both have work.
     const [first] = [await harness.worker({ PREFETCH: '2' }), await harness.worker({ PREFETCH: '2' })];
     const contents = Array.from({ length: 60 }, (_, n) => envelope(readings(`pair-${n % 6}`, 200)));
     const publishing = Promise.all(contents.map((content) => harness.publish(content)));
@@ -132,7 +132,7 @@ describe('two workers side by side', () => {
   });
 });
 
-it('hands back what it holds when it must stop while Postgres is away, and the next worker stores it', async () => {
+it('hands back the held messages when it stops while Postgres is unavailable, and the next worker stores them', async () => {
   const harness = await workerHarness();
   const worker = await harness.worker({ DRAIN_TIMEOUT_MS: '1000' });
   await eventually(async () => expect((await fetch(`${worker.url}/readyz`)).status).toBe(200));

@@ -29,7 +29,7 @@ const silentLogger = await createLogger({ name: 'test', level: 'silent' });
 
 export type Harness = Awaited<ReturnType<typeof workerHarness>>;
 
-/** A vhost and a database of its own, a proxy on the way to each, and the hands to fill the one and look into the other. */
+/** A virtual host and a database of its own, a fault proxy in front of each, and functions to start workers, publish and query. */
 export async function workerHarness({
   limits = {},
   migrated = true,

@@ -11,7 +11,7 @@ describe('the worker', async () => {
   const harness = await workerHarness();
   const worker = await harness.worker();
 
-  it('stores what the queue holds, once, however often it comes', async () => {
+  it('stores a message once, however often it is delivered', async () => {
     const content = envelope(readings('once', 50));
     await harness.publish(content);
     await harness.publish(content);
@@ -23,7 +23,7 @@ describe('the worker', async () => {
   });
 
   it.each([1, 3, 1_000])(
-    'of 1,000 readings with %i bad ones dead-letters just those, and stores the others',
+    'of 1,000 readings with %i bad ones dead-letters those alone, and stores the others',
     async (bad) => {
       const device = `bad-${bad}`;
       const isBad = (seq: number) => seq % Math.floor(1_000 / bad) === 0;
@@ -41,7 +41,7 @@ describe('the worker', async () => {
     },
   );
 
-  it('does not let a bad reading hold up other envelopes of its batch', async () => {
+  it('stores the other envelopes of a batch with a rejected reading', async () => {
     await Promise.all([
       harness.publish(envelope(readings('good', 10))),
       harness.publish(envelope(readings('mixed', 2, ({ seq }) => (seq === 1 ? poisoned : {})))),
@@ -68,7 +68,7 @@ describe('the worker', async () => {
     });
   });
 
-  it('dead-letters a member that is no reading, and stores its neighbours', async () => {
+  it('dead-letters a member of an envelope that is not a reading, and stores the other members', async () => {
     const content = JSON.parse(String(envelope(readings('member', 3)))) as { runs: { readings: object[] }[] };
     content.runs[0]!.readings[1] = { seq: 'two' };
     await harness.publish(Buffer.from(JSON.stringify(content)));
@@ -78,7 +78,7 @@ describe('the worker', async () => {
     });
   });
 
-  it('takes apart what the broker dead-lettered by itself', async () => {
+  it('makes one dead letter of each reading of a message that the broker has dead-lettered', async () => {
     await harness.publish(envelope(readings('given-up', 2)), { queue: queues.dead });
     await eventually(async () =>
       expect((await harness.deadLetters('given-up')).map(({ reason }) => reason)).toEqual([
@@ -88,7 +88,7 @@ describe('the worker', async () => {
     );
   });
 
-  it('counts a reading that dies twice as one dead letter', async () => {
+  it('keeps one dead letter of a reading that is rejected twice', async () => {
     for (let time = 1; time <= 2; time += 1) {
       await harness.publish(envelope(readings('twice', 1, () => ({ ...poisoned, ts: 1_795_262_400_000 }))));
       await eventually(async () =>
@@ -102,40 +102,40 @@ describe('the worker', async () => {
   });
 });
 
-describe('the retry ladder', async () => {
+describe('retry with backoff', async () => {
   const harness = await workerHarness({ limits: { retryDelaysMs: { '10s': 200, '1m': 200, '10m': 200 } } });
-  // An error nobody has a rule for.
+  // An error that the failure policy does not know.
   await harness.rows(`create function refuse() returns trigger language plpgsql as $$
     begin if new.seq = 7 then raise exception 'not today'; end if; return new; end $$`);
   await harness.rows('create trigger refuse before insert on readings for each row execute function refuse()');
   const worker = await harness.worker();
 
-  it('brings a reading back three times, then dead-letters it alone', async () => {
-    await harness.publish(envelope(readings('laddered', 10)));
+  it('retries a message three times, then dead-letters the failing reading and stores the others', async () => {
+    await harness.publish(envelope(readings('retried', 10)));
     await eventually(
       async () =>
-        expect(await harness.deadLetters('laddered')).toEqual([
+        expect(await harness.deadLetters('retried')).toEqual([
           expect.objectContaining({ seq: 7, reason: 'retries-exhausted', attempts: 4, error_code: 'P0001' }),
         ]),
       { timeoutMs: 20_000 },
     );
-    expect(await harness.stored('laddered')).toBe(9);
+    expect(await harness.stored('retried')).toBe(9);
     await untilEmpty(harness);
   });
 
-  it('stores a reading that fails at first and then does not', async () => {
-    await harness.publish(envelope(readings('healed', 7)));
+  it('stores readings whose failure ends before the last retry', async () => {
+    await harness.publish(envelope(readings('recovered', 7)));
     await eventually(async () =>
       expect(await metric(worker, 'fleetwire_worker_readings_total{outcome="retried-later"}')).toBe(3 * 10 + 7),
     );
-    expect(await harness.stored('healed')).toBe(0);
+    expect(await harness.stored('recovered')).toBe(0);
     await harness.rows('alter table readings disable trigger refuse');
-    await eventually(async () => expect(await harness.stored('healed')).toBe(7));
-    expect(await harness.deadLetters('healed')).toEqual([]);
+    await eventually(async () => expect(await harness.stored('recovered')).toBe(7));
+    expect(await harness.deadLetters('recovered')).toEqual([]);
   });
 });
 
-it('holds until the migrations have run, and dead-letters nothing meanwhile', async () => {
+it('waits until the migrations have run, and dead-letters nothing until then', async () => {
   const harness = await workerHarness({ migrated: false });
   const worker = await harness.worker();
   await harness.publish(envelope(readings('early', 5)));

@@ -18,7 +18,7 @@ describe('a token bucket', () => {
     );
   });
 
-  it('makes nobody wait who is slower than its rate', () => {
+  it('lets a caller that is slower than its rate pass without waiting', () => {
     const bucket = new TokenBucket({ ratePerSecond: 10, burst: 1 }, 0);
     expect([0, 150, 300].map((now) => bucket.take(now))).toEqual([0, 0, 0]);
     expect(bucket.take(300)).toBeGreaterThan(0);
