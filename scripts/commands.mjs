@@ -10,6 +10,12 @@ export const commands = {
     args: ['--skip-check'],
     env: { FLEETWIRE_TEST_BACKING: 'containers' },
   },
+  // Runs a unit test again whenever the test or a file that it imports changes.
+  'test:watch': {
+    program: 'node_modules/vitest/vitest.mjs',
+    args: ['watch', '--project', 'unit'],
+    env: {},
+  },
   // The oldest supported Postgres, from Debian 12's package. The unit tests use no server.
   'test:oldest': {
     program: 'scripts/test.ts',
