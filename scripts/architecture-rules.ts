@@ -9,7 +9,7 @@ export const mayImport: Record<string, readonly string[]> = {
   'libs/auth': ['libs/contracts'],
   'libs/broker': ['libs/contracts'],
   'libs/store': ['libs/contracts'],
-  'libs/platform': [],
+  /* tokens and keys for the services that it runs, as programs */ 'libs/platform': ['libs/contracts', 'libs/auth'],
   'services/ingest-ws': ['libs/contracts', 'libs/auth', 'libs/broker', 'libs/runtime'],
   'services/persistence-worker': ['libs/contracts', 'libs/broker', 'libs/store', 'libs/runtime'],
   'services/query-api': ['libs/contracts', 'libs/auth', 'libs/broker', 'libs/store', 'libs/runtime'],

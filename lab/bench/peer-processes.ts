@@ -1,12 +1,14 @@
-import { fork, spawnSync } from 'node:child_process';
-import { once } from 'node:events';
-import { existsSync } from 'node:fs';
-import { mkdir, open } from 'node:fs/promises';
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { freePorts } from '@fleetwire/platform/servers/free-ports';
-import { stopProcess } from './service-processes.ts';
+import { freePorts } from '@fleetwire/platform/processes/free-ports';
+import { startProgram } from '@fleetwire/platform/processes/program';
+import { eventually } from '@fleetwire/platform/testing/eventually';
 
-/** Of each pipeline: the one that stores, and the one that takes what the sockets send. */
+const readyTimeoutMs = 30_000;
+const stopDeadlineMs = 30_000;
+
+/** The two processes of each pipeline: one stores readings, the other receives them from the sockets. */
 const processes = {
   nest: { storing: 'nest-storer', taking: 'nest-gateway' },
   rest: { storing: 'rest-api', taking: 'rest-gateway' },
@@ -22,12 +24,12 @@ export type PeerProcesses = AsyncDisposable & {
 const peers = new URL('peers/', import.meta.url).pathname;
 const binaries = new URL('../../node_modules/.bin/', import.meta.url).pathname;
 
-/** Decorators are more than Node strips. */
+/** Node cannot strip their decorators. */
 export function compilePeers(): void {
   if (!existsSync(join(peers, 'node_modules')))
-    throw new Error('the other pipelines are not installed: "npm run bench:peers" does that');
+    throw new Error('the other pipelines are not installed; "npm run bench:peers" installs them');
   const { status } = spawnSync(join(binaries, 'tsc'), ['--project', peers], { stdio: 'inherit' });
-  if (status !== 0) throw new Error('the other pipelines do not compile');
+  if (status !== 0) throw new Error('the other pipelines did not compile');
 }
 
 export async function startPeerProcesses(
@@ -42,19 +44,29 @@ export async function startPeerProcesses(
     DATABASE_URL: options.databaseUrl,
     API_URL: `http://127.0.0.1:${ports[storing]}`,
   };
-  await mkdir(options.logDir, { recursive: true });
+  mkdirSync(options.logDir, { recursive: true });
   await using started = new AsyncDisposableStack();
   const start = async (name: string, port: number): Promise<number> => {
-    const log = await open(join(options.logDir, `${name}.log`), 'a');
-    started.defer(() => log.close());
-    const child = fork(join(peers, 'dist', `${name}-main.js`), {
+    const logFile = join(options.logDir, `${name}.log`);
+    writeFileSync(logFile, '');
+    const program = startProgram({
+      name,
+      command: process.execPath,
+      args: [join(peers, 'dist', `${name}-main.js`)],
       env: { ...env, PORT: String(port) },
-      stdio: ['ignore', log.fd, log.fd, 'ipc'],
+      logFile,
+      killAtExit: true,
     });
-    started.defer(() => stopProcess(child, 'SIGTERM'));
-    const ended = once(child, 'exit').then(() => Promise.reject(new Error(`${name} has ended; see its log`)));
-    await Promise.race([once(child, 'message'), ended]);
-    return child.pid!;
+    started.defer(async () => void (await program.stop(['SIGTERM', 'SIGKILL'], stopDeadlineMs)));
+    const exited = new AbortController();
+    void program.exited.then(() => exited.abort(new Error(`${name} exited; see ${logFile}`)));
+    await eventually(
+      () => {
+        if (!/^ready$/m.test(readFileSync(logFile, 'utf8'))) throw new Error(`${name} is not ready; see ${logFile}`);
+      },
+      { timeoutMs: readyTimeoutMs, signal: exited.signal },
+    );
+    return program.pid;
   };
   const pids = { [storing]: await start(storing, ports[storing]), [taking]: await start(taking, ports[taking]) };
   const stack = started.move();

@@ -1,46 +1,36 @@
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { type Role, tokenAudience, tokenIssuer } from '@fleetwire/contracts/access';
-import { generateKeySet } from '@fleetwire/auth/key-set';
-import { createTokenMinter } from '@fleetwire/auth/tokens';
+import { Platform } from '@fleetwire/platform/platform';
+import type { ServiceProcess } from '@fleetwire/platform/processes/service-process';
+import { eventually } from '@fleetwire/platform/testing/eventually';
 import pg from 'pg';
-import { type FreshPlace, freshPlace } from './fresh.ts';
+import { freshPlace } from './fresh.ts';
 import { listenerOn, serverBehind } from './process-usage.ts';
-import { type ServiceProcess, metricOf, startServiceProcesses } from './service-processes.ts';
 import type { StudyContext } from './study.ts';
 import { type UsageMeter, startUsageMeter } from './usage-meter.ts';
 import { deviceIdOf } from './workload.ts';
 
 export interface PlatformOptions {
-  /** Tells its logs and profiles from those of other platforms of the run. */
+  /** Distinguishes its logs and profiles from those of other platforms of the run. */
   readonly name: string;
   readonly ingests?: number;
   readonly workers?: number;
-  /** Configuration of the services, beside what the bench must set. */
+  /** Configuration of the services, besides what the bench must set. */
   readonly env?: Readonly<Record<string, string>>;
 }
 
-/** The edge and the worker as processes, on a vhost and a database of their own in the bench's servers. */
+const storedIntervalMs = 20;
+
+/** ingest-ws and persistence-worker as processes, on a fresh vhost and database of the bench's servers. */
 export class BenchPlatform implements AsyncDisposable {
-  readonly ingests: readonly ServiceProcess[];
-  readonly workers: readonly ServiceProcess[];
   readonly databaseUrl: string;
   readonly #context: StudyContext;
-  readonly #mint: (subject: string, role: Role) => Promise<string>;
+  readonly #platform: Platform;
   readonly #stack: AsyncDisposableStack;
 
-  private constructor(
-    context: StudyContext,
-    place: FreshPlace,
-    processes: { readonly ingests: readonly ServiceProcess[]; readonly workers: readonly ServiceProcess[] },
-    mint: (subject: string, role: Role) => Promise<string>,
-    stack: AsyncDisposableStack,
-  ) {
+  private constructor(context: StudyContext, databaseUrl: string, platform: Platform, stack: AsyncDisposableStack) {
     this.#context = context;
-    this.databaseUrl = place.databaseUrl;
-    this.ingests = processes.ingests;
-    this.workers = processes.workers;
-    this.#mint = mint;
+    this.databaseUrl = databaseUrl;
+    this.#platform = platform;
     this.#stack = stack;
   }
 
@@ -48,25 +38,31 @@ export class BenchPlatform implements AsyncDisposable {
     context: StudyContext,
     { name, ingests = 1, workers = 1, env = {} }: PlatformOptions,
   ): Promise<BenchPlatform> {
+    const { services, logDir, profileDir } = context;
     await using started = new AsyncDisposableStack();
-    const place = started.use(await freshPlace(context.services));
-    const { privateJwks, publicJwks } = await generateKeySet();
-    const minter = createTokenMinter({ privateJwks, issuer: tokenIssuer, audience: tokenAudience });
-    const mint = async (subject: string, role: Role) =>
-      (await minter.mint({ subject, role, expiresInSeconds: 86_400 })).token;
-    const processes = started.use(
-      await startServiceProcesses({
-        amqpUrl: place.amqpUrl,
-        databaseUrl: place.databaseUrl,
-        jwks: publicJwks,
-        ingests,
-        workers,
-        env,
-        logDir: join(context.logDir, name),
-        profileDir: context.profileDir === undefined ? undefined : join(context.profileDir, name),
-      }),
-    );
-    return new BenchPlatform(context, place, processes, mint, started.move());
+    const { amqpUrl, databaseUrl } = started.use(await freshPlace(services));
+    const platform = await Platform.create({
+      amqpUrl,
+      databaseUrl,
+      env: () => ({ LOG_LEVEL: 'warn', ...env }),
+      logDir: join(logDir, name),
+      nodeOptions: (instance) =>
+        profileDir === undefined
+          ? []
+          : ['--cpu-prof', `--cpu-prof-dir=${join(profileDir, name)}`, `--cpu-prof-name=${instance}.cpuprofile`],
+    });
+    // In order, because a process writes its profile when it exits.
+    started.defer(() => platform.stop());
+    await platform.startAll({ 'ingest-ws': ingests, 'persistence-worker': workers });
+    return new BenchPlatform(context, databaseUrl, platform, started.move());
+  }
+
+  get ingests(): readonly ServiceProcess[] {
+    return this.#platform.services['ingest-ws'];
+  }
+
+  get workers(): readonly ServiceProcess[] {
+    return this.#platform.services['persistence-worker'];
   }
 
   /** One for each ingest instance. */
@@ -75,7 +71,7 @@ export class BenchPlatform implements AsyncDisposable {
   }
 
   tokenOf(deviceId: string): Promise<string> {
-    return this.#mint(deviceId, 'device');
+    return this.#platform.keys.token(deviceId, 'device');
   }
 
   /** Tokens of the workload's first devices, in their order. */
@@ -83,7 +79,7 @@ export class BenchPlatform implements AsyncDisposable {
     return Promise.all(Array.from({ length: devices }, (_, index) => this.tokenOf(deviceIdOf(index))));
   }
 
-  /** Watches the platform, its servers and the load from now on. */
+  /** Measures the platform, its servers and the load from now on. */
   meter(loadPids: Readonly<Record<string, number>>): Promise<UsageMeter> {
     const named = (name: string, processes: readonly ServiceProcess[]) =>
       processes.map(({ pid }, index) => [index === 0 ? name : `${name} ${index + 1}`, pid] as const);
@@ -91,7 +87,7 @@ export class BenchPlatform implements AsyncDisposable {
     return meterBesideServers(this.#context.services, { ...Object.fromEntries(pids), ...loadPids });
   }
 
-  /** A counter of the workers, all together; see {@link metricOf}. */
+  /** A counter of the workers, all together; see {@link ServiceProcess.metric}. */
   workerMetric(series: string): Promise<number> {
     return sumOf(this.workers, series);
   }
@@ -107,21 +103,23 @@ export class BenchPlatform implements AsyncDisposable {
 
   /** @returns epoch milliseconds of when the workers had committed as many rows */
   async untilStored(readings: number, timeoutMs = 120_000): Promise<number> {
-    const deadline = performance.now() + timeoutMs;
-    while (performance.now() < deadline) {
-      if ((await this.stored()) >= readings) return performance.timeOrigin + performance.now();
-      await sleep(20);
-    }
-    throw new Error(`${readings} readings were not stored within ${timeoutMs} ms`);
+    return eventually(
+      async () => {
+        const stored = await this.stored();
+        if (stored < readings) throw new Error(`${stored} of ${readings} readings were stored within ${timeoutMs} ms`);
+        return performance.timeOrigin + performance.now();
+      },
+      { timeoutMs, intervalMs: storedIntervalMs },
+    );
   }
 
-  /** The workers' word is checked: every row is there, and once. */
+  /** Checks the workers' counters against the table: every row is there. */
   async assertRows(expected: number): Promise<void> {
     const { rows } = await this.#query<{ n: number }>('select count(*)::float8 as n from readings');
     if (rows[0]?.n !== expected) throw new Error(`${rows[0]?.n} rows are stored instead of ${expected}`);
   }
 
-  /** More than {@link assertRows}, and slower: no identity is stored twice, and nothing became a dead letter. */
+  /** Slower than {@link assertRows}: checks also that no identity is stored twice and nothing was dead-lettered. */
   async assertStoredOnce(expected: number): Promise<void> {
     await this.assertRows(expected);
     const { rows } = await this.#query<{ identities: number; dead: number }>(
@@ -148,7 +146,7 @@ export class BenchPlatform implements AsyncDisposable {
   }
 }
 
-/** Watches these processes and the servers from now on. */
+/** Measures these processes and the servers from now on. */
 export async function meterBesideServers(
   services: StudyContext['services'],
   pids: Readonly<Record<string, number>>,
@@ -160,13 +158,13 @@ export async function meterBesideServers(
   return await startUsageMeter({ ...pids, ...servers }, await forwardersOf(services));
 }
 
-/** Processes through which a container engine passes on what goes to RabbitMQ and Postgres. */
+/** Processes by which a container engine forwards the ports of RabbitMQ and Postgres. */
 export async function forwardersOf({ amqpUrl, databaseUrl }: StudyContext['services']): Promise<number[]> {
   const listeners = await Promise.all([amqpUrl, databaseUrl].map((url) => listenerOn(Number(new URL(url).port))));
   return listeners.filter((pid) => pid !== undefined);
 }
 
 async function sumOf(processes: readonly ServiceProcess[], series: string): Promise<number> {
-  const values = await Promise.all(processes.map(({ url }) => metricOf(url, series)));
+  const values = await Promise.all(processes.map((each) => each.metric(series)));
   return values.reduce((sum, value) => sum + value, 0);
 }

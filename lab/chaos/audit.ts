@@ -9,7 +9,7 @@ export interface FleetRecord {
 }
 
 /** What became of every reading that was attempted, in readings: each is counted once. */
-export interface Books {
+export interface Accounting {
   readonly attempted: number;
   readonly acked: number;
   readonly stored: number;
@@ -32,7 +32,10 @@ export interface Breach {
 const identitiesShownMax = 20;
 
 /** Holds the client journals of the fleet against what is stored. Pure: all it knows was gathered before. */
-export function audit(fleet: readonly FleetRecord[], evidence: Evidence): { books: Books; breaches: Breach[] } {
+export function audit(
+  fleet: readonly FleetRecord[],
+  evidence: Evidence,
+): { accounting: Accounting; breaches: Breach[] } {
   const offences = new Map<string, { readings: number; identities: string[] }>();
   const accuse = (rule: string, { deviceId, epoch }: { deviceId: string; epoch: string }, offenders: RangeSet) => {
     if (offenders.size === 0) return;
@@ -43,7 +46,7 @@ export function audit(fleet: readonly FleetRecord[], evidence: Evidence): { book
       offence.identities.push(`${deviceId} (epoch ${epoch}): ${offenders}`);
   };
 
-  const books = { attempted: 0, acked: 0, stored: 0, deadLettered: 0, refused: 0, neverAcked: 0, lost: 0 };
+  const accounting = { attempted: 0, acked: 0, stored: 0, deadLettered: 0, refused: 0, neverAcked: 0, lost: 0 };
   const unknown = new Map(evidence.streams.map((stream) => [keyOf(stream), stream]));
   for (const { journal, plannedRefusals } of fleet) {
     const { attempted, acked, refused, givenUp } = journal;
@@ -64,13 +67,13 @@ export function audit(fleet: readonly FleetRecord[], evidence: Evidence): { book
     accuse('dead-lettered, though nothing was wrong with it', journal, deadLettered);
     accuse('neither acknowledged nor refused after everything was healed', journal, givenUp);
 
-    books.attempted += attempted.size;
-    books.acked += acked.size;
-    books.stored += stored.size;
-    books.deadLettered += onlyDead.size;
-    books.refused += refused.size;
-    books.neverAcked += neverAcked.size;
-    books.lost += lost.size;
+    accounting.attempted += attempted.size;
+    accounting.acked += acked.size;
+    accounting.stored += stored.size;
+    accounting.deadLettered += onlyDead.size;
+    accounting.refused += refused.size;
+    accounting.neverAcked += neverAcked.size;
+    accounting.lost += lost.size;
   }
   for (const stream of unknown.values()) accuse('stored, and never attempted', stream, stream.stored);
 
@@ -80,10 +83,13 @@ export function audit(fleet: readonly FleetRecord[], evidence: Evidence): { book
   };
   add('a dead letter that names no reading', evidence.namelessDeadLetters);
   add('stored with another content than was sent', evidence.alteredSamples.length, evidence.alteredSamples);
-  const { attempted, stored, deadLettered, refused, neverAcked, lost } = books;
+  const { attempted, stored, deadLettered, refused, neverAcked, lost } = accounting;
   const difference = attempted - stored - deadLettered - refused - neverAcked - lost;
-  add('the books do not balance: attempted = stored + dead-lettered + refused + never acked', Math.abs(difference));
-  return { books: { ...books, balanced: difference === 0 && lost === 0 }, breaches };
+  add(
+    'the accounting do not balance: attempted = stored + dead-lettered + refused + never acked',
+    Math.abs(difference),
+  );
+  return { accounting: { ...accounting, balanced: difference === 0 && lost === 0 }, breaches };
 }
 
 function keyOf({ deviceId, epoch }: { deviceId: string; epoch: string }): string {

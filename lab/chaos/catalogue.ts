@@ -15,13 +15,14 @@ export const catalogue: readonly Fault[] = [
 ];
 
 /**
- * @param wanted names of faults or lanes, or `all`
+ * @param wanted names of faults or components, or `all`
  * @throws RangeError for a word that is neither
  */
 export function faultsNamed(wanted: readonly string[]): readonly Fault[] {
   const words = wanted.map((word) => word.trim());
-  const matches = (word: string, { name, lane }: Fault) => word === 'all' || word === name || word === lane;
+  const matches = (word: string, { name, component }: Fault) => word === 'all' || word === name || word === component;
   for (const word of words)
-    if (!catalogue.some((fault) => matches(word, fault))) throw new RangeError(`there is no fault or lane "${word}"`);
+    if (!catalogue.some((fault) => matches(word, fault)))
+      throw new RangeError(`there is no fault or component "${word}"`);
   return catalogue.filter((fault) => words.some((word) => matches(word, fault)));
 }

@@ -1,20 +1,20 @@
 import { rm } from 'node:fs/promises';
+import { eventually } from '@fleetwire/platform/testing/eventually';
 import { runFleet } from '../fleet/fleet.ts';
 import type { FleetDevice } from '../fleet/fleet-device.ts';
 import { seededRandom } from '../fleet/random.ts';
 import { type Totals, totalsOf } from '../fleet/report.ts';
 import { newLinkStatistics } from '../fleet/uplink.ts';
-import { type Books, type Breach, audit } from './audit.ts';
+import { type Accounting, type Breach, audit } from './audit.ts';
 import { type Counters, CounterWatch } from './counters.ts';
 import { untilDrained } from './drain.ts';
-import { eventually } from './eventually.ts';
 import { gatherEvidence } from './evidence.ts';
 import type { Backing, Fault } from './fault.ts';
-import { type OwnBooks, readOwnBooks } from './own-books.ts';
-import { type Platform, startPlatform } from './platform.ts';
+import { type ChaosPlatform, startChaosPlatform } from './platform.ts';
+import { type Reconciliation, readReconciliation } from './reconciliation.ts';
 import { Samples } from './samples.ts';
-import { type Appointment, schedule } from './schedule.ts';
-import { type TimelineEntry, runLane } from './timeline.ts';
+import { type ScheduledFault, schedule } from './schedule.ts';
+import { type TimelineEntry, runComponent } from './timeline.ts';
 
 export interface ChaosSettings {
   readonly faults: readonly Fault[];
@@ -36,16 +36,16 @@ export interface ChaosReport {
   readonly notRun: readonly string[];
   readonly timeline: readonly TimelineEntry[];
   readonly fleet: Totals;
-  readonly books: Books;
+  readonly accounting: Accounting;
   readonly counters: Counters;
-  /** What the platform itself says of the same readings; undefined where it did not say. */
-  readonly ownBooks: OwnBooks | undefined;
+  /** The platform's own report on the same readings; undefined where it could not be read. */
+  readonly reconciliation: Reconciliation | undefined;
   readonly deadLetters: readonly { readonly reason: string; readonly error: string; readonly count: number }[];
   readonly samplesCompared: number;
-  /** From the last fault healed to the last queue empty. */
+  /** From the last fault healed until every queue is empty. */
   readonly drainSeconds: number;
   readonly breaches: readonly Breach[];
-  /** Kept where there is a breach. */
+  /** Kept if there is a breach. */
   readonly logDir: string;
 }
 
@@ -60,7 +60,7 @@ const misbehaviour = { duplicates: 0.05, outOfOrder: 0.05, malformed: 0.01 };
 const backoff = { baseMs: 200, capMs: 2_000 };
 const answerTimeoutMs = 5_000;
 
-/** Starts everything, breaks it by the schedule, heals it, waits until it is at rest, and audits. */
+/** Starts everything, injects faults by the schedule, heals them, waits until all queues are empty, and audits. */
 export async function runChaos(settings: ChaosSettings): Promise<ChaosReport> {
   const { minutes, seed, backing, env, say, devices, rate } = settings;
   const failures: Breach[] = [];
@@ -68,9 +68,9 @@ export async function runChaos(settings: ChaosSettings): Promise<ChaosReport> {
     failures.push({ rule, readings: 0, identities: [] });
     return undefined;
   };
-  const attempt = <T>(what: Promise<T>) => what.catch((error: Error) => fail(error.message));
+  const recordFailure = <T>(what: Promise<T>) => what.catch((error: Error) => fail(error.message));
   const wantsSmallDisk = backing === 'native' && settings.faults.some(({ name }) => name === 'postgres-disk-full');
-  await using platform = await startPlatform({ backing, wantsSmallDisk, env, say, onCrash: fail });
+  await using platform = await startChaosPlatform({ backing, wantsSmallDisk, env, say, onCrash: fail });
   const faults = settings.faults.filter((fault) => canRun(fault, platform, backing));
   const plan = schedule(faults, { durationMs: minutes * 60_000, seed });
 
@@ -82,7 +82,10 @@ export async function runChaos(settings: ChaosSettings): Promise<ChaosReport> {
   const startedOn = new Date();
   const running = runFleet({
     url: platform.webSocketUrl,
-    credentials: async (deviceId) => ({ token: await platform.token(deviceId, 'device'), isGateway: false }),
+    credentials: async (deviceId) => ({
+      token: await platform.platform.keys.token(deviceId, 'device'),
+      isGateway: false,
+    }),
     statistics,
     devices,
     idPrefix: 'chaos-',
@@ -103,39 +106,45 @@ export async function runChaos(settings: ChaosSettings): Promise<ChaosReport> {
     },
   });
   running.catch(() => {});
-  await eventually(() => statistics.connected === devices, {
-    timeoutMs: connectTimeoutMs,
-    describe: () => `only ${statistics.connected} of ${devices} devices connected`,
-  });
-  say(`${devices} devices send ${rate} readings/s; ${faults.length} faults on ${plan.size} lanes, seed ${seed}`);
+  await eventually(
+    () => {
+      if (statistics.connected < devices) throw new Error(`${statistics.connected} of ${devices} devices connected`);
+    },
+    { timeoutMs: connectTimeoutMs },
+  );
+  say(`${devices} devices send ${rate} readings/s; ${faults.length} faults of ${plan.size} components, seed ${seed}`);
 
   const counters = new CounterWatch([...platform.services['ingest-ws'], ...platform.services['persistence-worker']]);
   const timeline = await breakEverything(plan, platform, settings);
   for (const { fault, problem } of timeline) if (problem !== undefined) fail(`${fault}: ${problem}`);
 
   const healedAt = performance.now();
-  say('everything is healed; waiting until it is at rest');
-  await attempt(platform.untilReady(readyTimeoutMs));
+  say('all faults are healed; waiting until every queue is empty');
+  await recordFailure(platform.platform.untilReady(readyTimeoutMs));
   sending.abort();
-  await attempt(running);
-  await attempt(untilDrained(platform, drainTimeoutMs));
+  await recordFailure(running);
+  await recordFailure(untilDrained(platform, drainTimeoutMs));
   const drainSeconds = (performance.now() - healedAt) / 1_000;
   const counted = await counters.stop();
-  const ownBooks = await attempt(readOwnBooks(platform, startedOn));
+  const reconciliation = await recordFailure(readReconciliation(platform, startedOn));
 
   const evidence = await gatherEvidence(platform.backing.databaseUrl, samples);
-  const { books, breaches } = audit(
+  const { accounting, breaches } = audit(
     fleet.map(({ client, plannedRefusals }) => ({ journal: client.journal, plannedRefusals })),
     evidence,
   );
   for (const { client } of fleet)
-    if (client.failure !== undefined) fail(`${client.journal.deviceId} was turned away: ${client.failure.message}`);
-  if ((counted['worker stored'] ?? 0) > books.stored)
-    fail(`the workers counted ${counted['worker stored']} as stored, there are ${books.stored}`);
+    if (client.failure !== undefined)
+      fail(`${client.journal.deviceId} was refused for good: ${client.failure.message}`);
+  if ((counted['worker stored'] ?? 0) > accounting.stored)
+    fail(`the workers counted ${counted['worker stored']} stored readings, the database has ${accounting.stored}`);
 
-  if (ownBooks?.state === 'unbalanced') fail(`the platform's own ledger is out of balance by ${ownBooks.difference}`);
-  if (ownBooks !== undefined && ownBooks.stored !== books.stored)
-    fail(`the platform's own ledger says ${ownBooks.stored} are stored, there are ${books.stored}`);
+  if (reconciliation?.state === 'unbalanced')
+    fail(`the reconciliation report is unbalanced by ${reconciliation.difference}`);
+  if (reconciliation !== undefined && reconciliation.stored !== accounting.stored)
+    fail(
+      `the reconciliation report counts ${reconciliation.stored} stored readings, the database has ${accounting.stored}`,
+    );
 
   const found = [...failures, ...breaches];
   if (found.length === 0) await rm(platform.logDir, { recursive: true });
@@ -151,9 +160,9 @@ export async function runChaos(settings: ChaosSettings): Promise<ChaosReport> {
       { journals: fleet.map(({ client }) => client.journal), fleet, statistics, startedAt },
       performance.now(),
     ),
-    books,
+    accounting,
     counters: counted,
-    ownBooks,
+    reconciliation,
     deadLetters: evidence.deadLetters,
     samplesCompared: evidence.samplesCompared,
     drainSeconds,
@@ -162,7 +171,7 @@ export async function runChaos(settings: ChaosSettings): Promise<ChaosReport> {
   };
 }
 
-function canRun({ on, name }: Fault, platform: Platform, backing: Backing): boolean {
+function canRun({ on, name }: Fault, platform: ChaosPlatform, backing: Backing): boolean {
   if (!(on ?? allBackings).includes(backing)) return false;
   return name !== 'postgres-disk-full' || platform.postgresDisk !== undefined;
 }
@@ -170,8 +179,8 @@ function canRun({ on, name }: Fault, platform: Platform, backing: Backing): bool
 const allBackings: readonly Backing[] = ['native', 'containers', 'cluster'];
 
 async function breakEverything(
-  plan: ReadonlyMap<string, readonly Appointment<Fault>[]>,
-  platform: Platform,
+  plan: ReadonlyMap<string, readonly ScheduledFault<Fault>[]>,
+  platform: ChaosPlatform,
   { seed, signal, say }: ChaosSettings,
 ): Promise<TimelineEntry[]> {
   const timeline: TimelineEntry[] = [];
@@ -182,8 +191,8 @@ async function breakEverything(
     say(`${seconds(injectedAtMs)} to ${seconds(healedAtMs)}  ${fault}: ${problem}`);
   };
   await Promise.all(
-    [...plan.values()].map((appointments, index) =>
-      runLane(appointments, {
+    [...plan.values()].map((scheduled, index) =>
+      runComponent(scheduled, {
         platform,
         random: seededRandom(seed * 7_919 + index),
         startedAt,

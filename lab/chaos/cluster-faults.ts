@@ -1,28 +1,28 @@
 import { queues } from '@fleetwire/broker/topology';
 import type { ClusterNode } from '@fleetwire/platform/servers/rabbitmq-cluster';
 import type { Fault } from './fault.ts';
-import type { Platform } from './platform.ts';
+import type { ChaosPlatform } from './platform.ts';
 
-const lane = 'rabbitmq';
-const common = { lane, on: ['cluster'], holdMinMs: 3_000, holdMaxMs: 10_000 } as const;
+const component = 'rabbitmq';
+const common = { component, on: ['cluster'], holdMinMs: 3_000, holdMaxMs: 10_000 } as const;
 
-/** What only several nodes can show. */
+/** Faults that need several nodes. */
 export const clusterFaults: readonly Fault[] = [
   {
     name: 'rabbitmq-leader-killed',
-    what: "SIGKILL of the node that leads the work queue's replicas; another one takes over",
+    what: "SIGKILL of the work queue's leader node; another node takes over",
     ...common,
     inject: (platform) => kill(platform, 1),
   },
   {
     name: 'rabbitmq-majority-killed',
-    what: 'SIGKILL of the leader and of a follower: no confirm can come until one is back',
+    what: 'SIGKILL of the leader and a follower: nothing is confirmed until one of them is back',
     ...common,
     inject: (platform) => kill(platform, 2),
   },
   {
     name: 'rabbitmq-leader-paused',
-    what: 'the leading node hangs',
+    what: 'the leader node hangs (SIGSTOP)',
     ...common,
     async inject(platform) {
       const [leader] = await leaderFirst(platform);
@@ -32,7 +32,7 @@ export const clusterFaults: readonly Fault[] = [
   },
 ];
 
-async function kill(platform: Platform, count: number) {
+async function kill(platform: ChaosPlatform, count: number) {
   const victims = (await leaderFirst(platform)).slice(0, count);
   for (const { control } of victims) await control.end('killed');
   return async () => {
@@ -40,7 +40,7 @@ async function kill(platform: Platform, count: number) {
   };
 }
 
-async function leaderFirst({ cluster }: Platform): Promise<readonly ClusterNode[]> {
+async function leaderFirst({ cluster }: ChaosPlatform): Promise<readonly ClusterNode[]> {
   if (cluster === undefined) throw new Error('this run has no cluster');
   const leader = await cluster.leaderOf(queues.persist);
   return [leader, ...cluster.nodes.filter((node) => node !== leader)];

@@ -4,7 +4,9 @@ import { catalogue, faultsNamed } from './catalogue.ts';
 import { type ChaosSettings, runChaos } from './chaos.ts';
 import { reportText } from './report.ts';
 
-const faultList = catalogue.map(({ name, lane, what }) => `  ${name.padEnd(34)}${lane.padEnd(22)}${what}`).join('\n');
+const faultList = catalogue
+  .map(({ name, component, what }) => `  ${name.padEnd(34)}${component.padEnd(22)}${what}`)
+  .join('\n');
 
 type Options = Omit<ChaosSettings, 'env' | 'signal' | 'say'> & { readonly json?: string };
 
@@ -12,7 +14,7 @@ type Options = Omit<ChaosSettings, 'env' | 'signal' | 'say'> & { readonly json?:
 export function chaosCommand(env: NodeJS.ProcessEnv, signal: AbortSignal): Command {
   return new Command('chaos')
     .description('Breaks a whole installation under load, heals it, and audits that nothing acknowledged was lost.')
-    .option('--faults <list>', 'names or lanes, separated by commas, or "all"', faults, faultsNamed(['all']))
+    .option('--faults <list>', 'names or components, separated by commas, or "all"', faults, faultsNamed(['all']))
     .option('--minutes <n>', 'how long faults are injected', positive, 2)
     .option('--seed <n>', 'the same seed makes the same schedule', whole, 1)
     .option('--rate <readings/s>', 'of the whole fleet', positive, 500)
@@ -25,7 +27,7 @@ export function chaosCommand(env: NodeJS.ProcessEnv, signal: AbortSignal): Comma
     .option('--json <file>', 'writes the whole report there')
     .addHelpText(
       'after',
-      `\nFaults (name, lane, what happens):\n${faultList}\n\nExit codes: 0 the books balance; 1 a breach.`,
+      `\nFaults (name, component, what happens):\n${faultList}\n\nExit codes: 0 the books balance; 1 a breach.`,
     )
     .action(async ({ json, ...settings }: Options) => {
       const report = await runChaos({ ...settings, env, signal, say: (line) => process.stdout.write(`${line}\n`) });

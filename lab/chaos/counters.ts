@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { ServiceProcess } from './service-process.ts';
+import type { ServiceProcess } from '@fleetwire/platform/processes/service-process';
 
 const scrapeIntervalMs = 500;
 const scrapeTimeoutMs = 1_000;
@@ -8,8 +8,8 @@ const sample = /^(fleetwire_(?:ingest|worker)_readings_total)\{(?:result|outcome
 export type Counters = Readonly<Record<string, number>>;
 
 /**
- * What the services themselves counted, over all their incarnations. Between the last look at a process and its death it may have counted
- * more: these numbers are a lower bound once something was killed.
+ * What the services counted, summed over restarts. What a process counted between the last scrape and its exit is missing: once a process was
+ * killed, these numbers are a lower bound.
  */
 export class CounterWatch {
   readonly #services: readonly ServiceProcess[];
@@ -22,11 +22,11 @@ export class CounterWatch {
     this.#running = this.#watch();
   }
 
-  /** Looks a last time. @returns e.g. `worker stored` → readings */
+  /** Scrapes a last time. @returns e.g. `worker stored` → readings */
   async stop(): Promise<Counters> {
     this.#stopping.abort();
     await this.#running;
-    await this.#look();
+    await this.#scrapeAll();
     const sums: Record<string, number> = {};
     for (const counts of this.#last.values())
       for (const [name, count] of Object.entries(counts)) sums[name] = (sums[name] ?? 0) + count;
@@ -35,20 +35,20 @@ export class CounterWatch {
 
   async #watch(): Promise<void> {
     while (!this.#stopping.signal.aborted) {
-      await this.#look();
+      await this.#scrapeAll();
       await sleep(scrapeIntervalMs, undefined, { signal: this.#stopping.signal }).catch(() => {});
     }
   }
 
-  async #look(): Promise<void> {
+  async #scrapeAll(): Promise<void> {
     await Promise.all(this.#services.map((service) => this.#scrape(service).catch(() => {})));
   }
 
-  async #scrape({ name, url, incarnation }: ServiceProcess): Promise<void> {
+  async #scrape({ name, url, starts }: ServiceProcess): Promise<void> {
     const response = await fetch(`${url}/metrics`, { signal: AbortSignal.timeout(scrapeTimeoutMs) });
     const counts: Record<string, number> = {};
     for (const [, metric, label, count] of (await response.text()).matchAll(sample))
-      counts[`${metric === 'fleetwire_ingest_readings_total' ? 'edge' : 'worker'} ${label}`] = Number(count);
-    this.#last.set(`${name} ${incarnation}`, counts);
+      counts[`${metric === 'fleetwire_ingest_readings_total' ? 'ingest' : 'worker'} ${label}`] = Number(count);
+    this.#last.set(`${name} ${starts}`, counts);
   }
 }

@@ -1,22 +1,20 @@
-import { eventually } from './eventually.ts';
-import type { Platform } from './platform.ts';
+import { eventually } from '@fleetwire/platform/testing/eventually';
+import type { ChaosPlatform } from './platform.ts';
 
-const looksApartMs = 1_000;
+const intervalMs = 1_000;
 
 /**
- * Resolves when no queue holds a message, neither ready nor delivered and unacknowledged. The management API, whose numbers lag behind, says
- * when to look; the broker itself is asked then.
- * @throws with the queues that still hold some
+ * Resolves when no queue holds a message, neither ready nor unacknowledged. The management API, whose numbers lag behind, is cheap and is asked
+ * first; `rabbitmqctl` then gives the exact numbers.
+ * @throws Error that names the queues with messages
  */
-export async function untilDrained({ manage, rabbitmq }: Platform, timeoutMs: number): Promise<void> {
-  let last = 'the broker did not answer';
+export async function untilDrained({ manage, rabbitmq }: ChaosPlatform, timeoutMs: number): Promise<void> {
   await eventually(
     async () => {
       const rough = (await manage('GET', '/queues')) as { name: string; messages?: number }[];
-      last = described(rough.map(({ name, messages = 0 }) => [name, messages]));
-      if (last !== '') return false;
+      assertEmpty(rough.map(({ name, messages = 0 }) => [name, messages]));
       const listed = await rabbitmq.ctl(['list_queues', '--quiet', '--no-table-headers', 'name', 'messages']);
-      last = described(
+      assertEmpty(
         listed
           .trim()
           .split('\n')
@@ -25,15 +23,13 @@ export async function untilDrained({ manage, rabbitmq }: Platform, timeoutMs: nu
             return [name, Number(messages)];
           }),
       );
-      return last === '';
     },
-    { timeoutMs, intervalMs: looksApartMs, describe: () => `queues were not empty (${last})` },
+    { timeoutMs, intervalMs },
   );
 }
 
-function described(queues: readonly (readonly [string, number])[]): string {
-  return queues
-    .filter(([, messages]) => messages !== 0)
-    .map(([name, messages]) => `${name}: ${messages}`)
-    .join(', ');
+function assertEmpty(queues: readonly (readonly [string, number])[]): void {
+  const full = queues.filter(([, messages]) => messages !== 0);
+  if (full.length > 0)
+    throw new Error(`queues are not empty: ${full.map(([name, messages]) => `${name}: ${messages}`).join(', ')}`);
 }

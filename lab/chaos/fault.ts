@@ -1,11 +1,11 @@
 import type { Random } from '../fleet/random.ts';
-import type { Platform } from './platform.ts';
+import type { ChaosPlatform } from './platform.ts';
 
 /** `cluster`: three RabbitMQ nodes, and Postgres, in containers. */
 export type Backing = 'native' | 'containers' | 'cluster';
 
-/** What a fault breaks. Faults of one lane never overlap; those of different lanes do. */
-type Lane = 'rabbitmq' | 'postgres' | 'ingest-ws' | 'persistence-worker' | 'query-api' | `link ${LinkName}`;
+/** What a fault breaks. Faults of one component never overlap; those of different components do. */
+type Component = 'rabbitmq' | 'postgres' | 'ingest-ws' | 'persistence-worker' | 'query-api' | `link ${LinkName}`;
 
 export const linkNames = [
   'device-ingest',
@@ -25,11 +25,11 @@ export interface Fault {
   readonly name: string;
   /** For people, half a sentence. */
   readonly what: string;
-  readonly lane: Lane;
+  readonly component: Component;
   /** How long it lasts once it is injected. */
   readonly holdMinMs: number;
   readonly holdMaxMs: number;
   /** Where it can be had; everywhere unless given. */
   readonly on?: readonly Backing[];
-  inject(platform: Platform, random: Random): Promise<Heal>;
+  inject(platform: ChaosPlatform, random: Random): Promise<Heal>;
 }

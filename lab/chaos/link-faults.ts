@@ -34,7 +34,7 @@ function linkFault(
   return {
     name: `${link}-${name}`,
     what,
-    lane: `link ${link}`,
+    component: `link ${link}`,
     holdMinMs,
     holdMaxMs,
     async inject({ links }) {

@@ -1,27 +1,27 @@
+import { eventually } from '@fleetwire/platform/testing/eventually';
 import { openDatabase } from '@fleetwire/store/database';
-import { eventually } from './eventually.ts';
 import type { Fault } from './fault.ts';
-import type { Platform } from './platform.ts';
+import type { ChaosPlatform } from './platform.ts';
 
-const lane = 'postgres';
+const component = 'postgres';
 const transactionWaitMs = 2_000;
 
 export const postgresFaults: readonly Fault[] = [
   {
     name: 'postgres-immediate',
-    what: 'immediate shutdown: nothing is written down, recovery from the log',
+    what: 'immediate shutdown without a checkpoint; recovers from the WAL',
     ...ended('immediate'),
   },
-  { name: 'postgres-killed', what: 'SIGKILL of all its processes, recovery from the log', ...ended('killed') },
+  { name: 'postgres-killed', what: 'SIGKILL of all its processes; recovers from the WAL', ...ended('killed') },
   {
     name: 'postgres-restarted-mid-transaction',
-    what: 'fast shutdown at the moment when a worker has a transaction open',
-    ...ended('orderly', transactionOpen),
+    what: 'fast shutdown while a worker has a transaction open',
+    ...ended('orderly', untilTransactionOpen),
   },
   {
     name: 'postgres-paused',
-    what: 'SIGSTOP: connections stay open and silent',
-    lane,
+    what: 'hangs (SIGSTOP): connections stay open and silent',
+    component,
     holdMinMs: 1_500,
     holdMaxMs: 8_000,
     async inject({ postgres }) {
@@ -31,8 +31,8 @@ export const postgresFaults: readonly Fault[] = [
   },
   {
     name: 'postgres-disk-full',
-    what: 'its disk, a small one of its own, is filled to the last byte',
-    lane,
+    what: 'its disk (2 GiB, tmpfs) is filled to the last byte',
+    component,
     on: ['native'],
     holdMinMs: 2_000,
     holdMaxMs: 5_000,
@@ -41,7 +41,7 @@ export const postgresFaults: readonly Fault[] = [
       await postgresDisk.fill();
       return async () => {
         await postgresDisk.free();
-        // Without room for its log Postgres ends by itself, or keeps failing to recover.
+        // Without room for its WAL, Postgres exits, or fails to recover again and again.
         await postgres.end('immediate');
         await postgres.start();
       };
@@ -49,12 +49,15 @@ export const postgresFaults: readonly Fault[] = [
   },
 ];
 
-function ended(how: 'orderly' | 'immediate' | 'killed', ready: (platform: Platform) => Promise<void> = async () => {}) {
+function ended(
+  how: 'orderly' | 'immediate' | 'killed',
+  ready: (platform: ChaosPlatform) => Promise<void> = async () => {},
+) {
   return {
-    lane,
+    component,
     holdMinMs: 500,
     holdMaxMs: 5_000,
-    async inject(platform: Platform) {
+    async inject(platform: ChaosPlatform) {
       await ready(platform);
       await platform.postgres.end(how);
       return () => platform.postgres.start();
@@ -62,8 +65,8 @@ function ended(how: 'orderly' | 'immediate' | 'killed', ready: (platform: Platfo
   } as const;
 }
 
-/** Resolves in the midst of a worker's transaction. Where none is seen in time, the shutdown comes as it may. */
-async function transactionOpen({ backing }: Platform): Promise<void> {
+/** Resolves while a worker has a transaction open; without one, when the time is up. */
+async function untilTransactionOpen({ backing }: ChaosPlatform): Promise<void> {
   const database = openDatabase({
     databaseUrl: backing.databaseUrl,
     poolMax: 1,
@@ -76,7 +79,7 @@ async function transactionOpen({ backing }: Platform): Promise<void> {
         const { rowCount } = await database.pool.query(
           `select from pg_stat_activity where application_name = 'persistence-worker' and backend_xid is not null`,
         );
-        return rowCount !== 0;
+        if (rowCount === 0) throw new Error('no worker has a transaction open');
       },
       { timeoutMs: transactionWaitMs, intervalMs: 0 },
     ).catch(() => {});

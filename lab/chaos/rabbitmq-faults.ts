@@ -1,22 +1,23 @@
 import { exchanges, queues, routingKeys } from '@fleetwire/broker/topology';
-import type { BrokerControl } from '@fleetwire/platform/servers/server-control';
-import { eventually } from './eventually.ts';
+import type { BrokerControl } from '@fleetwire/platform/servers/running-server';
+import { eventually } from '@fleetwire/platform/testing/eventually';
 import type { Fault } from './fault.ts';
 
-const lane = 'rabbitmq';
+const component = 'rabbitmq';
 const bindingPath = `/bindings/%2F/e/${exchanges.telemetry}/q/${queues.persist}/${routingKeys.persist}`;
 const limitPath = '/policies/%2F/chaos-limit';
 const restoredTimeoutMs = 30_000;
+const restoredIntervalMs = 100;
 
-/** They need the one node that there is. */
-const singleNode = { lane, on: ['native', 'containers'] } as const;
+/** With a cluster, another node would take over. */
+const singleNode = { component, on: ['native', 'containers'] } as const;
 
 export const rabbitmqFaults: readonly Fault[] = [
-  { name: 'rabbitmq-stopped', what: 'stops in order, starts on the same data', ...ended('orderly') },
-  { name: 'rabbitmq-killed', what: 'SIGKILL, starts on the same data', ...ended('killed') },
+  { name: 'rabbitmq-stopped', what: 'orderly stop; starts again on the same data', ...ended('orderly') },
+  { name: 'rabbitmq-killed', what: 'SIGKILL; starts again on the same data', ...ended('killed') },
   {
     name: 'rabbitmq-paused',
-    what: 'SIGSTOP: connections stay open and silent',
+    what: 'hangs (SIGSTOP): connections stay open and silent',
     ...singleNode,
     holdMinMs: 1_500,
     holdMaxMs: 8_000,
@@ -27,18 +28,18 @@ export const rabbitmqFaults: readonly Fault[] = [
   },
   {
     name: 'rabbitmq-memory-alarm',
-    what: 'the memory watermark falls below what it uses: publishers are blocked',
+    what: 'memory alarm: publishers are blocked',
     ...alarm(['set_vm_memory_high_watermark', '0.000001'], ['set_vm_memory_high_watermark', '0.4']),
   },
   {
     name: 'rabbitmq-disk-alarm',
-    what: 'the disk limit rises above what is free: publishers are blocked',
+    what: 'disk alarm: publishers are blocked',
     ...alarm(['set_disk_free_limit', '1000000GB'], ['set_disk_free_limit', '50MB']),
   },
   {
     name: 'rabbitmq-queue-full',
-    what: 'the work queue is at its length limit while its consumers hang: publishes are refused',
-    lane,
+    what: 'the work queue reaches its length limit while the workers hang: publishes are nacked',
+    component,
     holdMinMs: 2_000,
     holdMaxMs: 5_000,
     async inject({ manage, services }) {
@@ -57,16 +58,16 @@ export const rabbitmqFaults: readonly Fault[] = [
   },
   {
     name: 'rabbitmq-binding-removed',
-    what: 'the work queue loses its binding: publishes are returned, the platform binds it again',
-    lane,
+    what: 'the binding of the work queue is deleted: publishes are returned until the platform declares it again',
+    component,
     holdMinMs: 500,
     holdMaxMs: 2_000,
     async inject({ manage }) {
       await manage('DELETE', bindingPath);
       return () =>
-        eventually(() => manage('GET', bindingPath).then(() => true), {
+        eventually(async () => void (await manage('GET', bindingPath)), {
           timeoutMs: restoredTimeoutMs,
-          describe: () => 'the platform did not restore the binding',
+          intervalMs: restoredIntervalMs,
         });
     },
   },

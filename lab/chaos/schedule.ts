@@ -1,45 +1,54 @@
 import { seededRandom } from '../fleet/random.ts';
 import type { Fault } from './fault.ts';
 
-export interface Appointment<F> {
+export interface ScheduledFault<F> {
   readonly fault: F;
-  /** Not before this, after the start; later, where the one before it in its lane takes longer to heal. */
+  /** Not before this, after the start; later, where the one before it in its component takes longer to heal. */
   readonly atMs: number;
   readonly holdMs: number;
 }
 
-type Schedulable = Pick<Fault, 'name' | 'lane' | 'holdMinMs' | 'holdMaxMs'>;
+type Schedulable = Pick<Fault, 'name' | 'component' | 'holdMinMs' | 'holdMaxMs'>;
 
 const pauseMinMs = 500;
 const pauseMaxMs = 20_000;
 
 /**
- * When which fault comes, lane by lane: each lane goes through its faults in an order of its own, again and again until the time is over, but
+ * When which fault comes, component by component: each component goes through its faults in an order of its own, again and again until the time is over, but
  * once in any case. The same faults, duration and seed make the same schedule.
  */
 export function schedule<F extends Schedulable>(
   faults: readonly F[],
   { durationMs, seed }: { durationMs: number; seed: number },
-): Map<F['lane'], Appointment<F>[]> {
-  const lanes = Map.groupBy(faults, ({ lane }) => lane);
-  return new Map([...lanes].map(([lane, deck], index) => [lane, laneSchedule(deck, durationMs, seed * 1_000 + index)]));
+): Map<F['component'], ScheduledFault<F>[]> {
+  const components = Map.groupBy(faults, ({ component }) => component);
+  return new Map(
+    [...components].map(([component, deck], index) => [
+      component,
+      componentSchedule(deck, durationMs, seed * 1_000 + index),
+    ]),
+  );
 }
 
-function laneSchedule<F extends Schedulable>(deck: readonly F[], durationMs: number, seed: number): Appointment<F>[] {
+function componentSchedule<F extends Schedulable>(
+  deck: readonly F[],
+  durationMs: number,
+  seed: number,
+): ScheduledFault<F>[] {
   const random = seededRandom(seed);
   const busyMs = deck.reduce((sum, { holdMinMs, holdMaxMs }) => sum + (holdMinMs + holdMaxMs) / 2, 0);
   const meanPauseMs = Math.min(pauseMaxMs, Math.max(pauseMinMs, (durationMs - busyMs) / deck.length));
   const pause = () => meanPauseMs * (0.5 + random());
-  const appointments: Appointment<F>[] = [];
-  for (let atMs = pause(); appointments.length === 0 || atMs < durationMs;) {
+  const scheduled: ScheduledFault<F>[] = [];
+  for (let atMs = pause(); scheduled.length === 0 || atMs < durationMs;) {
     for (const fault of shuffled(deck, random)) {
-      if (appointments.length >= deck.length && atMs >= durationMs) break;
+      if (scheduled.length >= deck.length && atMs >= durationMs) break;
       const holdMs = fault.holdMinMs + random() * (fault.holdMaxMs - fault.holdMinMs);
-      appointments.push({ fault, atMs: Math.round(atMs), holdMs: Math.round(holdMs) });
+      scheduled.push({ fault, atMs: Math.round(atMs), holdMs: Math.round(holdMs) });
       atMs += holdMs + pause();
     }
   }
-  return appointments;
+  return scheduled;
 }
 
 /** Fisher and Yates. */

@@ -1,18 +1,18 @@
+import { type ServiceName, type ServiceProcess, serviceNames } from '@fleetwire/platform/processes/service-process';
 import type { Fault } from './fault.ts';
-import { type ServiceName, serviceNames } from './service-process.ts';
 
-const endings = [
-  { name: 'killed', signal: 'SIGKILL', what: 'one instance dies at once (SIGKILL), and is started again' },
-  { name: 'terminated', signal: 'SIGTERM', what: 'one instance drains and ends (SIGTERM), and is started again' },
+const exits = [
+  { name: 'killed', exit: kill, what: 'one instance is killed (SIGKILL), then started again' },
+  { name: 'terminated', exit: drain, what: 'one instance drains and exits (SIGTERM), then is started again' },
 ] as const;
 
-/** One instance of a service ends, or hangs; the others go on. */
+/** One instance of a service exits, or hangs; the others keep working. */
 export const serviceFaults: readonly Fault[] = serviceNames.flatMap((service): Fault[] => [
-  ...endings.map(({ name, signal, what }) => ending(`${service}-${name}`, service, signal, what)),
+  ...exits.map(({ name, exit, what }) => exitFault(`${service}-${name}`, service, exit, what)),
   {
     name: `${service}-paused`,
     what: 'one instance hangs (SIGSTOP)',
-    lane: service,
+    component: service,
     holdMinMs: 1_000,
     holdMaxMs: 6_000,
     async inject({ services }, random) {
@@ -23,23 +23,37 @@ export const serviceFaults: readonly Fault[] = serviceNames.flatMap((service): F
   },
 ]);
 
-function ending(name: string, service: ServiceName, signal: 'SIGKILL' | 'SIGTERM', what: string): Fault {
+function exitFault(
+  name: string,
+  service: ServiceName,
+  exit: (process: ServiceProcess) => Promise<void>,
+  what: string,
+): Fault {
   return {
     name,
     what,
-    lane: service,
+    component: service,
     holdMinMs: 200,
     holdMaxMs: 3_000,
     async inject({ services }, random) {
       const chosen = pick(services[service], random());
-      const ended = chosen.end(signal);
-      ended.catch(() => {});
+      const exited = exit(chosen);
+      exited.catch(() => {});
       return async () => {
-        await ended.finally(() => chosen.launch());
+        await exited.finally(() => chosen.start());
         await chosen.untilAlive();
       };
     },
   };
+}
+
+async function kill(process: ServiceProcess): Promise<void> {
+  await process.kill();
+}
+
+async function drain(process: ServiceProcess): Promise<void> {
+  const { signal } = await process.stop();
+  if (signal === 'SIGKILL') throw new Error(`${process.name} did not drain in time and was killed`);
 }
 
 function pick<T>(list: readonly T[], random: number): T {

@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Random } from '../fleet/random.ts';
 import type { Fault } from './fault.ts';
-import type { Platform } from './platform.ts';
-import type { Appointment } from './schedule.ts';
+import type { ChaosPlatform } from './platform.ts';
+import type { ScheduledFault } from './schedule.ts';
 
 /** Times in milliseconds after the start. */
 export interface TimelineEntry {
@@ -13,21 +13,24 @@ export interface TimelineEntry {
   readonly problem?: string;
 }
 
-interface LaneOptions {
-  readonly platform: Platform;
+interface ComponentOptions {
+  readonly platform: ChaosPlatform;
   readonly random: Random;
   readonly startedAt: number;
-  /** Ends the lane early; what is broken then is healed. */
+  /** Ends the component early; what is broken then is healed. */
   readonly signal: AbortSignal;
   readonly onEntry: (entry: TimelineEntry) => void;
 }
 
-/** Keeps the appointments of one lane, one after the other. */
-export async function runLane(appointments: readonly Appointment<Fault>[], options: LaneOptions): Promise<void> {
+/** Keeps the scheduled of one component, one after the other. */
+export async function runComponent(
+  scheduled: readonly ScheduledFault<Fault>[],
+  options: ComponentOptions,
+): Promise<void> {
   const { platform, random, startedAt, signal, onEntry } = options;
   const nowMs = () => Math.round(performance.now() - startedAt);
   const pause = (ms: number) => sleep(Math.max(0, ms), undefined, { signal }).catch(() => {});
-  for (const { fault, atMs, holdMs } of appointments) {
+  for (const { fault, atMs, holdMs } of scheduled) {
     await pause(atMs - nowMs());
     if (signal.aborted) return;
     const injectedAtMs = nowMs();

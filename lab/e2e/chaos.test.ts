@@ -41,11 +41,11 @@ async function provePromise(settings: Pick<ChaosSettings, 'faults' | 'minutes' |
     say: (line) => lines.push(line),
   });
   expect(report.breaches, `${lines.join('\n')}\n${reportText(report)}`).toEqual([]);
-  expect(report.books).toMatchObject({ balanced: true, lost: 0 });
+  expect(report.accounting).toMatchObject({ balanced: true, lost: 0 });
   // The run proves something only if the faults came and the load went on.
   const come = new Set([...report.timeline.map(({ fault }) => fault), ...report.notRun]);
   expect(come).toEqual(new Set(settings.faults.map(({ name }) => name)));
-  expect(report.books.acked).toBeGreaterThan(3_000);
+  expect(report.accounting.acked).toBeGreaterThan(3_000);
   expect(report.fleet.resent).toBeGreaterThan(0);
   expect(report.samplesCompared).toBeGreaterThan(1_000);
   return report;

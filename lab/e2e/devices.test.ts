@@ -14,7 +14,7 @@ const now = Date.now();
 /** A small device: connects, sends one frame when it is greeted, and hangs up after the answer. */
 async function sendFrame(deviceId: string, frame: object): Promise<unknown> {
   const authorization = `Bearer ${await platform.token(deviceId, 'device')}`;
-  const socket = new WebSocket(platform.ingest.webSocketUrl, { headers: { authorization } });
+  const socket = new WebSocket(platform.webSocketUrl, { headers: { authorization } });
   await once(socket, 'message');
   socket.send(JSON.stringify(frame));
   const [answer] = await once(socket, 'message');
@@ -68,7 +68,7 @@ describe('a fleet', () => {
     const statistics = newLinkStatistics();
     const before = await platform.rows();
     const fleet = await runFleet({
-      url: isHttp ? `${platform.ingest.url}/api/v1/telemetry` : platform.ingest.webSocketUrl,
+      url: isHttp ? `${platform.ingest.url}/api/v1/telemetry` : platform.webSocketUrl,
       credentials: async (deviceId) => ({ token: await platform.token(deviceId, 'device'), isGateway: false }),
       statistics,
       devices: 20,
@@ -99,7 +99,7 @@ describe('a fleet', () => {
 describe('a device', () => {
   it('that comes back under its epoch finds what was settled, and goes on where it was', async () => {
     const token = await platform.token('returning', 'device');
-    const options = { url: platform.ingest.webSocketUrl, deviceId: 'returning', epoch: 'boot-1', token };
+    const options = { url: platform.webSocketUrl, deviceId: 'returning', epoch: 'boot-1', token };
     const first = startDeviceClient(options);
     first.send(...[1, 2, 3].map((n) => ({ ts: now + n, metrics: { n } })));
     await first.whenSettled();
@@ -113,7 +113,7 @@ describe('a device', () => {
 
   it('that connects twice keeps the newer session, and the older one stays away', async () => {
     const options = {
-      url: platform.ingest.webSocketUrl,
+      url: platform.webSocketUrl,
       deviceId: 'twin',
       token: await platform.token('twin', 'device'),
     };
@@ -129,7 +129,7 @@ describe('a device', () => {
 
   it('that may not publish as another is told so by number', async () => {
     const client = startDeviceClient({
-      url: platform.ingest.webSocketUrl,
+      url: platform.webSocketUrl,
       deviceId: 'victim',
       isGateway: true,
       token: await platform.token('thief', 'device'),

@@ -5,35 +5,30 @@ import { setInterval as every } from 'node:timers/promises';
 import { openBrokerConnection } from '@fleetwire/broker/connection';
 import { createPublisher } from '@fleetwire/broker/publisher';
 import { declareTopology, exchanges, queues, retryQueue, retrySteps, routingKeys } from '@fleetwire/broker/topology';
-import { tokenAudience, tokenIssuer } from '@fleetwire/contracts/access';
 import { encodeEnvelope, envelopeType, runsOf } from '@fleetwire/contracts/envelope';
 import type { IdentifiedReading } from '@fleetwire/contracts/reading';
-import { generateKeySet } from '@fleetwire/auth/key-set';
 import { createLogger } from '@fleetwire/runtime/logger';
-import { createTokenMinter } from '@fleetwire/auth/tokens';
 import { type DeviceClient, startDeviceClient } from '../fleet/device-client.ts';
 import { newLinkStatistics } from '../fleet/uplink.ts';
 import { openDatabase } from '@fleetwire/store/database';
-import { migrate } from '@fleetwire/store/migrate';
+import type { ServiceName, ServiceProcess } from '@fleetwire/platform/processes/service-process';
 import { eventually } from '@fleetwire/platform/testing/eventually';
 import { freshDatabase } from '@fleetwire/platform/testing/fresh-database';
 import { freshVhost } from '@fleetwire/platform/testing/fresh-vhost';
 import { proxied } from '@fleetwire/platform/faults/proxied';
 import { cleanUp } from '@fleetwire/platform/testing/clean-up';
 import { describe, expect, it } from 'vitest';
-import { residentBytes } from './resident-bytes.ts';
-import { type ServiceName, startService } from './service-process.ts';
+import { residentBytesOf } from '../bench/process-usage.ts';
+import { createPlatform, webSocketUrlOf } from './platform.ts';
 
 const logger = await createLogger({ name: 'e2e', level: 'silent' });
-const { privateJwks, publicJwks } = await generateKeySet();
-const minter = createTokenMinter({ privateJwks, issuer: tokenIssuer, audience: tokenAudience });
 const quickBackoff = { baseMs: 50, capMs: 1_000 };
 
-/** A vhost and a database of its own, with proxies on the way to both; services are real processes. */
-async function platform() {
+/** A platform on a vhost and a database of its own, with fault proxies in front of both; no service runs yet. */
+async function startStack() {
   const [amqpUrl, databaseUrl] = [await freshVhost(), await freshDatabase()];
-  await migrate(databaseUrl);
   const [broker, postgres] = [await proxied(amqpUrl), await proxied(databaseUrl)];
+  const platform = await createPlatform({ amqpUrl: broker.url, databaseUrl: postgres.url });
   const connection = openBrokerConnection({ url: amqpUrl, name: 'e2e', logger, onOpen: declareTopology() });
   const publisher = createPublisher(connection, {
     logger,
@@ -55,11 +50,18 @@ async function platform() {
     postgresProxy: postgres.proxy,
     connection,
     rows,
-    start: async (name: ServiceName, env: Record<string, string> = {}, nodeOptions: readonly string[] = []) => {
-      const common = { AMQP_URL: broker.url, DATABASE_URL: postgres.url, AUTH_JWKS: JSON.stringify(publicJwks) };
-      const service = await startService(name, { ...common, ...env }, nodeOptions);
-      await service.untilReady();
-      return service;
+    start: (service: ServiceName, env: NodeJS.ProcessEnv = {}, nodeOptions: readonly string[] = []) =>
+      platform.start(service, { env, nodeOptions }),
+    device: async (ingest: ServiceProcess, deviceId: string, options: object = {}): Promise<DeviceClient> => {
+      const client = startDeviceClient({
+        url: webSocketUrlOf(ingest),
+        deviceId,
+        token: await platform.keys.token(deviceId, 'device'),
+        backoff: quickBackoff,
+        ...options,
+      });
+      cleanUp(() => client.stop({ settleTimeoutMs: 0 }));
+      return client;
     },
     publish: (readings: readonly IdentifiedReading[]) =>
       publisher.publish({
@@ -76,8 +78,8 @@ async function platform() {
         }),
       }),
     count: async () => (await rows<{ n: number }>('select count(*)::int as n from readings'))[0]?.n ?? 0,
-    twice: () => rows('select stream_key, seq from readings group by 1, 2 having count(*) > 1'),
-    waiting: async () => {
+    storedTwice: () => rows('select stream_key, seq from readings group by 1, 2 having count(*) > 1'),
+    queuedMessages: async () => {
       const channel = await connection.openChannel();
       const names = [queues.persist, queues.dead, ...retrySteps.map(retryQueue)];
       const counts = await Promise.all(names.map(async (name) => (await channel.checkQueue(name)).messageCount));
@@ -87,18 +89,7 @@ async function platform() {
   };
 }
 
-async function device(url: string, deviceId: string, options: object = {}): Promise<DeviceClient> {
-  const { token } = await minter.mint({ subject: deviceId, role: 'device', expiresInSeconds: 3_600 });
-  const client = startDeviceClient({
-    url: url.replace('http', 'ws') + '/ws',
-    deviceId,
-    token,
-    backoff: quickBackoff,
-    ...options,
-  });
-  cleanUp(() => client.stop({ settleTimeoutMs: 0 }));
-  return client;
-}
+type Stack = Awaited<ReturnType<typeof startStack>>;
 
 function observation(value: number) {
   return { ts: Date.now(), metrics: { value } };
@@ -121,7 +112,7 @@ function readings(
   }));
 }
 
-/** Devices that send one reading every few milliseconds until told to stop. */
+/** Devices that send one reading every few milliseconds until the signal aborts. */
 async function load(clients: readonly DeviceClient[], everyMs: number, signal: AbortSignal): Promise<void> {
   let value = 0;
   try {
@@ -135,11 +126,11 @@ async function load(clients: readonly DeviceClient[], everyMs: number, signal: A
 
 const acked = (clients: readonly DeviceClient[]) => clients.reduce((sum, client) => sum + client.journal.acked.size, 0);
 
-describe('killing', () => {
-  it('the edge before the confirm: nothing was acked, and what is sent again is stored once', async () => {
-    const stack = await platform();
+describe('a killed process', () => {
+  it('ingest-ws, before the confirm: nothing was acked, and the resent readings are stored once', async () => {
+    const stack = await startStack();
     const edge = await stack.start('ingest-ws');
-    const thermo = await device(edge.url, 'thermo');
+    const thermo = await stack.device(edge, 'thermo');
     thermo.send(observation(0));
     await thermo.whenSettled();
     stack.brokerProxy.stall();
@@ -151,16 +142,16 @@ describe('killing', () => {
     await edge.kill();
     stack.brokerProxy.refuse();
     stack.brokerProxy.resume();
-    edge.launch();
+    edge.start();
     await thermo.whenSettled();
     expect(thermo.journal.acked.size).toBe(101);
     await stack.start('persistence-worker');
     await eventually(async () => expect(await stack.count()).toBe(101));
-    expect(await stack.twice()).toEqual([]);
+    expect(await stack.storedTwice()).toEqual([]);
   });
 
-  it('the worker after its commit and before its acknowledgement: the redelivery stores nothing twice', async () => {
-    const stack = await platform();
+  it('persistence-worker, between its commit and its ack: the redelivered batch is stored once', async () => {
+    const stack = await startStack();
     const worker = await stack.start('persistence-worker');
     stack.brokerProxy.stall('to-server');
     await stack.publish(readings('d', 50));
@@ -169,25 +160,25 @@ describe('killing', () => {
     // The acknowledgement that was on its way is lost with the connection.
     stack.brokerProxy.refuse();
     stack.brokerProxy.resume();
-    await eventually(async () => expect(await stack.waiting()).toBe(1));
-    worker.launch();
+    await eventually(async () => expect(await stack.queuedMessages()).toBe(1));
+    worker.start();
     await worker.untilReady();
     await eventually(async () =>
       expect(await worker.metric('fleetwire_worker_readings_total{outcome="duplicate"}')).toBe(50),
     );
     expect(await stack.count()).toBe(50);
-    await eventually(async () => expect(await stack.waiting()).toBe(0));
+    await eventually(async () => expect(await stack.queuedMessages()).toBe(0));
   });
 
-  /** A worker that dies of lethal readings, and is started again each time, as a supervisor would. */
-  async function mortalWorker(stack: Awaited<ReturnType<typeof platform>>, env: Record<string, string> = {}) {
-    const preload = ['--import', fileURLToPath(new URL('lethal-reading.mjs', import.meta.url))];
+  /** A worker that crashes on poison readings, and is started again each time, as by a supervisor. */
+  async function crashingWorker(stack: Stack, env: Record<string, string> = {}) {
+    const preload = ['--import', fileURLToPath(new URL('poison-reading.mjs', import.meta.url))];
     const worker = await stack.start('persistence-worker', { BATCH_LINGER_MS: '0', ...env }, preload);
     return {
       until: (assertion: () => Promise<void>) =>
         eventually(
           async () => {
-            if (!worker.isRunning) worker.launch();
+            if (!worker.isRunning) worker.start();
             await assertion();
           },
           { timeoutMs: 60_000, intervalMs: 50 },
@@ -195,41 +186,41 @@ describe('killing', () => {
     };
   }
 
-  it('whoever writes it: a lethal reading ends up as a dead letter, and the innocents in and beside its message are stored', async () => {
-    const stack = await platform();
-    const worker = await mortalWorker(stack);
-    await stack.publish(readings('mixed', 8, (index) => (index === 5 ? { metrics: { lethal: 1 } } : {})));
-    for (const bystander of ['b1', 'b2', 'b3']) await stack.publish(readings(bystander, 1));
+  it('a poison reading that crashes the worker when it is stored is dead-lettered; the rest of its envelope and the queue are stored', async () => {
+    const stack = await startStack();
+    const worker = await crashingWorker(stack);
+    await stack.publish(readings('mixed', 8, (index) => (index === 5 ? { metrics: { poison: 1 } } : {})));
+    for (const other of ['b1', 'b2', 'b3']) await stack.publish(readings(other, 1));
     await worker.until(async () => {
       expect(await stack.rows('select device_id, seq::int, reason from dead_letters')).toEqual([
         { device_id: 'mixed', seq: 6, reason: 'kills-the-worker' },
       ]);
       expect(await stack.count()).toBe(10);
-      expect(await stack.waiting()).toBe(0);
+      expect(await stack.queuedMessages()).toBe(0);
     });
     expect(await stack.rows('select * from suspects')).toEqual([]);
   }, 90_000);
 
-  it('whoever reads it: a lethal message is kept unread, and the innocents beside it are stored', async () => {
-    const stack = await platform();
-    const worker = await mortalWorker(stack, { LETHAL_AT: 'parse' });
-    await stack.publish(readings('unreadable', 2, () => ({ metrics: { lethal: 1 } })));
-    for (const bystander of ['b1', 'b2', 'b3']) await stack.publish(readings(bystander, 1));
+  it('a poison message that crashes the worker when it is parsed is dead-lettered unparsed; the rest of the queue is stored', async () => {
+    const stack = await startStack();
+    const worker = await crashingWorker(stack, { POISON_AT: 'parse' });
+    await stack.publish(readings('unreadable', 2, () => ({ metrics: { poison: 1 } })));
+    for (const other of ['b1', 'b2', 'b3']) await stack.publish(readings(other, 1));
     await worker.until(async () => {
       expect(await stack.rows('select device_id, reason, payload_encoding from dead_letters')).toEqual([
         { device_id: null, reason: 'kills-the-worker', payload_encoding: 'base64' },
       ]);
       expect(await stack.count()).toBe(3);
-      expect(await stack.waiting()).toBe(0);
+      expect(await stack.queuedMessages()).toBe(0);
     });
   }, 90_000);
 
-  it('one of two edges and one of two workers under load: every acked reading is stored once', async () => {
-    const stack = await platform();
+  it('one of two ingest-ws and one of two workers, under load: every acked reading is stored once', async () => {
+    const stack = await startStack();
     const edges = [await stack.start('ingest-ws'), await stack.start('ingest-ws')];
     const workers = [await stack.start('persistence-worker'), await stack.start('persistence-worker')];
     const clients = await Promise.all(
-      Array.from({ length: 10 }, (_, index) => device(edges[index % 2]!.url, `device-${index}`)),
+      Array.from({ length: 10 }, (_, index) => stack.device(edges[index % 2]!, `device-${index}`)),
     );
     const running = new AbortController();
     const sending = load(clients, 5, running.signal);
@@ -237,34 +228,34 @@ describe('killing', () => {
     await Promise.all([edges[0]!.kill(), workers[0]!.kill()]);
     const ackedThen = acked(clients);
     await eventually(() => expect(acked(clients)).toBeGreaterThan(ackedThen + 300));
-    edges[0]!.launch();
+    edges[0]!.start();
     running.abort();
     await sending;
     await Promise.all(clients.map((client) => client.whenSettled()));
     await eventually(async () => expect(await stack.count()).toBe(acked(clients)), { timeoutMs: 20_000 });
-    expect(await stack.twice()).toEqual([]);
-    await eventually(async () => expect(await stack.waiting()).toBe(0));
+    expect(await stack.storedTwice()).toEqual([]);
+    await eventually(async () => expect(await stack.queuedMessages()).toBe(0));
   });
 });
 
-describe('stopping in good order', () => {
-  it('each service in turn under load: no nack is final, nothing acked is lost, and all exit with 0', async () => {
-    const stack = await platform();
+describe('an orderly stop', () => {
+  it('of each service in turn, under load: no reading is refused or lost, and all exit with 0', async () => {
+    const stack = await startStack();
     const services = [
       await stack.start('ingest-ws'),
       await stack.start('persistence-worker'),
       await stack.start('query-api'),
     ] as const;
     const clients = await Promise.all(
-      Array.from({ length: 10 }, (_, index) => device(services[0].url, `device-${index}`)),
+      Array.from({ length: 10 }, (_, index) => stack.device(services[0], `device-${index}`)),
     );
     const running = new AbortController();
     const sending = load(clients, 5, running.signal);
     for (const service of services) {
       const ackedThen = acked(clients);
       await eventually(() => expect(acked(clients)).toBeGreaterThan(ackedThen + 100));
-      expect(await service.terminate()).toBe(0);
-      service.launch();
+      expect(await service.stop()).toEqual({ code: 0, signal: null });
+      service.start();
       await service.untilReady();
     }
     running.abort();
@@ -274,23 +265,25 @@ describe('stopping in good order', () => {
     const attempted = clients.reduce((sum, client) => sum + client.journal.attempted.size, 0);
     expect(acked(clients)).toBe(attempted);
     await eventually(async () => expect(await stack.count()).toBe(attempted), { timeoutMs: 20_000 });
-    expect(await stack.twice()).toEqual([]);
+    expect(await stack.storedTwice()).toEqual([]);
   });
 });
 
-it('5,000 devices whose edge dies come back at once, and none is refused for good', async () => {
-  const stack = await platform();
+it('5,000 devices reconnect immediately after their ingest-ws was killed, and none is refused for good', async () => {
+  const stack = await startStack();
   const edge = await stack.start('ingest-ws');
   const statistics = newLinkStatistics();
   const clients: DeviceClient[] = [];
   for (let index = 0; index < 5_000; index += 1) {
-    clients.push(await device(edge.url, `device-${index}`, { statistics, backoff: { baseMs: 500, capMs: 3_000 } }));
+    clients.push(
+      await stack.device(edge, `device-${index}`, { statistics, backoff: { baseMs: 500, capMs: 3_000 } }),
+    );
   }
   for (const client of clients) client.send(observation(1));
   await Promise.all(clients.map((client) => client.whenSettled()));
   await edge.kill();
   for (const client of clients) client.send(observation(2));
-  edge.launch();
+  edge.start();
   await Promise.all(clients.map((client) => client.whenSettled()));
   expect(acked(clients)).toBe(10_000);
   expect(clients.filter(({ failure }) => failure !== undefined)).toEqual([]);
@@ -298,16 +291,16 @@ it('5,000 devices whose edge dies come back at once, and none is refused for goo
   await Promise.all(clients.map((client) => client.stop()));
 }, 120_000);
 
-describe('the database', () => {
-  it('away for a minute at 5,000 readings a second: devices are acked all the same, memory stays bounded, and all of it is stored after', async () => {
-    const stack = await platform();
+describe('Postgres', () => {
+  it('down for a minute at 5,000 readings/s: devices are still acked, memory stays bounded, and every reading is stored afterwards', async () => {
+    const stack = await startStack();
     const edge = await stack.start('ingest-ws');
     const worker = await stack.start('persistence-worker');
-    const clients = await Promise.all(Array.from({ length: 50 }, (_, index) => device(edge.url, `device-${index}`)));
+    const clients = await Promise.all(Array.from({ length: 50 }, (_, index) => stack.device(edge, `device-${index}`)));
     const running = new AbortController();
     const sending = load(clients, 10, running.signal);
     await eventually(async () => expect(await stack.count()).toBeGreaterThan(500));
-    const before = [residentBytes(edge.pid), residentBytes(worker.pid)];
+    const before = [await residentBytesOf(edge.pid), await residentBytesOf(worker.pid)];
     stack.postgresProxy.refuse();
     await eventually(async () => expect(await worker.metric('fleetwire_worker_holding')).toBe(1));
     const ackedThen = acked(clients);
@@ -322,7 +315,9 @@ describe('the database', () => {
     running.abort();
     await sending;
     await Promise.all(clients.map((client) => client.whenSettled()));
-    const growth = [residentBytes(edge.pid), residentBytes(worker.pid)].map((bytes, index) => bytes - before[index]!);
+    const growth = [await residentBytesOf(edge.pid), await residentBytesOf(worker.pid)].map(
+      (bytes, index) => bytes - before[index]!,
+    );
     expect(Math.max(...growth)).toBeLessThan(100 * 1024 * 1024);
     expect(await stack.rows('select * from dead_letters')).toEqual([]);
 
@@ -331,12 +326,12 @@ describe('the database', () => {
       timeoutMs: 60_000,
       intervalMs: 500,
     });
-    expect(await stack.twice()).toEqual([]);
-    await eventually(async () => expect(await stack.waiting()).toBe(0));
+    expect(await stack.storedTwice()).toEqual([]);
+    await eventually(async () => expect(await stack.queuedMessages()).toBe(0));
   }, 240_000);
 
-  it('takes readings out of order over the borders of partitions, and refuses by name what retention has passed', async () => {
-    const stack = await platform();
+  it('stores readings out of order across partitions; readings older than the retention become dead letters', async () => {
+    const stack = await startStack();
     await stack.start('persistence-worker', { RETENTION_DAYS: '400' });
     const day = 24 * 60 * 60 * 1_000;
     const now = Date.now();
@@ -352,8 +347,8 @@ describe('the database', () => {
   });
 });
 
-it('a queue that is deleted under the worker is declared again, and consumed', async () => {
-  const stack = await platform();
+it('the worker declares a deleted queue again and consumes it', async () => {
+  const stack = await startStack();
   const worker = await stack.start('persistence-worker');
   const channel = await stack.connection.openChannel();
   await channel.deleteQueue(queues.persist);
@@ -365,8 +360,8 @@ it('a queue that is deleted under the worker is declared again, and consumed', a
   });
 });
 
-it('the worker yields shared cores to the edge, whose devices wait for acks', async () => {
-  const stack = await platform();
+it('the worker has a lower CPU priority than ingest-ws, whose devices wait for acks', async () => {
+  const stack = await startStack();
   const [edge, worker] = [await stack.start('ingest-ws'), await stack.start('persistence-worker')];
   expect(getPriority(worker.pid)).toBeGreaterThan(getPriority(edge.pid));
 });

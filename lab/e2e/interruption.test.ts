@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
-import { processTree, untilGone } from '@fleetwire/platform/servers/process-tree';
+import { processTree, untilGone } from '@fleetwire/platform/processes/process-tree';
 import { cleanUp } from '@fleetwire/platform/testing/clean-up';
 import { eventually } from '@fleetwire/platform/testing/eventually';
 import { expect, inject, it } from 'vitest';

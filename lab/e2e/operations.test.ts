@@ -14,7 +14,7 @@ import { freshDatabase } from '@fleetwire/platform/testing/fresh-database';
 import { freshVhost } from '@fleetwire/platform/testing/fresh-vhost';
 import { proxied } from '@fleetwire/platform/faults/proxied';
 import { expect, inject, it } from 'vitest';
-import { startService } from './service-process.ts';
+import { startService } from './platform.ts';
 
 interface Queue {
   name: string;
@@ -223,7 +223,7 @@ it('queues say where they are stuck: nobody consumes, Postgres is stalled, and b
   platform.postgresProxy.resume();
   await eventually(async () => expect((await platform.persist()).oldest.ageSeconds).toBe(0), seconds);
 
-  await platform.worker.terminate();
+  await platform.worker.stop();
   await platform.post('pump', { epoch: 'e', seq: 2, ts: Date.now(), metrics: { a: 1 } });
   await eventually(async () => {
     const persist = await platform.persist();

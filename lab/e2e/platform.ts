@@ -1,22 +1,15 @@
-import { tokenAudience, tokenIssuer, type Role } from '@fleetwire/contracts/access';
-import { readIngestConfiguration } from '@fleetwire/ingest-ws/configuration';
-import { startIngest } from '@fleetwire/ingest-ws/start-ingest';
-import { readWorkerConfiguration } from '@fleetwire/persistence-worker/configuration';
-import { startWorker } from '@fleetwire/persistence-worker/start-worker';
-import { readQueryApiConfiguration } from '@fleetwire/query-api/configuration';
-import { startQueryApi } from '@fleetwire/query-api/start-query-api';
-import { generateKeySet } from '@fleetwire/auth/key-set';
-import { createLogger } from '@fleetwire/runtime/logger';
-import { createTokenMinter } from '@fleetwire/auth/tokens';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { openDatabase } from '@fleetwire/store/database';
-import { migrate } from '@fleetwire/store/migrate';
-import { eventually } from '@fleetwire/platform/testing/eventually';
+import { Platform } from '@fleetwire/platform/platform';
+import { freePort } from '@fleetwire/platform/processes/free-ports';
+import { type ServiceName, ServiceProcess } from '@fleetwire/platform/processes/service-process';
+import { cleanUp } from '@fleetwire/platform/testing/clean-up';
 import { freshDatabase } from '@fleetwire/platform/testing/fresh-database';
 import { freshVhost } from '@fleetwire/platform/testing/fresh-vhost';
-import { cleanUp } from '@fleetwire/platform/testing/clean-up';
-import { expect } from 'vitest';
 
-/** As far as tests look into it. */
+/** The members that the tests read. */
 export interface LatestState {
   deviceId: string;
   ts: string;
@@ -27,38 +20,73 @@ export interface ReadingsPage {
   page: { next: string | null };
 }
 
-/** All three services, wired as in production, on a vhost and a database of their own. */
-export async function startPlatform() {
-  const [amqpUrl, databaseUrl] = [await freshVhost(), await freshDatabase()];
-  await migrate(databaseUrl);
-  const { privateJwks, publicJwks } = await generateKeySet();
-  const minter = createTokenMinter({ privateJwks, issuer: tokenIssuer, audience: tokenAudience });
-  const token = async (subject: string, role: Role) =>
-    (await minter.mint({ subject, role, expiresInSeconds: 3_600 })).token;
-  const logger = await createLogger({ name: 'e2e', level: 'silent' });
+/** A log that holds nothing but the reason for which a service exited. */
+const quiet = { LOG_LEVEL: 'fatal' };
 
-  const common = { PORT: '0', AMQP_URL: amqpUrl, DATABASE_URL: databaseUrl, AUTH_JWKS: JSON.stringify(publicJwks) };
-  const ingest = await startIngest({ config: readIngestConfiguration(common), logger });
-  const worker = await startWorker({ config: readWorkerConfiguration(common), logger });
-  const api = await startQueryApi({ config: readQueryApiConfiguration(common), logger });
-  const database = openDatabase({ databaseUrl, poolMax: 1, statementTimeoutMs: 30_000, applicationName: 'e2e' });
-  cleanUp(async () => {
-    await ingest.stop();
-    await worker.stop();
-    await api.stop();
-    await database.close();
+/**
+ * No service yet, on these servers: `await platform.start('ingest-ws')`. Killed after the test, or the suite, that created it.
+ * @param env of all services
+ */
+export async function createPlatform(
+  { amqpUrl, databaseUrl }: { readonly amqpUrl: string; readonly databaseUrl: string },
+  env: NodeJS.ProcessEnv = {},
+): Promise<Platform> {
+  const platform = await Platform.create({
+    amqpUrl,
+    databaseUrl,
+    env: () => ({ ...quiet, ...env }),
+    logDir: temporaryLogDir(),
   });
-  for (const { url } of [ingest, worker, api]) {
-    await eventually(async () => expect((await fetch(`${url}/readyz`)).status).toBe(200), { timeoutMs: 30_000 });
-  }
+  cleanUp(() => platform.kill());
+  return platform;
+}
 
-  const analyst = await token('ada', 'analyst');
+/** One service with an environment of its own, killed after the test, or the suite, that started it. */
+export async function startService(service: ServiceName, env: NodeJS.ProcessEnv): Promise<ServiceProcess> {
+  const process = new ServiceProcess({
+    service,
+    port: await freePort(),
+    env: { ...quiet, ...env },
+    logFile: join(temporaryLogDir(), `${service}.log`),
+  });
+  cleanUp(() => process.kill());
+  process.start();
+  return process;
+}
+
+function temporaryLogDir(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'fleetwire-e2e-'));
+  cleanUp(() => rmSync(folder, { recursive: true }));
+  return folder;
+}
+
+/** All three services on a vhost and a database of their own. */
+export async function startPlatform() {
+  const servers = { amqpUrl: await freshVhost(), databaseUrl: await freshDatabase() };
+  const platform = await createPlatform(servers);
+  await platform.startAll({ 'ingest-ws': 1, 'persistence-worker': 1, 'query-api': 1 });
+  const { services, keys } = platform;
+  const [ingest, worker, api] = [
+    services['ingest-ws'][0]!,
+    services['persistence-worker'][0]!,
+    services['query-api'][0]!,
+  ];
+  const database = openDatabase({
+    databaseUrl: servers.databaseUrl,
+    poolMax: 1,
+    statementTimeoutMs: 30_000,
+    applicationName: 'e2e',
+  });
+  cleanUp(() => database.close());
+  const analyst = await keys.token('ada', 'analyst');
   return {
     ingest,
     worker,
     api,
-    token,
-    /** The API's answer, as an analyst. */
+    /** Where devices connect. */
+    webSocketUrl: webSocketUrlOf(ingest),
+    token: keys.token,
+    /** The API's answer to an analyst. */
     get: async <T = unknown>(path: string): Promise<T> => {
       const response = await fetch(`${api.url}/api/v1${path}`, { headers: { authorization: `Bearer ${analyst}` } });
       return (await response.json()) as T;
@@ -78,12 +106,11 @@ export async function startPlatform() {
       return Object.fromEntries(rows.map(({ device_id, n }) => [device_id, n]));
     },
     /** What the worker has counted since it started: `stored`, `duplicate` … */
-    counted: async (outcome: string): Promise<number> => {
-      const text = await (await fetch(`${worker.url}/metrics`)).text();
-      const line = text
-        .split('\n')
-        .find((one) => one.startsWith(`fleetwire_worker_readings_total{outcome="${outcome}"`));
-      return Number(line?.split(' ')[1] ?? 0);
-    },
+    counted: (outcome: string): Promise<number> =>
+      worker.metric(`fleetwire_worker_readings_total{outcome="${outcome}"}`),
   };
+}
+
+export function webSocketUrlOf({ url }: ServiceProcess): string {
+  return `${url.replace('http', 'ws')}/ws`;
 }

@@ -1,32 +1,24 @@
 import { once } from 'node:events';
-import { migrate } from '@fleetwire/store/migrate';
+import type { ServiceProcess } from '@fleetwire/platform/processes/service-process';
 import { eventually } from '@fleetwire/platform/testing/eventually';
 import { freshDatabase } from '@fleetwire/platform/testing/fresh-database';
 import { freshVhost } from '@fleetwire/platform/testing/fresh-vhost';
 import { expect, test } from 'vitest';
 import WebSocket from 'ws';
-import { type ServiceName, type ServiceProcess, startService } from './service-process.ts';
+import { createPlatform, webSocketUrlOf } from './platform.ts';
 import { type CollectedSpan, attribute, startSpanCollector } from './span-collector.ts';
 
-/** All three services as processes that log everything. */
+/** All three services, logging everything. */
 async function startServices(env: Record<string, string>) {
-  const [amqpUrl, databaseUrl] = [await freshVhost(), await freshDatabase()];
-  await migrate(databaseUrl);
-  const start = async (name: ServiceName, more: Record<string, string> = {}) => {
-    const service = await startService(name, {
-      LOG_LEVEL: 'debug',
-      AUTH_MODE: 'open',
-      AMQP_URL: amqpUrl,
-      DATABASE_URL: databaseUrl,
-      ...env,
-      ...more,
-    });
-    await service.untilReady();
-    return service;
-  };
-  // Long enough for two frames to share an envelope.
-  const ingest = await start('ingest-ws', { ENVELOPE_LINGER_MS: '200' });
-  return { ingest, worker: await start('persistence-worker'), api: await start('query-api') };
+  const servers = { amqpUrl: await freshVhost(), databaseUrl: await freshDatabase() };
+  const platform = await createPlatform(servers, { LOG_LEVEL: 'debug', AUTH_MODE: 'open', ...env });
+  const [ingest, worker, api] = await Promise.all([
+    // The linger is long enough for two frames to share an envelope.
+    platform.start('ingest-ws', { env: { ENVELOPE_LINGER_MS: '200' } }),
+    platform.start('persistence-worker'),
+    platform.start('query-api'),
+  ]);
+  return { ingest, worker, api };
 }
 
 type Services = Awaited<ReturnType<typeof startServices>>;
@@ -38,7 +30,7 @@ async function untilStored({ worker }: Services, readings: number): Promise<void
 }
 
 async function sendFrames({ ingest }: Services, frames: readonly object[]): Promise<void> {
-  const socket = new WebSocket(`${ingest.url.replace('http', 'ws')}/ws?epoch=boot`);
+  const socket = new WebSocket(`${webSocketUrlOf(ingest)}?epoch=boot`);
   await once(socket, 'open');
   for (const frame of frames) socket.send(JSON.stringify({ type: 'telemetry', ...frame }));
   await new Promise<void>((resolve) => {
@@ -58,7 +50,7 @@ async function post({ ingest }: Services, body: object, headers: Record<string, 
   expect(response.status).toBe(202);
 }
 
-/** The line of the service's log that fits; it may come a moment after what it tells of. */
+/** A line of the service's log; it may be written a moment after the event. */
 async function lineOf(service: ServiceProcess, fits: (line: Record<string, unknown>) => boolean) {
   return eventually(() => {
     const line = service.logged().find(fits);
@@ -93,7 +85,7 @@ test('one reading is followed from its device through all services to the transa
   });
   expect(answer.status).toBe(200);
   await answer.text();
-  for (const service of Object.values(services)) expect(await service.terminate()).toBe(0);
+  for (const service of Object.values(services)) expect(await service.stop()).toEqual({ code: 0, signal: null });
 
   const { spans } = collector;
   const spansOf = (traceId: string | undefined) =>
@@ -137,7 +129,7 @@ test('without an exporter the trace and the correlation id still travel, and not
   const written = await lineOf(services.worker, ({ msg }) => msg === 'envelope written');
   expect(confirmed).toMatchObject({ correlationId: expect.any(String), traceId: deviceTrace });
   expect(written).toMatchObject({ correlationId: confirmed['correlationId'], traceId: deviceTrace });
-  for (const service of Object.values(services)) expect(await service.terminate()).toBe(0);
+  for (const service of Object.values(services)) expect(await service.stop()).toEqual({ code: 0, signal: null });
   expect(collector.spans).toEqual([]);
 });
 
@@ -168,5 +160,5 @@ test('a collector that is away holds up neither readings nor the drain', async (
   const services = await startServices({ OTEL_EXPORTER_OTLP_ENDPOINT: 'http://127.0.0.1:9' });
   await sendFrames(services, [{ deviceId: 'alone', ...reading(1) }]);
   await untilStored(services, 1);
-  for (const service of Object.values(services)) expect(await service.terminate()).toBe(0);
+  for (const service of Object.values(services)) expect(await service.stop()).toEqual({ code: 0, signal: null });
 });

@@ -14,7 +14,7 @@ export interface LauncherOptions {
   backing: BackingMode;
 }
 
-/** @param calledFrom the folder that relative paths are meant from; npm changes into the repository before it runs anything */
+/** @param calledFrom the folder that relative paths refer to; npm changes into the repository before it runs a script */
 export function launcherCommand(calledFrom: string): Command {
   const fromThere = (path: string) => resolve(calledFrom, path);
   const existing = (path: string, before: string[] = []) => {
@@ -22,11 +22,11 @@ export function launcherCommand(calledFrom: string): Command {
     return [...before, fromThere(path)];
   };
   return new Command('npm start --')
-    .description('Starts Fleetwire on this machine: RabbitMQ, Postgres, the three services and a simulated fleet.')
+    .description('run Fleetwire on this machine: RabbitMQ, Postgres, the three services and a simulated fleet')
     .option('--no-simulator', 'start without the simulated fleet')
-    .option('--open', 'ask for no tokens; everything listens on loopback only', false)
-    .option('--data <dir>', 'where the data lies', fromThere, resolve(repositoryRoot, '.fleetwire/data'))
-    .option('--csv <files...>', 'replay these files as devices in place of the simulated fleet', existing)
+    .option('--open', 'require no tokens; everything listens on loopback only', false)
+    .option('--data <dir>', 'folder of the data, logs and keys', fromThere, resolve(repositoryRoot, '.fleetwire/data'))
+    .option('--csv <files...>', 'replay these files as devices instead of the simulated fleet', existing)
     .addOption(
       new Option('--backing <kind>', 'where RabbitMQ and Postgres come from')
         .choices(['auto', 'native', 'containers'] satisfies BackingMode[])

@@ -1,45 +1,57 @@
 import { writeFileSync } from 'node:fs';
-import type { ChildRecord } from './child-record.ts';
-import { type ProgramSpec, lastLines, startProgram, stopProgram } from './program.ts';
+import { join } from 'node:path';
+import { lastLines, startProgram } from '@fleetwire/platform/processes/program';
+import type { ProcessRecord } from '@fleetwire/platform/processes/service-process';
+import { repositoryRoot } from './command.ts';
 import { terminal } from './terminal.ts';
 
 const stopDeadlineMs = 10_000;
 const devices = 20;
+const logLines = 12;
 
 export interface Fleet {
   readonly description: string;
   stop(forced: AbortSignal): Promise<void>;
 }
 
-/** What the simulator is asked to do, as its arguments and in words. */
-export function fleetOf(csv: string[] | undefined): { args: string[]; description: string } {
-  const settle = ['--settle-timeout', '5s'];
-  return csv
-    ? { args: ['--csv', ...csv, ...settle], description: `replays ${csv.join(', ')}` }
-    : {
-        args: ['--devices', String(devices), '--rate', '1', ...settle],
-        description: `${devices} simulated devices, one reading a second each`,
-      };
+interface FleetOptions {
+  /** Where its devices connect. */
+  readonly url: string;
+  /** Replayed as devices; simulated devices without it. */
+  readonly csv: readonly string[] | undefined;
+  /** Undefined in open mode. */
+  readonly keyFile: string | undefined;
+  readonly env: NodeJS.ProcessEnv;
+  readonly logFile: string;
+  readonly record: ProcessRecord;
 }
 
-/** The simulator is company, not a part: when it ends it is reported and left alone. */
-export async function startFleet(spec: ProgramSpec, description: string, record: ChildRecord): Promise<Fleet> {
-  writeFileSync(spec.logFile, '');
-  const program = await startProgram(spec);
-  record.add(spec.name, program.pid);
+/** The installation runs without the fleet too: when the fleet exits, that is reported and nothing else happens. */
+export function startFleet({ url, csv, keyFile, env, logFile, record }: FleetOptions): Fleet {
+  const load = csv ? ['--csv', ...csv] : ['--devices', String(devices), '--rate', '1'];
+  const access = keyFile === undefined ? [] : ['--keys', keyFile];
+  writeFileSync(logFile, '');
+  const program = startProgram({
+    name: 'simulator',
+    command: process.execPath,
+    args: [join(repositoryRoot, 'lab/fleet/main.ts'), '--url', url, ...access, ...load, '--settle-timeout', '5s'],
+    env,
+    logFile,
+    ownSession: true,
+  });
+  record.rememberProcess(program);
   let stopping = false;
   void program.exited.then(({ code }) => {
-    record.remove(program.pid);
-    if (!stopping)
-      terminal.print(
-        `The fleet ${code === 0 ? 'has finished' : 'ended with a complaint'}; ${spec.logFile} ends with:\n${lastLines(spec.logFile, 12)}`,
-      );
+    record.forgetProcess(program);
+    if (stopping) return;
+    const how = code === 0 ? 'has finished' : `failed (exit code ${code})`;
+    terminal.print(`The fleet ${how}; the end of ${logFile}:\n${lastLines(logFile, logLines)}`);
   });
   return {
-    description,
+    description: csv ? `replays ${csv.join(', ')}` : `${devices} simulated devices, one reading a second each`,
     async stop(forced) {
       stopping = true;
-      await stopProgram(program, stopDeadlineMs, forced);
+      await program.stop(['SIGTERM', 'SIGKILL'], stopDeadlineMs, forced);
     },
   };
 }

@@ -1,33 +1,24 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type Role, tokenAudience, tokenIssuer } from '@fleetwire/contracts/access';
-import { generateKeySet, parseKeySet, publicKeys } from '@fleetwire/auth/key-set';
-import { createTokenMinter } from '@fleetwire/auth/tokens';
+import { parseKeySet } from '@fleetwire/auth/key-set';
+import { type Keys, createKeys, keysOf } from '@fleetwire/platform/keys';
 
-const tokenLifetimeSeconds = 30 * 24 * 60 * 60;
-
-export interface Keys {
-  /** For whoever mints tokens; readable by its owner alone. */
+export interface KeyFiles extends Keys {
+  /** For the services and tools that mint tokens; only its owner can read it. */
   readonly privateFile: string;
-  /** For whoever only verifies them. */
+  /** For the services that only verify tokens. */
   readonly publicFile: string;
-  mint(subject: string, role: Role): Promise<string>;
 }
 
-/** The keys of this data folder, made on the first start, so that tokens stay good over restarts. */
-export async function openKeys(dataDir: string): Promise<Keys> {
+/** The keys of this data folder, created by the first start, so that tokens stay valid over restarts. */
+export async function openKeys(dataDir: string): Promise<KeyFiles> {
   const privateFile = join(dataDir, 'keys.json');
   const publicFile = join(dataDir, 'keys.public.json');
   if (!existsSync(privateFile)) {
-    const { privateJwks: created } = await generateKeySet();
-    writeFileSync(privateFile, JSON.stringify(created), { mode: 0o600 });
+    const { privateJwks } = await createKeys();
+    writeFileSync(privateFile, JSON.stringify(privateJwks), { mode: 0o600 });
   }
-  const privateJwks = parseKeySet(readFileSync(privateFile, 'utf8'));
-  writeFileSync(publicFile, JSON.stringify(publicKeys(privateJwks)));
-  const minter = createTokenMinter({ privateJwks, issuer: tokenIssuer, audience: tokenAudience });
-  return {
-    privateFile,
-    publicFile,
-    mint: async (subject, role) => (await minter.mint({ subject, role, expiresInSeconds: tokenLifetimeSeconds })).token,
-  };
+  const keys = keysOf(parseKeySet(readFileSync(privateFile, 'utf8')));
+  writeFileSync(publicFile, JSON.stringify(keys.publicJwks));
+  return { ...keys, privateFile, publicFile };
 }

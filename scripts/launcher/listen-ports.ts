@@ -1,10 +1,10 @@
-import { once } from 'node:events';
 import { createServer } from 'node:net';
-import { Unlaunchable } from './unlaunchable.ts';
+import { once } from 'node:events';
+import { StartError } from '@fleetwire/platform/processes/program';
 
 const triesMax = 100;
 
-/** For each name its usual port on 127.0.0.1, or the next one that is free and no other name's. */
+/** For each name its usual port on 127.0.0.1, or the next one that is free and not another name's. */
 export async function choosePorts<Name extends string>(usual: Record<Name, number>): Promise<Record<Name, number>> {
   const chosen = { ...usual };
   for (const name of Object.keys(usual) as Name[]) {
@@ -18,7 +18,7 @@ async function nextFree(first: number, ofOthers: ReadonlySet<number>): Promise<n
   for (let port = first; port < first + triesMax; port += 1) {
     if (!ofOthers.has(port) && (await isFree(port))) return port;
   }
-  throw new Unlaunchable(`None of the ports ${first} to ${first + triesMax - 1} is free on 127.0.0.1.`);
+  throw new StartError(`None of the ports ${first} to ${first + triesMax - 1} is free on 127.0.0.1.`);
 }
 
 async function isFree(port: number): Promise<boolean> {

@@ -1,4 +1,4 @@
-/** Everything that people see. A terminal that has gone away must not bring the launcher down before it has stopped its children. */
+/** Everything the launcher prints. A closed terminal must not end the launcher before it has stopped its processes. */
 process.stdout.on('error', () => {});
 
 export const terminal = {
@@ -6,7 +6,7 @@ export const terminal = {
     process.stdout.write(`${text}\n`);
   },
 
-  /** Says what is being done, and how long it took once it is. */
+  /** Prints the title and the duration when the work is done. */
   async step<Result>(title: string, work: () => Promise<Result>): Promise<Result> {
     const startedAt = Date.now();
     try {

@@ -1,6 +1,6 @@
 import { type Running, exampleDevice } from './launch.ts';
 
-/** What is printed once everything runs: where things are, and lines to copy. */
+/** What is printed once everything runs: addresses, and lines to copy. */
 export function welcome({ ports, backing, tokens, fleet, dataDir, logDir }: Running): string {
   const ingest = `127.0.0.1:${ports['ingest-ws']}`;
   const api = `http://127.0.0.1:${ports['query-api']}`;
@@ -13,18 +13,22 @@ export function welcome({ ports, backing, tokens, fleet, dataDir, logDir }: Runn
     ['Worker health', `http://127.0.0.1:${ports['persistence-worker']}/readyz`],
     ...servers.map(({ what, version, url }): [string, string] => [`${what} ${version}`, url]),
     ['RabbitMQ management', backing.managementUrl],
-    ['Fleet', fleet?.description ?? 'none; start one with node lab/fleet/main.ts --help'],
+    ['Fleet', fleet?.description ?? 'none; node lab/fleet/main.ts --help says how to start one'],
     ['Data', dataDir],
     ...servers.map(({ what, data }): [string, string] => [`  ${what}`, data]),
     ['Logs', `${logDir}/*.log`],
     [
       'Tokens',
-      tokens ? 'needed; three are below, good for 30 days' : 'not needed: everybody on this machine may do everything',
+      tokens
+        ? 'required; three are below, valid for 30 days'
+        : 'not required: any program on this machine may do anything',
     ],
   ];
   const width = Math.max(...rows.map(([name]) => name.length)) + 2;
   const table = rows.map(([name, value]) => `  ${name.padEnd(width)}${value}`).join('\n');
-  return ['', 'Fleetwire runs.', '', table, '', ...tokenLines(tokens), ...tryLines(ingest, api, tokens), ''].join('\n');
+  return ['', 'Fleetwire is running.', '', table, '', ...tokenLines(tokens), ...tryLines(ingest, api, tokens), ''].join(
+    '\n',
+  );
 }
 
 function tokenLines(tokens: Running['tokens']): string[] {
@@ -36,7 +40,7 @@ function tokenLines(tokens: Running['tokens']): string[] {
     'Analyst token:',
     tokens.analyst,
     '',
-    'Operator token, for queues, books and dead letters:',
+    'Operator token, for queues, the reconciliation report and dead letters:',
     tokens.operator,
     '',
   ];
@@ -52,6 +56,6 @@ function tryLines(ingest: string, api: string, tokens: Running['tokens']): strin
     'Read it back:',
     `curl -sS ${api}/api/v1/devices/${exampleDevice}/latest${authorization(tokens?.analyst)}`,
     '',
-    'Ctrl-C lets everything finish its work, then stops what was started here and nothing else; the data stays. A second Ctrl-C forces.',
+    'Press Ctrl-C to drain and stop everything that was started here; the data is kept. Press it again to stop without draining.',
   ];
 }

@@ -64,9 +64,9 @@ describe('the audit', () => {
         [51, 100],
       ],
     });
-    const { books, breaches } = audit(fleet, evidence);
+    const { accounting, breaches } = audit(fleet, evidence);
     expect(breaches).toEqual([]);
-    expect(books).toEqual({
+    expect(accounting).toEqual({
       attempted: 100,
       acked: 99,
       stored: 99,
@@ -79,7 +79,7 @@ describe('the audit', () => {
   });
 
   it('names what was acknowledged and is gone', () => {
-    const { books, breaches } = audit(
+    const { accounting, breaches } = audit(
       fleetOf({ attempted: [[1, 10]], acked: [[1, 10]] }),
       evidenceOf({
         stored: [
@@ -95,14 +95,14 @@ describe('the audit', () => {
         identities: ['d-1 (epoch boot): 4-5'],
       },
     ]);
-    expect(books).toMatchObject({ lost: 2, balanced: false });
+    expect(accounting).toMatchObject({ lost: 2, balanced: false });
   });
 
   it('lets a reading be stored without an ack, and be lost without one', () => {
     const fleet = fleetOf({ attempted: [[1, 10]], acked: [[1, 4]] });
-    const { books, breaches } = audit(fleet, evidenceOf({ stored: [[1, 6]] }));
+    const { accounting, breaches } = audit(fleet, evidenceOf({ stored: [[1, 6]] }));
     expect(breaches).toEqual([]);
-    expect(books).toMatchObject({ neverAcked: 4, balanced: true });
+    expect(accounting).toMatchObject({ neverAcked: 4, balanced: true });
   });
 
   const acked: Numbers = [[1, 10]];

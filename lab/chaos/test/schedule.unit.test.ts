@@ -22,13 +22,13 @@ describe('the schedule', () => {
     );
   });
 
-  it('never has two faults of one lane at a time, and holds each within its bounds', () => {
+  it('never has two faults of one component at a time, and holds each within its bounds', () => {
     fc.assert(
       fc.property(someFaults, settings, (faults, options) => {
-        for (const [lane, appointments] of schedule(faults, options)) {
+        for (const [component, scheduled] of schedule(faults, options)) {
           let freeAtMs = 0;
-          for (const { fault, atMs, holdMs } of appointments) {
-            expect(fault.lane).toBe(lane);
+          for (const { fault, atMs, holdMs } of scheduled) {
+            expect(fault.component).toBe(component);
             expect(atMs).toBeGreaterThanOrEqual(freeAtMs);
             expect(holdMs).toBeGreaterThanOrEqual(fault.holdMinMs);
             expect(holdMs).toBeLessThanOrEqual(fault.holdMaxMs);

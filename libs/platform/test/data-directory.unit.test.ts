@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { openDataDirectory } from '../src/servers/data-directory.ts';
-import { processIdentity } from '../src/servers/process-identity.ts';
+import { processIdentity } from '../src/processes/process-identity.ts';
 
 let folder: string;
 const silent = () => {};

@@ -19,4 +19,21 @@ describe('eventually', () => {
     const never = () => expect('here').toBe('there');
     await expect(eventually(never, { timeoutMs: 30, intervalMs: 5 })).rejects.toThrow("expected 'here' to be 'there'");
   });
+
+  it('does not wait longer than the deadline for an attempt that hangs, and throws the failure before it', async () => {
+    let attempts = 0;
+    const hanging = () => {
+      attempts += 1;
+      if (attempts === 1) throw new Error('refused');
+      return new Promise<never>(() => {});
+    };
+    await expect(eventually(hanging, { timeoutMs: 50, intervalMs: 1 })).rejects.toThrow('refused');
+  });
+
+  it('ends with the reason of its signal', async () => {
+    const interrupted = new AbortController();
+    const waiting = eventually(() => expect('here').toBe('there'), { signal: interrupted.signal });
+    interrupted.abort(new Error('interrupted'));
+    await expect(waiting).rejects.toThrow('interrupted');
+  });
 });

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 import { describe, expect, it } from 'vitest';
-import { freePorts } from '../src/servers/free-ports.ts';
+import { freePorts } from '../src/processes/free-ports.ts';
 
 describe('free ports', () => {
   it('gives every name a port of its own', async () => {

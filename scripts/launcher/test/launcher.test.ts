@@ -4,7 +4,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { processIdentity } from '@fleetwire/platform/servers/process-identity';
+import { processIdentity } from '@fleetwire/platform/processes/process-identity';
 import { freshDatabase } from '@fleetwire/platform/testing/fresh-database';
 import { freshVhost } from '@fleetwire/platform/testing/fresh-vhost';
 import { afterEach, beforeEach, describe, expect, inject, it } from 'vitest';
@@ -25,7 +25,7 @@ afterEach(async () => {
 });
 
 describe('npm start', { timeout: 120_000 }, () => {
-  it('prints lines that send a reading and read it back, drains on Ctrl-C, and has the data when started again', async () => {
+  it('prints commands that send a reading and read it back, drains on Ctrl-C, and keeps the data for the next start', async () => {
     const first = await start('--no-simulator');
     expect(JSON.parse(first.runLineAfter('Send a reading:'))).toMatchObject({ accepted: 1 });
     const readsBack = (launcher: Launcher) =>
@@ -43,23 +43,23 @@ describe('npm start', { timeout: 120_000 }, () => {
     expect(await again.interrupt()).toBe(0);
   });
 
-  it('asks for no tokens in open mode', async () => {
+  it('requires no tokens in open mode', async () => {
     const launcher = await start('--open', '--no-simulator');
     expect(launcher.output()).not.toContain('authorization');
     expect(JSON.parse(launcher.runLineAfter('Send a reading:'))).toMatchObject({ accepted: 1 });
     await launcher.interrupt();
   });
 
-  it('starts a service again that dies, and says so', async () => {
+  it('restarts a service that was killed, and reports it', async () => {
     const launcher = await start('--no-simulator');
     process.kill(launcher.childCalled('persistence-worker'), 'SIGKILL');
-    await expect.poll(launcher.output).toContain('persistence-worker ended by itself (SIGKILL)');
+    await expect.poll(launcher.output).toContain('persistence-worker exited unexpectedly (SIGKILL)');
     const health = /http:\S+(?=\n)/.exec(launcher.output().split('Worker health')[1]!)![0];
     await expect.poll(async () => (await fetch(health).catch(() => undefined))?.ok, { timeout: 20_000 }).toBe(true);
     expect(await launcher.interrupt()).toBe(0);
   });
 
-  it('stops, when started again, what it left behind when it was killed', async () => {
+  it('stops the services that a killed launcher left running before it starts its own', async () => {
     const killed = await start('--no-simulator');
     const children = killed.children();
     await killed.kill();
@@ -67,29 +67,34 @@ describe('npm start', { timeout: 120_000 }, () => {
 
     const next = await start('--no-simulator');
     expect(children.filter(processIdentity)).toEqual([]);
-    expect(next.output()).toContain('which a killed launcher had left behind');
+    expect(next.output()).toContain('which a killed run left behind');
     await next.interrupt();
   });
 
-  it('says in one sentence that the folder is in use', async () => {
+  it('refuses a data folder that another launcher uses', async () => {
     const running = await start('--no-simulator');
     const second = run('--no-simulator');
     expect(await second.exitCode).toBe(1);
     expect(second.output()).toMatch(
-      /^Fleetwire already runs on .*; stop it, or choose another folder with --data DIR\.\n$/,
+      /^The data folder .* is in use by process \d+: stop that one, or choose another folder with --data DIR\.\n$/,
     );
     await running.interrupt();
   });
 });
+
+interface Recorded {
+  name: string;
+  pid: number;
+}
 
 type Launcher = ReturnType<typeof run>;
 
 async function start(...args: string[]): Promise<Launcher> {
   const launcher = run(...args);
   const ended = launcher.exitCode.then((code) => {
-    throw new Error(`the launcher ended with ${code}:\n${launcher.output()}`);
+    throw new Error(`the launcher exited with ${code}:\n${launcher.output()}`);
   });
-  await Promise.race([appears(launcher, 'Fleetwire runs.'), ended]);
+  await Promise.race([appears(launcher, 'Fleetwire is running.'), ended]);
   return launcher;
 }
 
@@ -110,11 +115,11 @@ function run(...args: string[]) {
     return exitCode;
   });
   const recorded = () =>
-    JSON.parse(readFileSync(join(dataDir, 'processes.json'), 'utf8')) as { name: string; pid: number }[];
+    (JSON.parse(readFileSync(join(dataDir, 'backing-services.json'), 'utf8')) as { processes: Recorded[] }).processes;
   return {
     output: () => output,
     exitCode,
-    children: () => recorded().flatMap(({ name, pid }) => (name === 'launcher' ? [] : [pid])),
+    children: () => recorded().map(({ pid }) => pid),
     childCalled: (wanted: string) => recorded().find(({ name }) => name === wanted)!.pid,
     runLineAfter(heading: string): string {
       const line = output.split(`${heading}\n`)[1]!.split('\n')[0]!;

@@ -63,4 +63,4 @@ const messageParser = (data: Buffer) => {
 app.useWebSocketAdapter(new WsAdapter(app, { messageParser }));
 app.enableShutdownHooks();
 await app.listen(Number(PORT), '127.0.0.1');
-process.send?.('ready');
+console.log('ready');

@@ -69,4 +69,4 @@ const app = await NestFactory.createMicroservice<MicroserviceOptions>(StorerModu
 });
 app.enableShutdownHooks();
 await app.listen();
-process.send?.('ready');
+console.log('ready');

@@ -25,4 +25,4 @@ app.post('/readings', express.json(), async (request, response) => {
 });
 
 await once(app.listen(Number(PORT), '127.0.0.1'), 'listening');
-process.send?.('ready');
+console.log('ready');

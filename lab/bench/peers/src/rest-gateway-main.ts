@@ -26,4 +26,4 @@ server.on('connection', (device: WebSocket, { headers }) => {
 });
 
 await once(server, 'listening');
-process.send?.('ready');
+console.log('ready');

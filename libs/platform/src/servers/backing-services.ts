@@ -9,18 +9,18 @@ import { type DataDirectory, type Kind, openDataDirectory } from './data-directo
 import { brokerVersion } from './management.ts';
 import { startNativePostgres } from './native-postgres.ts';
 import { startNativeRabbitmq } from './native-rabbitmq.ts';
-import type { RunningBroker, RunningService } from './running-service.ts';
-import type { BrokerControl, ServerControl } from './server-control.ts';
-import { BackingServiceUnavailable } from './unavailable.ts';
+import type { RunningBroker, RunningServer } from './running-server.ts';
+import type { BrokerControl, ServerControl } from './running-server.ts';
+import { StartError } from '../processes/program.ts';
 
 export type BackingMode = 'auto' | Kind;
 
 export interface BackingServicesOptions {
   /** `auto`: what AMQP_URL and DATABASE_URL name, else containers where an engine and the images are to be had, else native. */
   mode: BackingMode;
-  /** Holds the data (or the names of the volumes that do), passwords, logs and process ids. One run at a time. */
-  dataDir: string;
-  /** The folder and the volumes do not outlive `stop`. */
+  /** Holds the data (or the names of the volumes that do), passwords, logs and process ids. One run at a time; one that is open stays open. */
+  dataDir: string | DataDirectory;
+  /** `stop` removes the folder and the volumes. */
   temporary?: boolean;
   log: (line: string) => void;
   env?: NodeJS.ProcessEnv;
@@ -44,18 +44,19 @@ type ServiceName = keyof BackingServices['kind'];
 
 /**
  * A real RabbitMQ and a real Postgres, from wherever they are to be had.
- * @throws BackingServiceUnavailable with one sentence on what is missing
+ * @throws StartError with one sentence on what is missing
  */
 export async function startBackingServices(options: BackingServicesOptions): Promise<BackingServices> {
   const { mode, dataDir, temporary = false, log, env = process.env } = options;
+  const folder = typeof dataDir === 'string' ? dataDir : dataDir.path;
   const given = mode === 'auto' ? givenServices(env) : {};
   const missing = (['rabbitmq', 'postgres'] as const).filter((name) => !given[name]);
 
   await using acquired = new AsyncDisposableStack();
-  if (temporary) acquired.defer(() => rmSync(dataDir, { recursive: true, force: true, maxRetries: 5 }));
+  if (temporary) acquired.defer(() => rmSync(folder, { recursive: true, force: true, maxRetries: 5 }));
   const start = missing.length === 0 ? undefined : await prepare(missing, options, acquired, env);
 
-  const keep = async <Service extends RunningService>(service: Promise<Service>): Promise<Service> => {
+  const keep = async <Service extends RunningServer>(service: Promise<Service>): Promise<Service> => {
     const running = await service;
     acquired.defer(() => running.stop());
     return running;
@@ -103,9 +104,8 @@ async function prepare(
   acquired: AsyncDisposableStack,
   env: NodeJS.ProcessEnv,
 ) {
-  const { temporary = false, log } = options;
-  const directory = await openDataDirectory(options.dataDir, temporary, log);
-  acquired.defer(() => directory.release());
+  const { dataDir, log } = options;
+  const directory = typeof dataDir === 'string' ? await opened(dataDir) : dataDir;
   const kinds = await chooseKinds(missing, options.mode, directory, env, log);
   if (Object.values(kinds).includes('containers')) await removeLeftContainers(directory);
   return {
@@ -115,6 +115,12 @@ async function prepare(
     postgres: () =>
       kinds.postgres === 'containers' ? startPostgresContainer(directory) : startNativePostgres(directory, env, log),
   };
+
+  async function opened(folder: string): Promise<DataDirectory> {
+    const taken = await openDataDirectory(folder, options.temporary ?? false, log);
+    acquired.defer(() => taken.release());
+    return taken;
+  }
 }
 
 async function chooseKinds(
@@ -134,7 +140,7 @@ async function chooseKinds(
     if (wanted === undefined) return 'native';
     const why =
       mode === 'auto' ? `${name}'s data of ${directory.path} is in a container's volume` : 'containers were asked for';
-    throw new BackingServiceUnavailable(`${obstacle[0]!.toUpperCase()}${obstacle.slice(1)}, but ${why}.`);
+    throw new StartError(`${obstacle[0]!.toUpperCase()}${obstacle.slice(1)}, but ${why}.`);
   };
   const kinds: Partial<Record<ServiceName, Kind>> = {};
   for (const name of missing) kinds[name] = await choose(name);
@@ -144,7 +150,7 @@ async function chooseKinds(
 
 function givenServices(env: NodeJS.ProcessEnv): {
   rabbitmq?: Promise<RunningBroker>;
-  postgres?: Promise<RunningService>;
+  postgres?: Promise<RunningServer>;
 } {
   const elsewhere = { data: 'where its server keeps it', stop: async () => {} };
   const amqpUrl = env['AMQP_URL'];

@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import type { StartedTestContainer } from 'testcontainers';
 import type { DataDirectory } from './data-directory.ts';
 import { brokerVersion } from './management.ts';
-import type { RunningBroker, RunningService } from './running-service.ts';
-import type { ServerControl } from './server-control.ts';
+import type { RunningBroker, RunningServer } from './running-server.ts';
+import type { ServerControl } from './running-server.ts';
 import { asRabbitmqConf, postgresSettings, rabbitmqSettings } from './settings.ts';
 
 export const images = { rabbitmq: 'rabbitmq:4-management', postgres: 'postgres:17' };
@@ -114,7 +114,7 @@ export async function startRabbitmqContainer(directory: DataDirectory): Promise<
   };
 }
 
-export async function startPostgresContainer(directory: DataDirectory): Promise<RunningService> {
+export async function startPostgresContainer(directory: DataDirectory): Promise<RunningServer> {
   const { PostgreSqlContainer } = await import('@testcontainers/postgresql');
   const { id, user, password } = directory.remembered;
   const volume = volumeFor(directory, 'postgres');

@@ -1,15 +1,16 @@
 import { randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { processIdentity } from './process-identity.ts';
-import { type ServerName, type ServerProcess, stopOrphan } from './server-process.ts';
-import { BackingServiceUnavailable } from './unavailable.ts';
+import { processIdentity } from '../processes/process-identity.ts';
+import { StartError } from '../processes/program.ts';
+import type { ProcessRecord } from '../processes/service-process.ts';
+import { type RecordedProcess, stopOrphan } from './server-process.ts';
 
 export type Kind = 'native' | 'containers';
 type ServiceName = 'rabbitmq' | 'postgres';
 type PortName = 'amqp' | 'management' | 'distribution' | 'epmd' | 'postgres';
 
-/** What must be the same the next time for the data to be found and opened again. */
+/** What the next run needs to find the data and open it. */
 interface Remembered {
   id: string;
   user: string;
@@ -17,25 +18,24 @@ interface Remembered {
   erlangCookie: string;
   kinds: Partial<Record<ServiceName, Kind>>;
   ports: Partial<Record<PortName, number>>;
-  processes: { name: ServerName; pid: number; identity: string }[];
+  /** In the order in which they were started. */
+  processes: RecordedProcess[];
 }
 
-export interface DataDirectory {
+export interface DataDirectory extends ProcessRecord {
   readonly path: string;
-  /** Nothing in it outlives this run. */
+  /** It is removed after this run. */
   readonly temporary: boolean;
   readonly remembered: Readonly<Remembered>;
   remember(changes: Partial<Remembered>): void;
-  rememberProcess(server: ServerProcess): void;
-  forgetProcess(server: ServerProcess): void;
-  /** Lets the next run have the folder. */
+  /** Makes the folder available to another run. */
   release(): void;
 }
 
 /**
- * Takes a data folder for this process alone. Servers that an earlier, killed run left behind in it are stopped first,
- * by the process ids recorded there, and only where the process is provably the recorded one.
- * @throws BackingServiceUnavailable when a living process holds the folder
+ * Takes a data folder for this process alone. Processes that an earlier, killed run left behind are stopped first, the last one started first:
+ * by the ids recorded in the folder, and only where the process is provably the recorded one.
+ * @throws StartError when a living process holds the folder
  */
 export async function openDataDirectory(
   folder: string,
@@ -71,15 +71,14 @@ export async function openDataDirectory(
     },
   };
 
-  for (const orphan of remembered.processes) {
-    if (await stopOrphan(orphan))
-      log(`stopped ${orphan.name} (process ${orphan.pid}) which a killed run had left behind`);
+  for (const orphan of remembered.processes.toReversed()) {
+    if (await stopOrphan(orphan)) log(`stopped ${orphan.name} (process ${orphan.pid}) which a killed run left behind`);
   }
   directory.remember({ processes: [] });
   return directory;
 }
 
-/** The process that holds the folder, if it lives. */
+/** The process that holds the folder, if it still runs. */
 export function livingOwner(path: string): number | undefined {
   const ownerFile = join(path, 'owner.json');
   try {
@@ -99,13 +98,13 @@ function takeOwnership(ownerFile: string, path: string) {
       if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
       const pid = livingOwner(path);
       if (pid)
-        throw new BackingServiceUnavailable(
-          `The data folder ${path} is in use by process ${pid}; stop that one, or choose another folder.`,
+        throw new StartError(
+          `The data folder ${path} is in use by process ${pid}: stop that one, or choose another folder with --data DIR.`,
         );
       rmSync(ownerFile, { force: true });
     }
   }
-  throw new BackingServiceUnavailable(`The data folder ${path} has just been taken by another run.`);
+  throw new StartError(`The data folder ${path} was taken by another run a moment ago.`);
 }
 
 function newState(): Remembered {

@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { text } from 'node:stream/consumers';
-import { BackingServiceUnavailable } from './unavailable.ts';
+import { StartError } from '../processes/program.ts';
 
 interface DebianPackage {
   readonly name: string;
@@ -59,12 +59,12 @@ export function installPostgresPackage(major: string, log: (line: string) => voi
 
 async function installPackage({ name, what, alternatives }: DebianPackage, log: (line: string) => void): Promise<void> {
   if (!existsSync('/usr/bin/apt-get')) {
-    throw new BackingServiceUnavailable(
+    throw new StartError(
       `${what} is not installed and this system has no apt-get to install it: install ${name}, ${alternatives}.`,
     );
   }
   if (process.getuid?.() !== 0) {
-    throw new BackingServiceUnavailable(
+    throw new StartError(
       `${what} is not installed and only root may install it: run "apt-get install ${name}" as root, ${alternatives}.`,
     );
   }
@@ -76,7 +76,7 @@ async function installPackage({ name, what, alternatives }: DebianPackage, log: 
   const [errors, [code]] = await Promise.all([text(child.stderr), once(child, 'exit')]);
   if (code !== 0) {
     const reason = errors.trim().split('\n').at(-1) ?? '';
-    throw new BackingServiceUnavailable(
+    throw new StartError(
       `${what} could not be installed from Debian's packages (${reason}): install ${name}, ${alternatives}.`,
     );
   }

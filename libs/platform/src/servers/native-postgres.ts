@@ -4,13 +4,13 @@ import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import type { DataDirectory } from './data-directory.ts';
 import { installPostgresPackage } from './debian-package.ts';
-import { freePorts } from './free-ports.ts';
+import { freePorts } from '../processes/free-ports.ts';
 import { NativeServer } from './native-server.ts';
-import { processIdentity } from './process-identity.ts';
-import type { RunningService } from './running-service.ts';
+import { processIdentity } from '../processes/process-identity.ts';
+import type { RunningServer } from './running-server.ts';
 import { postgresSettings } from './settings.ts';
 import { startServer, untilReady } from './server-process.ts';
-import { BackingServiceUnavailable } from './unavailable.ts';
+import { StartError } from '../processes/program.ts';
 import { type UnprivilegedUser, unprivilegedUserFor } from './unprivileged-user.ts';
 
 const startDeadlineMs = 60_000;
@@ -24,7 +24,7 @@ export async function startNativePostgres(
   directory: DataDirectory,
   env: NodeJS.ProcessEnv,
   log: (line: string) => void,
-): Promise<RunningService> {
+): Promise<RunningServer> {
   const debianMajor = env['FLEETWIRE_TEST_POSTGRES'];
   const binaries = debianMajor ? await debianBinaries(debianMajor, log) : embeddedBinaries();
   const folder = join(directory.path, 'postgres');
@@ -86,7 +86,7 @@ function removeStalePidFile(pidFile: string, clusterDir: string) {
   if (!existsSync(pidFile)) return;
   const pid = Number(readFileSync(pidFile, 'utf8').split('\n')[0]);
   if (processIdentity(pid) && runsPostgres(pid)) {
-    throw new BackingServiceUnavailable(
+    throw new StartError(
       `A Postgres that is not ours (process ${pid}) may be using ${clusterDir}; stop it, or choose another data folder.`,
     );
   }
@@ -157,15 +157,14 @@ function embeddedBinaries(): Binaries {
       localeArguments: ['--locale=C', '--locale-provider=builtin', '--builtin-locale=C.UTF-8'],
     };
   } catch {
-    throw new BackingServiceUnavailable(
+    throw new StartError(
       `There is no Postgres for ${process.platform} on ${process.arch} in ${platformPackage}: run a container engine, or give DATABASE_URL.`,
     );
   }
 }
 
 async function debianBinaries(major: string, log: (line: string) => void): Promise<Binaries> {
-  if (!/^\d+$/.test(major))
-    throw new BackingServiceUnavailable('FLEETWIRE_TEST_POSTGRES must be a major version, such as 15.');
+  if (!/^\d+$/.test(major)) throw new StartError('FLEETWIRE_TEST_POSTGRES must be a major version, such as 15.');
   const bin = `/usr/lib/postgresql/${major}/bin`;
   if (!existsSync(join(bin, 'postgres'))) await installPostgresPackage(major, log);
   // The builtin locale provider came with Postgres 17.

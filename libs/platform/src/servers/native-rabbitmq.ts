@@ -5,13 +5,13 @@ import { delimiter, dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import type { DataDirectory } from './data-directory.ts';
 import { installRabbitmqPackage } from './debian-package.ts';
-import { freePorts } from './free-ports.ts';
+import { freePorts } from '../processes/free-ports.ts';
 import { brokerVersion } from './management.ts';
 import { NativeServer } from './native-server.ts';
-import type { RunningBroker } from './running-service.ts';
+import type { RunningBroker } from './running-server.ts';
 import { asRabbitmqConf, rabbitmqSettings } from './settings.ts';
 import { type ServerName, startServer, untilReady } from './server-process.ts';
-import { BackingServiceUnavailable } from './unavailable.ts';
+import { StartError } from '../processes/program.ts';
 
 const startDeadlineMs = 90_000;
 const ctlTimeoutMs = 30_000;
@@ -26,8 +26,7 @@ export async function startNativeRabbitmq(
   log: (line: string) => void,
 ): Promise<RunningBroker> {
   const script = rabbitmqServerScript(env) ?? (await installRabbitmqPackage(log).then(() => rabbitmqServerScript(env)));
-  if (!script)
-    throw new BackingServiceUnavailable('RabbitMQ was installed but rabbitmq-server is nowhere to be found.');
+  if (!script) throw new StartError('RabbitMQ was installed but rabbitmq-server is nowhere to be found.');
 
   const home = join(directory.path, 'rabbitmq');
   mkdirSync(home, { recursive: true });

@@ -1,13 +1,13 @@
 import type { DataDirectory } from './data-directory.ts';
-import { processTree, signalAll, untilGone } from './process-tree.ts';
-import type { Ending, ServerControl } from './server-control.ts';
+import { processTree, signalAll, untilGone } from '../processes/process-tree.ts';
+import type { Ending, ServerControl } from './running-server.ts';
 import type { ServerProcess } from './server-process.ts';
 
 const endTimeoutMs = 30_000;
 
 /** `ready` resolves when the server takes connections. */
 export interface Launch {
-  spawn(): Promise<ServerProcess>;
+  spawn(): ServerProcess;
   ready(server: ServerProcess): Promise<void>;
 }
 
@@ -36,7 +36,7 @@ export class NativeServer implements ServerControl {
   }
 
   async start(): Promise<void> {
-    const launched = await this.#launch.spawn();
+    const launched = this.#launch.spawn();
     this.#directory.rememberProcess(launched);
     try {
       await this.#launch.ready(launched);

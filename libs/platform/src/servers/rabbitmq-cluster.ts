@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { StartedNetwork } from 'testcontainers';
 import { containerControl, images } from './containers.ts';
 import { manage } from './management.ts';
-import type { BrokerControl, ServerControl } from './server-control.ts';
+import type { BrokerControl, ServerControl } from './running-server.ts';
 import { asRabbitmqConf, rabbitmqSettings } from './settings.ts';
 
 export interface ClusterNode {

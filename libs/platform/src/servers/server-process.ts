@@ -1,15 +1,13 @@
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { closeSync, openSync, readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { processIdentity } from './process-identity.ts';
+import { processIdentity } from '../processes/process-identity.ts';
+import { describeExit, lastLines, startProgram } from '../processes/program.ts';
 
 export type ServerName = 'epmd' | 'rabbitmq' | 'postgres';
 
 export interface ServerProcess {
   readonly name: ServerName;
   readonly pid: number;
-  /** Settles when the process is gone, with a sentence on how it ended. Never rejects. */
+  /** Resolves with a sentence when the process has exited. Never rejects. */
   readonly exited: Promise<string>;
   stop(): Promise<void>;
 }
@@ -21,69 +19,52 @@ export interface ServerCommand {
   env: NodeJS.ProcessEnv;
   cwd: string;
   logFile: string;
-  /** Its data is thrown away anyway, so it need not write anything down before it ends. */
+  /** Its data is thrown away, so it need not write anything before it exits. */
   disposable: boolean;
 }
 
-/** What each server takes as a polite, a firm and a final request to end, and how long it gets before the next. */
+/** What asks each server to stop, politely first; each signal gets `stopDeadlineMs` before the next. */
 const stopSignals: Record<ServerName, NodeJS.Signals[]> = {
   epmd: ['SIGTERM', 'SIGKILL'],
   rabbitmq: ['SIGTERM', 'SIGKILL'],
   // Fast shutdown, then immediate shutdown. SIGTERM would wait for every client to leave.
   postgres: ['SIGINT', 'SIGQUIT', 'SIGKILL'],
 };
-/** The same where nothing is to be kept. An immediate shutdown still gives Postgres' shared memory back. */
+/** The same where no data is kept. An immediate shutdown still releases Postgres' shared memory. */
 const discardSignals: Record<ServerName, NodeJS.Signals[]> = {
   epmd: ['SIGKILL'],
   rabbitmq: ['SIGKILL'],
   postgres: ['SIGQUIT', 'SIGKILL'],
 };
+/** For a service or another program of ours. */
+const programSignals: NodeJS.Signals[] = ['SIGTERM', 'SIGKILL'];
 const stopDeadlineMs = 20_000;
 const exitPollMs = 25;
 
-/**
- * Starts a server in a session of its own, so that Ctrl-C at the terminal reaches us alone and the order of the drain is ours.
- * It writes to a file and not to a pipe: it must outlive us without dying of SIGPIPE, to be found and stopped in order later.
- */
-export async function startServer({
-  name,
-  command,
-  args,
-  env,
-  cwd,
-  logFile,
-  disposable,
-}: ServerCommand): Promise<ServerProcess> {
-  const log = openSync(logFile, 'a');
-  try {
-    const child = spawn(command, args, { cwd, env, detached: true, stdio: ['ignore', log, log] });
-    const exited = once(child, 'exit').then(
-      ([code, signal]) => `${name} ended with ${signal === null ? `exit code ${code}` : String(signal)}`,
-      (error: unknown) => `${name} failed: ${String(error)}`,
-    );
-    await once(child, 'spawn');
-    const pid = child.pid!;
-    return {
-      name,
-      pid,
-      exited,
-      async stop() {
-        for (const signal of (disposable ? discardSignals : stopSignals)[name]) {
-          child.kill(signal);
-          if (await settlesWithin(exited, stopDeadlineMs)) return;
-        }
-      },
-    };
-  } finally {
-    closeSync(log);
-  }
+export function startServer({ disposable, ...command }: ServerCommand): ServerProcess {
+  const { name } = command;
+  const program = startProgram({ ...command, ownSession: true });
+  return {
+    name,
+    pid: program.pid,
+    exited: program.exited.then((exit) => `${name} exited (${describeExit(exit)})`),
+    stop: async () => void (await program.stop((disposable ? discardSignals : stopSignals)[name], stopDeadlineMs)),
+  };
 }
 
-/** Stops a server that an earlier run started and could not stop, if the process with this id is still that very one. */
-export async function stopOrphan(orphan: { name: ServerName; pid: number; identity: string }): Promise<boolean> {
+export interface RecordedProcess {
+  readonly name: string;
+  readonly pid: number;
+  /** See {@link processIdentity}. */
+  readonly identity: string;
+}
+
+/** Stops a process that an earlier run started and did not stop. @returns false where another process has its id by now, or none */
+export async function stopOrphan(orphan: RecordedProcess): Promise<boolean> {
   const runs = () => processIdentity(orphan.pid) === orphan.identity;
   if (!runs()) return false;
-  for (const signal of stopSignals[orphan.name]) {
+  const signals = orphan.name in stopSignals ? stopSignals[orphan.name as ServerName] : programSignals;
+  for (const signal of signals) {
     if (runs()) process.kill(orphan.pid, signal);
     for (const deadline = Date.now() + stopDeadlineMs; runs() && Date.now() < deadline;) await sleep(exitPollMs);
     if (!runs()) break;
@@ -91,32 +72,20 @@ export async function stopOrphan(orphan: { name: ServerName; pid: number; identi
   return true;
 }
 
-/** Polls until ready() holds. Fails as soon as the server has ended, or at the deadline, with the end of its log. */
+/** Polls until ready() holds. @throws with the end of the log when the server exits, or at the deadline */
 export async function untilReady(
   server: ServerProcess,
   logFile: string,
   deadlineMs: number,
   ready: () => Promise<boolean> | boolean,
 ) {
-  let ended: string | undefined;
-  void server.exited.then((how) => (ended = how));
+  let exit: string | undefined;
+  void server.exited.then((sentence) => (exit = sentence));
   for (const deadline = Date.now() + deadlineMs; !(await ready()); await sleep(50)) {
-    if (ended) throw new Error(`${ended} while starting; the end of ${logFile}:\n${lastLines(logFile)}`);
+    if (exit) throw new Error(`${exit} while it was starting; the end of ${logFile}:\n${lastLines(logFile)}`);
     if (Date.now() > deadline)
       throw new Error(
         `${server.name} was not ready after ${deadlineMs} ms; the end of ${logFile}:\n${lastLines(logFile)}`,
       );
   }
-}
-
-function lastLines(file: string, count = 12): string {
-  return readFileSync(file, 'utf8').trimEnd().split('\n').slice(-count).join('\n');
-}
-
-async function settlesWithin(promise: Promise<unknown>, timeoutMs: number): Promise<boolean> {
-  const abort = new AbortController();
-  const timeout = sleep(timeoutMs, false, { signal: abort.signal }).catch(() => false);
-  const settled = await Promise.race([promise.then(() => true), timeout]);
-  abort.abort();
-  return settled;
 }

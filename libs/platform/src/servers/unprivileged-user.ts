@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { BackingServiceUnavailable } from './unavailable.ts';
+import { StartError } from '../processes/program.ts';
 
 /** How to run a program as somebody who is not root: what to put before its command line, and who owns its files. */
 export interface UnprivilegedUser {
@@ -37,7 +37,7 @@ export function unprivilegedUserFor(folder: string, command: string[]): Unprivil
     return spawnSync(program!, args, { stdio: 'ignore' }).status === 0;
   });
   if (!prefix) {
-    throw new BackingServiceUnavailable(
+    throw new StartError(
       `Postgres must not run as root, and the user ${userName} cannot enter ${folder}: use a folder that it can enter (--data DIR) or give DATABASE_URL.`,
     );
   }
@@ -57,7 +57,7 @@ function createdUser() {
   });
   const user = existingUser();
   if (!user) {
-    throw new BackingServiceUnavailable(
+    throw new StartError(
       `Postgres must not run as root, and the user ${userName} could not be created: run this as another user or give DATABASE_URL.`,
     );
   }

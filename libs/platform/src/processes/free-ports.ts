@@ -3,17 +3,19 @@ import { createServer, type Server } from 'node:net';
 
 const loopback = '127.0.0.1';
 const triesMax = 100;
+/** None is chosen at random twice by one process: it may not be in use yet. */
+const chosen = new Set<number>();
 
 /**
- * Below the ephemeral ports of Linux (32768 and up, `ip_local_port_range` in ip(7)) and of IANA (RFC 6335): between the choice of
- * a port and its use, nobody gets it for an outgoing connection or by listening on port 0.
+ * Below the ephemeral ports of Linux (32768 and up, `ip_local_port_range` in ip(7)) and of IANA (RFC 6335): between the choice of a port and
+ * its use, no other program gets it for an outgoing connection or by listening on port 0.
  */
 const portMin = 10_000;
 const portMax = 32_767;
 
 /**
- * Ports that nobody listens on at 127.0.0.1, one for each name: the preferred one where it is free, else one at random from 10000 to 32767.
- * They are held together until all are chosen, so that no two names get the same one.
+ * Ports that are free on 127.0.0.1, one for each name: the preferred one where it is free, else one at random from 10000 to 32767.
+ * All are held until the last is chosen, so that no two names get the same one.
  */
 export async function freePorts<Name extends string>(
   names: readonly Name[],
@@ -39,8 +41,17 @@ export async function freePorts<Name extends string>(
   }
 }
 
+/** One port that is free on 127.0.0.1. */
+export async function freePort(): Promise<number> {
+  const { port } = await freePorts(['port']);
+  return port;
+}
+
 function randomPort(): number {
-  return randomInt(portMin, portMax + 1);
+  let port = randomInt(portMin, portMax + 1);
+  while (chosen.has(port)) port = randomInt(portMin, portMax + 1);
+  chosen.add(port);
+  return port;
 }
 
 function listen(port: number): Promise<Server | undefined> {
