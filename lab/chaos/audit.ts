@@ -4,11 +4,11 @@ import type { Evidence, StoredStream } from './evidence.ts';
 
 export interface FleetRecord {
   readonly journal: Pick<ClientJournal, 'deviceId' | 'epoch' | 'attempted' | 'acked' | 'refused' | 'givenUp'>;
-  /** Bad on purpose: exactly these may be refused. */
+  /** Invalid on purpose: only these may be refused. */
   readonly plannedRefusals: RangeSet;
 }
 
-/** What became of every reading that was attempted, in readings: each is counted once. */
+/** The result of every reading that was attempted; each is counted once. */
 export interface Accounting {
   readonly attempted: number;
   readonly acked: number;
@@ -17,12 +17,12 @@ export interface Accounting {
   readonly refused: number;
   /** Neither stored nor dead-lettered nor refused, and never acknowledged. */
   readonly neverAcked: number;
-  /** Acknowledged and gone. */
+  /** Acknowledged, but neither stored nor dead-lettered. */
   readonly lost: number;
   readonly balanced: boolean;
 }
 
-/** `identities` names the offenders, where there are any. */
+/** A broken rule. `identities` names the readings concerned, as far as they are known. */
 export interface Breach {
   readonly rule: string;
   readonly readings: number;
@@ -31,41 +31,41 @@ export interface Breach {
 
 const identitiesShownMax = 20;
 
-/** Holds the client journals of the fleet against what is stored. Pure: all it knows was gathered before. */
+/** Compares the client journals of the fleet with what is stored. Pure. */
 export function audit(
   fleet: readonly FleetRecord[],
   evidence: Evidence,
 ): { accounting: Accounting; breaches: Breach[] } {
-  const offences = new Map<string, { readings: number; identities: string[] }>();
-  const accuse = (rule: string, { deviceId, epoch }: { deviceId: string; epoch: string }, offenders: RangeSet) => {
-    if (offenders.size === 0) return;
-    const offence = offences.get(rule) ?? { readings: 0, identities: [] };
-    offences.set(rule, offence);
-    offence.readings += offenders.size;
-    if (offence.identities.length < identitiesShownMax)
-      offence.identities.push(`${deviceId} (epoch ${epoch}): ${offenders}`);
+  const found = new Map<string, { readings: number; identities: string[] }>();
+  const check = (rule: string, { deviceId, epoch }: { deviceId: string; epoch: string }, readings: RangeSet) => {
+    if (readings.size === 0) return;
+    const breach = found.get(rule) ?? { readings: 0, identities: [] };
+    found.set(rule, breach);
+    breach.readings += readings.size;
+    if (breach.identities.length < identitiesShownMax)
+      breach.identities.push(`${deviceId} (epoch ${epoch}): ${readings}`);
   };
 
   const accounting = { attempted: 0, acked: 0, stored: 0, deadLettered: 0, refused: 0, neverAcked: 0, lost: 0 };
-  const unknown = new Map(evidence.streams.map((stream) => [keyOf(stream), stream]));
+  const unclaimed = new Map(evidence.streams.map((stream) => [keyOf(stream), stream]));
   for (const { journal, plannedRefusals } of fleet) {
     const { attempted, acked, refused, givenUp } = journal;
-    const stream = unknown.get(keyOf(journal)) ?? emptyStream(journal);
-    unknown.delete(keyOf(journal));
+    const stream = unclaimed.get(keyOf(journal)) ?? emptyStream(journal);
+    unclaimed.delete(keyOf(journal));
     const { stored, deadLettered } = stream;
     const onlyDead = deadLettered.minus(stored);
     const missing = attempted.minus(stored).minus(onlyDead).minus(refused);
     const neverAcked = missing.minus(acked);
     const lost = missing.minus(neverAcked);
 
-    accuse('acknowledged, and neither stored nor dead-lettered', journal, acked.minus(stored).minus(deadLettered));
-    accuse('stored twice', journal, stream.storedTwice);
-    accuse('stored, and never attempted', journal, stored.minus(attempted));
-    accuse('refused, and stored all the same', journal, refused.minus(refused.minus(stored)));
-    accuse('refused, though nothing was wrong with it', journal, refused.minus(plannedRefusals));
-    accuse('bad, and acknowledged', journal, acked.minus(acked.minus(plannedRefusals)));
-    accuse('dead-lettered, though nothing was wrong with it', journal, deadLettered);
-    accuse('neither acknowledged nor refused after everything was healed', journal, givenUp);
+    check('acknowledged, but neither stored nor dead-lettered', journal, acked.minus(stored).minus(deadLettered));
+    check('stored twice', journal, stream.storedTwice);
+    check('stored, but never attempted', journal, stored.minus(attempted));
+    check('refused, but stored', journal, refused.minus(refused.minus(stored)));
+    check('refused, though valid', journal, refused.minus(plannedRefusals));
+    check('invalid, but acknowledged', journal, acked.minus(acked.minus(plannedRefusals)));
+    check('dead-lettered, though valid', journal, deadLettered);
+    check('neither acknowledged nor refused after all faults were healed', journal, givenUp);
 
     accounting.attempted += attempted.size;
     accounting.acked += acked.size;
@@ -75,18 +75,18 @@ export function audit(
     accounting.neverAcked += neverAcked.size;
     accounting.lost += lost.size;
   }
-  for (const stream of unknown.values()) accuse('stored, and never attempted', stream, stream.stored);
+  for (const stream of unclaimed.values()) check('stored, but never attempted', stream, stream.stored);
 
-  const breaches = [...offences].map(([rule, offence]): Breach => ({ rule, ...offence }));
+  const breaches = [...found].map(([rule, breach]): Breach => ({ rule, ...breach }));
   const add = (rule: string, readings: number, identities: readonly string[] = []) => {
     if (readings > 0) breaches.push({ rule, readings, identities: identities.slice(0, identitiesShownMax) });
   };
   add('a dead letter that names no reading', evidence.namelessDeadLetters);
-  add('stored with another content than was sent', evidence.alteredSamples.length, evidence.alteredSamples);
+  add('stored with a content other than was sent', evidence.alteredSamples.length, evidence.alteredSamples);
   const { attempted, stored, deadLettered, refused, neverAcked, lost } = accounting;
   const difference = attempted - stored - deadLettered - refused - neverAcked - lost;
   add(
-    'the accounting do not balance: attempted = stored + dead-lettered + refused + never acked',
+    'readings not accounted for: attempted = stored + dead-lettered + refused + never acknowledged',
     Math.abs(difference),
   );
   return { accounting: { ...accounting, balanced: difference === 0 && lost === 0 }, breaches };

@@ -5,7 +5,7 @@ import { postgresFaults } from './postgres-faults.ts';
 import { rabbitmqFaults } from './rabbitmq-faults.ts';
 import { serviceFaults } from './service-faults.ts';
 
-/** Every fault there is; docs/chaos.md describes them. */
+/** Every fault; docs/chaos.md describes them. */
 export const catalogue: readonly Fault[] = [
   ...rabbitmqFaults,
   ...clusterFaults,
@@ -16,7 +16,7 @@ export const catalogue: readonly Fault[] = [
 
 /**
  * @param wanted names of faults or components, or `all`
- * @throws RangeError for a word that is neither
+ * @throws RangeError for a name that is neither
  */
 export function faultsNamed(wanted: readonly string[]): readonly Fault[] {
   const words = wanted.map((word) => word.trim());

@@ -14,7 +14,7 @@ import { type ChaosPlatform, startChaosPlatform } from './platform.ts';
 import { type Reconciliation, readReconciliation } from './reconciliation.ts';
 import { Samples } from './samples.ts';
 import { type ScheduledFault, schedule } from './schedule.ts';
-import { type TimelineEntry, runComponent } from './timeline.ts';
+import { type TimelineEntry, injectFaults } from './timeline.ts';
 
 export interface ChaosSettings {
   readonly faults: readonly Fault[];
@@ -115,7 +115,7 @@ export async function runChaos(settings: ChaosSettings): Promise<ChaosReport> {
   say(`${devices} devices send ${rate} readings/s; ${faults.length} faults of ${plan.size} components, seed ${seed}`);
 
   const counters = new CounterWatch([...platform.services['ingest-ws'], ...platform.services['persistence-worker']]);
-  const timeline = await breakEverything(plan, platform, settings);
+  const timeline = await injectAll(plan, platform, settings);
   for (const { fault, problem } of timeline) if (problem !== undefined) fail(`${fault}: ${problem}`);
 
   const healedAt = performance.now();
@@ -178,7 +178,7 @@ function canRun({ on, name }: Fault, platform: ChaosPlatform, backing: Backing):
 
 const allBackings: readonly Backing[] = ['native', 'containers', 'cluster'];
 
-async function breakEverything(
+async function injectAll(
   plan: ReadonlyMap<string, readonly ScheduledFault<Fault>[]>,
   platform: ChaosPlatform,
   { seed, signal, say }: ChaosSettings,
@@ -192,7 +192,7 @@ async function breakEverything(
   };
   await Promise.all(
     [...plan.values()].map((scheduled, index) =>
-      runComponent(scheduled, {
+      injectFaults(scheduled, {
         platform,
         random: seededRandom(seed * 7_919 + index),
         startedAt,

@@ -10,24 +10,24 @@ const faultList = catalogue
 
 type Options = Omit<ChaosSettings, 'env' | 'signal' | 'say'> & { readonly json?: string };
 
-/** @param signal ends the faults early; everything is healed, drained and audited all the same */
+/** @param signal ends the faults early; the run still heals, drains and audits */
 export function chaosCommand(env: NodeJS.ProcessEnv, signal: AbortSignal): Command {
   return new Command('chaos')
-    .description('Breaks a whole installation under load, heals it, and audits that nothing acknowledged was lost.')
-    .option('--faults <list>', 'names or components, separated by commas, or "all"', faults, faultsNamed(['all']))
+    .description('break a complete platform under load, heal it, and audit that no acknowledged reading was lost')
+    .option('--faults <list>', 'faults or components, separated by commas, or "all"', faults, faultsNamed(['all']))
     .option('--minutes <n>', 'how long faults are injected', positive, 2)
     .option('--seed <n>', 'the same seed makes the same schedule', whole, 1)
-    .option('--rate <readings/s>', 'of the whole fleet', positive, 500)
-    .option('--devices <n>', 'devices of the fleet', whole, 50)
+    .option('--rate <readings/s>', 'rate of the whole fleet', positive, 500)
+    .option('--devices <n>', 'number of devices', whole, 50)
     .addOption(
       new Option('--backing <where>', 'where RabbitMQ and Postgres come from')
         .choices(['native', 'containers', 'cluster'])
         .default('native'),
     )
-    .option('--json <file>', 'writes the whole report there')
+    .option('--json <file>', 'write the report there')
     .addHelpText(
       'after',
-      `\nFaults (name, component, what happens):\n${faultList}\n\nExit codes: 0 the books balance; 1 a breach.`,
+      `\nFaults (name, component, what happens):\n${faultList}\n\nExit codes: 0 no breach; 1 at least one breach.`,
     )
     .action(async ({ json, ...settings }: Options) => {
       const report = await runChaos({ ...settings, env, signal, say: (line) => process.stdout.write(`${line}\n`) });

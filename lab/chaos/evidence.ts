@@ -3,12 +3,12 @@ import { RangeSet } from '../fleet/range-set.ts';
 import { openDatabase } from '@fleetwire/store/database';
 import type { Samples } from './samples.ts';
 
-/** What Postgres holds of one device's epoch. */
+/** The readings of one device's epoch in Postgres. */
 export interface StoredStream {
   readonly deviceId: string;
   readonly epoch: string;
   readonly stored: RangeSet;
-  /** Numbers of which there is more than one row. */
+  /** Sequence numbers with more than one row. */
   readonly storedTwice: RangeSet;
   readonly deadLettered: RangeSet;
 }
@@ -17,7 +17,7 @@ export interface Evidence {
   readonly streams: readonly StoredStream[];
   /** Dead letters by reason and error. */
   readonly deadLetters: readonly { readonly reason: string; readonly error: string; readonly count: number }[];
-  /** Dead letters that name no reading: what they hold cannot be told. */
+  /** Dead letters that name no reading. */
   readonly namelessDeadLetters: number;
   readonly samplesCompared: number;
   readonly alteredSamples: readonly string[];
@@ -25,7 +25,7 @@ export interface Evidence {
 
 const statementTimeoutMs = 120_000;
 
-/** Reads what is stored straight from the tables, past everything that is being judged. */
+/** Reads what is stored directly from the tables, not through the services under test. */
 export async function gatherEvidence(databaseUrl: string, samples: Samples): Promise<Evidence> {
   const database = openDatabase({ databaseUrl, poolMax: 1, statementTimeoutMs, applicationName: 'chaos' });
   const rows = async <Row extends object>(text: string, values: readonly unknown[] = []) =>

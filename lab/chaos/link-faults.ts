@@ -3,25 +3,37 @@ import { type Fault, type LinkName, linkNames } from './fault.ts';
 
 /** Network faults, the same ones on every link. */
 export const linkFaults: readonly Fault[] = linkNames.flatMap((link) => [
-  linkFault(link, 'cut', 'connections end in order (FIN)', [0, 500], (proxy) => {
+  linkFault(link, 'cut', 'connections are closed (FIN)', [0, 500], (proxy) => {
     proxy.cut();
     return () => {};
   }),
-  linkFault(link, 'reset', 'connections are reset (RST), new ones too for a while', [200, 2_000], (proxy) => {
+  linkFault(link, 'reset', 'connections are reset (RST), for a while new ones too', [200, 2_000], (proxy) => {
     proxy.refuse();
     return () => proxy.resume();
   }),
-  linkFault(link, 'stalled', 'half-open: nothing passes, then all that was held back', [1_500, 6_000], (proxy) => {
-    proxy.stall();
-    return () => proxy.resume();
-  }),
-  linkFault(link, 'half-deaf', 'only answers are held back, and lost in the end', [1_500, 6_000], (proxy) => {
-    proxy.stall('to-client');
-    return () => {
-      proxy.reset();
-      proxy.resume();
-    };
-  }),
+  linkFault(
+    link,
+    'stalled',
+    'half-open connections: nothing passes; then everything that was held back arrives late',
+    [1_500, 6_000],
+    (proxy) => {
+      proxy.stall();
+      return () => proxy.resume();
+    },
+  ),
+  linkFault(
+    link,
+    'half-deaf',
+    'half-open in one direction: requests arrive, answers are lost',
+    [1_500, 6_000],
+    (proxy) => {
+      proxy.stall('to-client');
+      return () => {
+        proxy.reset();
+        proxy.resume();
+      };
+    },
+  ),
 ]);
 
 function linkFault(
@@ -38,8 +50,8 @@ function linkFault(
     holdMinMs,
     holdMaxMs,
     async inject({ links }) {
-      const mend = breakLink(links[link]);
-      return async () => mend();
+      const heal = breakLink(links[link]);
+      return async () => heal();
     },
   };
 }

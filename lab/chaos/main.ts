@@ -3,7 +3,7 @@ import { runCommandLine } from '@fleetwire/cli/command-line';
 import { chaosCommand } from './command.ts';
 
 const interrupted = new AbortController();
-// However often Ctrl-C is pressed: the servers that were started must end first.
+// Further signals change nothing: the servers that were started must be stopped before this process exits.
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => interrupted.abort());
 
 await runCommandLine(chaosCommand(process.env, interrupted.signal), process.argv);

@@ -8,7 +8,7 @@ interface Sample {
   readonly text: string;
 }
 
-/** A fair sample of bounded size of all readings, as they were sent (reservoir sampling, Vitter 1985). */
+/** A uniform sample of bounded size of all readings, as they were sent (reservoir sampling, Vitter 1985). */
 export class Samples implements Iterable<Sample> {
   readonly #max: number;
   readonly #random: Random;

@@ -3,7 +3,7 @@ import type { Fault } from './fault.ts';
 
 export interface ScheduledFault<F> {
   readonly fault: F;
-  /** Not before this, after the start; later, where the one before it in its component takes longer to heal. */
+  /** After the start, at the earliest; later where the fault before it takes longer to heal. */
   readonly atMs: number;
   readonly holdMs: number;
 }
@@ -14,8 +14,8 @@ const pauseMinMs = 500;
 const pauseMaxMs = 20_000;
 
 /**
- * When which fault comes, component by component: each component goes through its faults in an order of its own, again and again until the time is over, but
- * once in any case. The same faults, duration and seed make the same schedule.
+ * Plans the faults of each component: all of them in random order, again and again until the time is over, each at least once. The same
+ * faults, duration and seed make the same schedule.
  */
 export function schedule<F extends Schedulable>(
   faults: readonly F[],
@@ -23,26 +23,26 @@ export function schedule<F extends Schedulable>(
 ): Map<F['component'], ScheduledFault<F>[]> {
   const components = Map.groupBy(faults, ({ component }) => component);
   return new Map(
-    [...components].map(([component, deck], index) => [
+    [...components].map(([component, ofComponent], index) => [
       component,
-      componentSchedule(deck, durationMs, seed * 1_000 + index),
+      componentSchedule(ofComponent, durationMs, seed * 1_000 + index),
     ]),
   );
 }
 
 function componentSchedule<F extends Schedulable>(
-  deck: readonly F[],
+  faults: readonly F[],
   durationMs: number,
   seed: number,
 ): ScheduledFault<F>[] {
   const random = seededRandom(seed);
-  const busyMs = deck.reduce((sum, { holdMinMs, holdMaxMs }) => sum + (holdMinMs + holdMaxMs) / 2, 0);
-  const meanPauseMs = Math.min(pauseMaxMs, Math.max(pauseMinMs, (durationMs - busyMs) / deck.length));
+  const busyMs = faults.reduce((sum, { holdMinMs, holdMaxMs }) => sum + (holdMinMs + holdMaxMs) / 2, 0);
+  const meanPauseMs = Math.min(pauseMaxMs, Math.max(pauseMinMs, (durationMs - busyMs) / faults.length));
   const pause = () => meanPauseMs * (0.5 + random());
   const scheduled: ScheduledFault<F>[] = [];
   for (let atMs = pause(); scheduled.length === 0 || atMs < durationMs;) {
-    for (const fault of shuffled(deck, random)) {
-      if (scheduled.length >= deck.length && atMs >= durationMs) break;
+    for (const fault of shuffled(faults, random)) {
+      if (scheduled.length >= faults.length && atMs >= durationMs) break;
       const holdMs = fault.holdMinMs + random() * (fault.holdMaxMs - fault.holdMinMs);
       scheduled.push({ fault, atMs: Math.round(atMs), holdMs: Math.round(holdMs) });
       atMs += holdMs + pause();

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 
 export type SmallDisk = AsyncDisposable & {
-  /** Takes the last free byte. */
+  /** Fills it to the last byte. */
   fill(): Promise<void>;
   free(): Promise<void>;
 };
@@ -13,8 +13,8 @@ const run = promisify(execFile);
 const sizeMiB = 2_048;
 
 /**
- * A disk of limited size (tmpfs(5)) that shows up as `folder`. Needs root on Linux.
- * @param mountPoint a folder that does not exist yet and that nobody else cleans away
+ * A disk of limited size (tmpfs(5)), linked to as `folder`. Needs root on Linux.
+ * @param mountPoint a folder that does not exist yet; disposal removes it
  * @returns undefined where mounting is not allowed
  */
 export async function mountSmallDisk(folder: string, mountPoint: string): Promise<SmallDisk | undefined> {
@@ -29,7 +29,7 @@ export async function mountSmallDisk(folder: string, mountPoint: string): Promis
   const filler = join(mountPoint, 'filler');
   return {
     async fill() {
-      // Not in one piece: others write meanwhile, and what they leave is taken too.
+      // In several pieces: Postgres writes at the same time, and the space it frees is filled too.
       for (let piece = 0; piece < 100; piece += 1) {
         const { bavail, bsize } = await statfs(mountPoint);
         if (bavail === 0) return;

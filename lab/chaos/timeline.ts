@@ -4,40 +4,40 @@ import type { Fault } from './fault.ts';
 import type { ChaosPlatform } from './platform.ts';
 import type { ScheduledFault } from './schedule.ts';
 
-/** Times in milliseconds after the start. */
+/** One injection. Times are in milliseconds after the start. */
 export interface TimelineEntry {
   readonly fault: string;
   readonly injectedAtMs: number;
   readonly healedAtMs: number;
-  /** Why it could not be injected, or was not healed. */
+  /** Why it could not be injected, or did not heal. */
   readonly problem?: string;
 }
 
-interface ComponentOptions {
+interface InjectionOptions {
   readonly platform: ChaosPlatform;
   readonly random: Random;
   readonly startedAt: number;
-  /** Ends the component early; what is broken then is healed. */
+  /** Ends the faults early; the current one is healed. */
   readonly signal: AbortSignal;
   readonly onEntry: (entry: TimelineEntry) => void;
 }
 
-/** Keeps the scheduled of one component, one after the other. */
-export async function runComponent(
+/** Injects and heals the faults of one component, one after the other. */
+export async function injectFaults(
   scheduled: readonly ScheduledFault<Fault>[],
-  options: ComponentOptions,
+  options: InjectionOptions,
 ): Promise<void> {
   const { platform, random, startedAt, signal, onEntry } = options;
   const nowMs = () => Math.round(performance.now() - startedAt);
-  const pause = (ms: number) => sleep(Math.max(0, ms), undefined, { signal }).catch(() => {});
+  const wait = (ms: number) => sleep(Math.max(0, ms), undefined, { signal }).catch(() => {});
   for (const { fault, atMs, holdMs } of scheduled) {
-    await pause(atMs - nowMs());
+    await wait(atMs - nowMs());
     if (signal.aborted) return;
     const injectedAtMs = nowMs();
     let problem: string | undefined;
     try {
       const heal = await fault.inject(platform, random);
-      await pause(holdMs);
+      await wait(holdMs);
       await heal();
     } catch (error) {
       problem = error instanceof Error ? error.message : String(error);

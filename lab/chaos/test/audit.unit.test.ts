@@ -49,7 +49,7 @@ const rulesOf = (fleet: readonly FleetRecord[], evidence: Evidence) =>
   audit(fleet, evidence).breaches.map(({ rule, readings }) => `${rule}: ${readings}`);
 
 describe('the audit', () => {
-  it('finds nothing where all is stored that was acked, and the rest was refused as planned', () => {
+  it('finds no breach when every acked reading is stored and the rest was refused as planned', () => {
     const fleet = fleetOf({
       attempted: [[1, 100]],
       acked: [
@@ -78,7 +78,7 @@ describe('the audit', () => {
     });
   });
 
-  it('names what was acknowledged and is gone', () => {
+  it('names acknowledged readings that are lost', () => {
     const { accounting, breaches } = audit(
       fleetOf({ attempted: [[1, 10]], acked: [[1, 10]] }),
       evidenceOf({
@@ -90,7 +90,7 @@ describe('the audit', () => {
     );
     expect(breaches).toEqual([
       {
-        rule: 'acknowledged, and neither stored nor dead-lettered',
+        rule: 'acknowledged, but neither stored nor dead-lettered',
         readings: 2,
         identities: ['d-1 (epoch boot): 4-5'],
       },
@@ -98,7 +98,7 @@ describe('the audit', () => {
     expect(accounting).toMatchObject({ lost: 2, balanced: false });
   });
 
-  it('lets a reading be stored without an ack, and be lost without one', () => {
+  it('accepts an unacknowledged reading, stored or not', () => {
     const fleet = fleetOf({ attempted: [[1, 10]], acked: [[1, 4]] });
     const { accounting, breaches } = audit(fleet, evidenceOf({ stored: [[1, 6]] }));
     expect(breaches).toEqual([]);
@@ -108,25 +108,25 @@ describe('the audit', () => {
   const acked: Numbers = [[1, 10]];
   it.for<[string, FleetRecord[], Evidence]>([
     ['stored twice: 1', fleetOf({ attempted: acked, acked }), evidenceOf({ stored: acked, storedTwice: [[4, 4]] })],
-    ['stored, and never attempted: 2', fleetOf({ attempted: acked, acked }), evidenceOf({ stored: [[1, 12]] })],
+    ['stored, but never attempted: 2', fleetOf({ attempted: acked, acked }), evidenceOf({ stored: [[1, 12]] })],
     [
-      'refused, and stored all the same: 1',
+      'refused, but stored: 1',
       fleetOf({ attempted: acked, acked: [[1, 9]], refused: [[10, 10]] }),
       evidenceOf({ stored: acked }),
     ],
     [
-      'refused, though nothing was wrong with it: 1',
+      'refused, though valid: 1',
       fleetOf({ attempted: acked, acked: [[1, 9]], refused: [[10, 10]] }, []),
       evidenceOf({ stored: [[1, 9]] }),
     ],
-    ['bad, and acknowledged: 1', fleetOf({ attempted: acked, acked }, [[5, 5]]), evidenceOf({ stored: acked })],
+    ['invalid, but acknowledged: 1', fleetOf({ attempted: acked, acked }, [[5, 5]]), evidenceOf({ stored: acked })],
     [
-      'dead-lettered, though nothing was wrong with it: 1',
+      'dead-lettered, though valid: 1',
       fleetOf({ attempted: acked, acked }),
       evidenceOf({ stored: [[1, 9]], deadLettered: [[10, 10]] }),
     ],
     [
-      'neither acknowledged nor refused after everything was healed: 1',
+      'neither acknowledged nor refused after all faults were healed: 1',
       fleetOf({ attempted: acked, acked: [[1, 9]], givenUp: [[10, 10]] }),
       evidenceOf({ stored: [[1, 9]] }),
     ],
@@ -136,7 +136,7 @@ describe('the audit', () => {
       evidenceOf({ stored: acked }, { namelessDeadLetters: 3 }),
     ],
     [
-      'stored with another content than was sent: 1',
+      'stored with a content other than was sent: 1',
       fleetOf({ attempted: acked, acked }),
       evidenceOf({ stored: acked }, { alteredSamples: ['d-1 (epoch boot) 3'] }),
     ],
@@ -144,8 +144,8 @@ describe('the audit', () => {
     expect(rulesOf(fleet, evidence)).toContain(rule);
   });
 
-  it('finds a stream that no device of the fleet has', () => {
+  it('finds a stored stream that no device of the fleet sent', () => {
     const evidence = evidenceOf({ stored: [[1, 2]] }, {}, { deviceId: 'stranger', epoch: 'boot' });
-    expect(rulesOf(fleetOf({}), evidence)).toEqual(['stored, and never attempted: 2']);
+    expect(rulesOf(fleetOf({}), evidence)).toEqual(['stored, but never attempted: 2']);
   });
 });

@@ -7,7 +7,7 @@ const settings = fc.record({ durationMs: fc.integer({ min: 1, max: 3_600_000 }),
 const someFaults = fc.subarray([...catalogue], { minLength: 1 });
 
 describe('the schedule', () => {
-  it('is the same for the same faults, duration and seed, and another for another seed', () => {
+  it('is the same for the same faults, duration and seed, and differs for another seed', () => {
     const once = schedule(catalogue, { durationMs: 60_000, seed: 1 });
     expect(schedule(catalogue, { durationMs: 60_000, seed: 1 })).toEqual(once);
     expect(schedule(catalogue, { durationMs: 60_000, seed: 2 })).not.toEqual(once);
@@ -22,7 +22,7 @@ describe('the schedule', () => {
     );
   });
 
-  it('never has two faults of one component at a time, and holds each within its bounds', () => {
+  it('never overlaps two faults of one component, and holds each for a time within its bounds', () => {
     fc.assert(
       fc.property(someFaults, settings, (faults, options) => {
         for (const [component, scheduled] of schedule(faults, options)) {

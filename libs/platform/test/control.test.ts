@@ -10,7 +10,7 @@ import { brokerVersion } from '../src/servers/management.ts';
 const kind = inject('backingKind');
 const endings = ['orderly', 'immediate', 'killed'] as const;
 
-describe.skipIf(kind === 'given')('a server that we control', { timeout: 180_000 }, async () => {
+describe.skipIf(kind === 'given')('a controlled server', { timeout: 180_000 }, async () => {
   const services = await startBackingServices({
     mode: kind === 'containers' ? 'containers' : 'native',
     dataDir: mkdtempSync(join(tmpdir(), 'fleetwire-control-')),
@@ -24,7 +24,7 @@ describe.skipIf(kind === 'given')('a server that we control', { timeout: 180_000
   let failure: string | undefined;
   void services.failed.then((how) => (failure = how));
 
-  it('Postgres: has its data again after every ending, and nobody takes it for a failure', async () => {
+  it('Postgres: has its data after every kind of shutdown, and reports no failure', async () => {
     await query('create table kept (value int)');
     for (const how of endings) {
       await query('insert into kept values (1)');
@@ -36,7 +36,7 @@ describe.skipIf(kind === 'given')('a server that we control', { timeout: 180_000
     expect(failure).toBeUndefined();
   });
 
-  it('Postgres: hears nothing while it is paused, and answers then', async () => {
+  it('Postgres: does not answer while it is paused, and answers afterwards', async () => {
     await postgres.pause();
     const answer = query('select 1 as one');
     expect(await Promise.race([answer, aWhile()])).toBe('a while');
@@ -44,7 +44,7 @@ describe.skipIf(kind === 'given')('a server that we control', { timeout: 180_000
     expect(await answer).toEqual([{ one: 1 }]);
   });
 
-  it('RabbitMQ: has its queues again after every ending, and nobody takes it for a failure', async () => {
+  it('RabbitMQ: has its queues after every kind of shutdown, and reports no failure', async () => {
     await rabbitmq.ctl(['eval', declareKeptQueue]);
     for (const how of endings) {
       await rabbitmq.end(how);
@@ -55,14 +55,14 @@ describe.skipIf(kind === 'given')('a server that we control', { timeout: 180_000
     expect(failure).toBeUndefined();
   });
 
-  it('RabbitMQ: hears nothing while it is paused, and answers then', async () => {
+  it('RabbitMQ: does not answer while it is paused, and answers afterwards', async () => {
     await rabbitmq.pause();
     expect(await brokerVersion(services.managementUrl)).toBeUndefined();
     await rabbitmq.resume();
     await expect.poll(() => brokerVersion(services.managementUrl)).toBeDefined();
   });
 
-  it('stops while it is paused', async () => {
+  it('can be stopped while it is paused', async () => {
     await postgres.pause();
     await rabbitmq.pause();
     await services.stop();

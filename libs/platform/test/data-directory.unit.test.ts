@@ -25,12 +25,12 @@ describe('data directory', () => {
     expect(second.remembered.ports.amqp).toBe(12345);
   });
 
-  it('is refused, with the process id, while a living process holds it', async () => {
+  it('is refused, with the process id, while a running process holds it', async () => {
     await openDataDirectory(folder, false, silent);
     await expect(openDataDirectory(folder, false, silent)).rejects.toThrow(`in use by process ${process.pid}`);
   });
 
-  it('is taken over from a process that is gone, even where its id runs again', async () => {
+  it('is taken over from a process that has exited, even where another process has its id', async () => {
     writeFileSync(join(folder, 'owner.json'), JSON.stringify({ pid: process.pid, identity: 'an earlier start' }));
     await expect(openDataDirectory(folder, false, silent)).resolves.toBeDefined();
   });
@@ -49,14 +49,14 @@ describe('data directory', () => {
     expect(next.remembered.processes).toEqual([]);
   });
 
-  it('leaves a stranger alone that has got the id of one of its former servers', async () => {
-    const stranger = spawn('sleep', ['600'], { stdio: 'ignore' });
+  it('does not stop an unrelated process that has the id of a former server', async () => {
+    const unrelated = spawn('sleep', ['600'], { stdio: 'ignore' });
     const left = await openDataDirectory(folder, false, silent);
-    left.remember({ processes: [{ name: 'postgres', pid: stranger.pid!, identity: 'an earlier start' }] });
+    left.remember({ processes: [{ name: 'postgres', pid: unrelated.pid!, identity: 'an earlier start' }] });
     left.release();
 
     await openDataDirectory(folder, false, silent);
-    expect(processIdentity(stranger.pid!)).toBeDefined();
-    stranger.kill();
+    expect(processIdentity(unrelated.pid!)).toBeDefined();
+    unrelated.kill();
   });
 });

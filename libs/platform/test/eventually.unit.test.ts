@@ -15,12 +15,12 @@ describe('eventually', () => {
     expect(result).toBe('there');
   });
 
-  it('throws the last failure when time is up', async () => {
+  it('throws the last error at the deadline', async () => {
     const never = () => expect('here').toBe('there');
     await expect(eventually(never, { timeoutMs: 30, intervalMs: 5 })).rejects.toThrow("expected 'here' to be 'there'");
   });
 
-  it('does not wait longer than the deadline for an attempt that hangs, and throws the failure before it', async () => {
+  it('does not wait for an attempt that hangs beyond the deadline, and throws the error before it', async () => {
     let attempts = 0;
     const hanging = () => {
       attempts += 1;

@@ -63,7 +63,7 @@ describe('fault proxy', () => {
     await eventually(() => expect(far.ended && near.ended).toBe(true));
   });
 
-  it('cuts present connections in an orderly way and lets new ones through', async () => {
+  it('closes open connections and passes new ones', async () => {
     const { near, far } = await connectedPair();
     proxy.cut();
     await eventually(() => expect(near.ended && far.ended).toBe(true));
@@ -73,7 +73,7 @@ describe('fault proxy', () => {
     await eventually(() => expect(atServer[1]?.received).toBe('again'));
   });
 
-  it('resets present connections', async () => {
+  it('resets open connections', async () => {
     const { near } = await connectedPair();
     proxy.reset();
     await eventually(() => expect(near.error).toMatchObject({ code: 'ECONNRESET' }));
@@ -87,7 +87,7 @@ describe('fault proxy', () => {
     await connectedPair();
   });
 
-  it('stalls one direction and leaves the other alone', async () => {
+  it('stalls one direction and not the other', async () => {
     const { near, far } = await connectedPair();
     proxy.stall('to-client');
     near.socket.write('ping');
@@ -109,7 +109,7 @@ describe('fault proxy', () => {
     await eventually(() => expect(near.ended).toBe(true));
   });
 
-  it('accepts new connections while stalled, and says nothing to them', async () => {
+  it('accepts new connections while stalled, and sends them nothing', async () => {
     proxy.stall();
     const near = client();
     near.socket.write('ping');

@@ -9,7 +9,7 @@ describe('free ports', () => {
     expect(new Set(Object.values(ports)).size).toBe(3);
   });
 
-  it('keeps out of the range from which the operating system hands out ports to whoever asks next', async () => {
+  it('chooses no port of the ephemeral range of the operating system', async () => {
     const names = Array.from({ length: 50 }, (_, index) => `port-${index}`);
     expect(Math.max(...Object.values(await freePorts(names)))).toBeLessThan(32_768);
   });

@@ -19,11 +19,11 @@ const nameIn = (url: string) => new URL(url).pathname.slice(1);
 
 const gone: { vhost?: string; database?: string } = {};
 
-describe('a suite with its own vhost and database', async () => {
+describe('a suite with a vhost and a database of its own', async () => {
   const amqpUrl = await freshVhost();
   const databaseUrl = await freshDatabase();
 
-  it('finds both there, and empty', async () => {
+  it('finds both empty', async () => {
     gone.vhost = nameIn(amqpUrl);
     gone.database = nameIn(databaseUrl);
     expect(await vhostNames()).toContain(gone.vhost);
@@ -37,7 +37,7 @@ describe('a suite with its own vhost and database', async () => {
 });
 
 describe('the next suite', () => {
-  it('finds neither', async () => {
+  it('does not find them any more', async () => {
     expect(await vhostNames()).not.toContain(gone.vhost);
     expect(await databaseNames()).not.toContain(gone.database);
   });

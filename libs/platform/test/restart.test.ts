@@ -24,7 +24,7 @@ afterAll(async () => {
 });
 
 describe.skipIf(kind === 'given')('backing services on the same data folder', { timeout: 120_000 }, () => {
-  it('come back with their data, after an orderly stop and after a kill', async () => {
+  it('have their data after an orderly stop and after a kill', async () => {
     {
       // RabbitMQ may forget a queue that is declared less than about a second before it is killed, so this run ends in order.
       await using first = await start();
@@ -43,7 +43,7 @@ describe.skipIf(kind === 'given')('backing services on the same data folder', { 
     await expect.poll(() => messageIn(services.managementUrl), { timeout: 30_000 }).toBe('still here');
   });
 
-  it('are refused to a second run, which says who has the folder', async () => {
+  it('are refused to a second run, with the process id of the first', async () => {
     await using _services = await start();
     await expect(start()).rejects.toThrow(`in use by process ${process.pid}`);
   });

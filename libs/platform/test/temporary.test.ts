@@ -8,7 +8,7 @@ const parentDir = mkdtempSync(join(tmpdir(), 'fleetwire-temporary-'));
 
 afterAll(() => rmSync(parentDir, { recursive: true, force: true }));
 
-it('clears away the folders of runs that were killed, and nothing else', async () => {
+it('removes the folders of killed runs and nothing else', async () => {
   const longAgo = new Date(2026, 0, 1);
   mkdirSync(join(parentDir, 'test-abandoned'));
   mkdirSync(join(parentDir, 'data'));

@@ -10,20 +10,20 @@ export interface FaultProxy {
   readonly port: number;
   /** Clients connected now. */
   readonly connections: number;
-  /** Ends all present connections in an orderly way (FIN). New ones are let through. */
+  /** Closes all open connections (FIN). New ones pass. */
   cut(): void;
-  /** Ends all present connections with a reset (RST). New ones are let through. */
+  /** Resets all open connections (RST). New ones pass. */
   reset(): void;
   /**
-   * Lets nothing pass any more, not even the end of a connection: both sides are left with a half-open one. Holds for
-   * new connections too, which are accepted and then hear nothing.
+   * Passes nothing on, not even the end of a connection: both sides keep a half-open one. New connections are accepted
+   * and receive nothing.
    */
   stall(direction?: Direction | 'both'): void;
-  /** Lets this much pass, in each direction of each connection. */
+  /** Limits each direction of each connection to this rate. */
   slow(bytesPerSecond: number): void;
-  /** Resets present and new connections until `resume`. */
+  /** Resets open and new connections until `resume`. */
   refuse(): void;
-  /** Everything passes again, at full speed. What a stall held back is delivered. */
+  /** Everything passes again, at full speed. Data that a stall held back is delivered. */
   resume(): void;
   stop(): Promise<void>;
 }
@@ -35,7 +35,7 @@ export interface ProxyTarget {
 
 const SLICES_PER_SECOND = 20;
 
-/** @param target a function is asked for every new connection */
+/** @param target a function is called for every new connection */
 export async function startFaultProxy(target: ProxyTarget | (() => ProxyTarget)): Promise<FaultProxy> {
   const sockets = new Set<Socket>();
   const clients = new Set<Socket>();
@@ -52,7 +52,7 @@ export async function startFaultProxy(target: ProxyTarget | (() => ProxyTarget))
     clients.add(client);
     for (const socket of [client, upstream]) {
       sockets.add(socket);
-      // Seen by the pump as well, which passes it on.
+      // The pump handles it too and passes it on.
       socket.on('error', () => {});
       socket.on('close', () => sockets.delete(socket));
     }

@@ -2,7 +2,7 @@ import { cleanUp } from '../testing/clean-up.ts';
 import { type FaultProxy, startFaultProxy } from './fault-proxy.ts';
 
 /**
- * A server's URL with a fault proxy on the way to it, which is stopped after the suite, or after the test it is made in.
+ * A fault proxy in front of a server, and its URL; stopped after the suite, or after the test that created it.
  * @internal
  */
 export async function proxied(url: string): Promise<{ readonly proxy: FaultProxy; readonly url: string }> {

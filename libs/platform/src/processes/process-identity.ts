@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 
 /**
- * Tells one process from a later one that got the same id: boot and start time, or undefined if no such process runs.
+ * Distinguishes a process from a later one with the same id: boot and start time, or undefined if no such process runs.
  * Fields as in proc(5): the start time is field 22, counted after the parenthesised command name.
  */
 export function processIdentity(pid: number): string | undefined {

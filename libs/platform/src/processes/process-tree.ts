@@ -4,7 +4,7 @@ import { processIdentity } from './process-identity.ts';
 
 const exitPollMs = 25;
 
-/** The process and all that descend from it, ancestors first. */
+/** The process and all its descendants, ancestors first. */
 export function processTree(root: number): number[] {
   const childrenOf = new Map<number, number[]>();
   for (const line of execFileSync('ps', ['-A', '-o', 'pid=,ppid='], { encoding: 'utf8' }).trim().split('\n')) {
@@ -16,7 +16,7 @@ export function processTree(root: number): number[] {
   return tree;
 }
 
-/** Signals each of them; those that have ended meanwhile are passed over. */
+/** Signals each of them; those that have exited are skipped. */
 export function signalAll(pids: readonly number[], signal: NodeJS.Signals): void {
   for (const pid of pids) {
     try {
@@ -27,7 +27,7 @@ export function signalAll(pids: readonly number[], signal: NodeJS.Signals): void
   }
 }
 
-/** Resolves when none of them runs any more. Ids that are given to new processes meanwhile do not count. */
+/** Resolves when none of them runs any more. New processes with the same ids do not count. */
 export async function untilGone(pids: readonly number[], timeoutMs: number): Promise<void> {
   const known = pids.map((pid) => ({ pid, identity: processIdentity(pid) }));
   const isLeft = () => known.some(({ pid, identity }) => identity !== undefined && processIdentity(pid) === identity);

@@ -16,7 +16,7 @@ import { StartError } from '../processes/program.ts';
 export type BackingMode = 'auto' | Kind;
 
 export interface BackingServicesOptions {
-  /** `auto`: what AMQP_URL and DATABASE_URL name, else containers where an engine and the images are to be had, else native. */
+  /** `auto`: the servers in AMQP_URL and DATABASE_URL, else containers where an engine and the images are available, else native. */
   mode: BackingMode;
   /** Holds the data (or the names of the volumes that do), passwords, logs and process ids. One run at a time; one that is open stays open. */
   dataDir: string | DataDirectory;
@@ -28,13 +28,13 @@ export interface BackingServicesOptions {
 
 export interface BackingServices extends AsyncDisposable {
   readonly kind: Record<'rabbitmq' | 'postgres', Kind | 'given'>;
-  /** Each URL carries a user that may do anything: create virtual hosts over HTTP, create databases. */
+  /** Each URL has a user with all permissions: it may create vhosts and databases. */
   readonly amqpUrl: string;
   readonly managementUrl: string;
   readonly databaseUrl: string;
-  /** Breaks and mends the servers on purpose; undefined for one that was given. */
+  /** Breaks the servers on purpose and starts them again; undefined for a server that was given by its URL. */
   readonly control: { readonly rabbitmq: BrokerControl | undefined; readonly postgres: ServerControl | undefined };
-  /** Settles, with a sentence, when a native server ends by itself. */
+  /** Resolves with a sentence when a native server exits unexpectedly. */
   readonly failed: Promise<string>;
   describe(): { what: string; version: string; url: string; data: string }[];
   stop(): Promise<void>;
@@ -43,8 +43,8 @@ export interface BackingServices extends AsyncDisposable {
 type ServiceName = keyof BackingServices['kind'];
 
 /**
- * A real RabbitMQ and a real Postgres, from wherever they are to be had.
- * @throws StartError with one sentence on what is missing
+ * A real RabbitMQ and a real Postgres: given by URLs, in containers, or native processes.
+ * @throws StartError with a sentence on what is missing
  */
 export async function startBackingServices(options: BackingServicesOptions): Promise<BackingServices> {
   const { mode, dataDir, temporary = false, log, env = process.env } = options;
@@ -61,7 +61,7 @@ export async function startBackingServices(options: BackingServicesOptions): Pro
     acquired.defer(() => running.stop());
     return running;
   };
-  // Both settle before either failure is reported, so that whatever did start is stopped.
+  // Both settle before a failure is reported, so that the one that did start is stopped.
   const [rabbitmq, postgres] = await Promise.allSettled([
     keep(given.rabbitmq ?? start!.rabbitmq()),
     keep(given.postgres ?? start!.postgres()),
@@ -132,7 +132,7 @@ async function chooseKinds(
 ) {
   const before = directory.remembered.kinds;
   const choose = async (name: ServiceName): Promise<Kind> => {
-    // Data that exists decides: a container engine that has appeared since must not make it vanish.
+    // Existing data decides: without this rule, it would seem lost as soon as a container engine is installed.
     const wanted = mode === 'auto' ? before[name] : mode;
     if (wanted === 'native') return 'native';
     const obstacle = await containersObstacle([name], env, log);
@@ -164,7 +164,7 @@ function givenServices(env: NodeJS.ProcessEnv): {
   }
 }
 
-/** The management API's usual port, for the same host and user. */
+/** The management API at its default port, for the same host and user. */
 function managementBeside(amqpUrl: string): string {
   const { username, password, hostname } = new URL(amqpUrl);
   return `http://${username || 'guest'}:${password || 'guest'}@${hostname}:15672`;

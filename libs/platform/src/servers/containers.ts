@@ -51,7 +51,7 @@ export async function containersObstacle(
   return undefined;
 }
 
-/** Spares machines without any sign of an engine the search for one. */
+/** Without any sign of an engine, the slow search for one is skipped. */
 function mayHaveEngine(env: NodeJS.ProcessEnv): boolean {
   const home = homedir();
   const signs = [
@@ -75,7 +75,7 @@ export async function removeLeftContainers(directory: DataDirectory): Promise<vo
   for (const { Id } of left) await dockerode.getContainer(Id).remove({ force: true, v: true });
 }
 
-/** The data lives in a named volume, or in the container alone when it need not outlive it. */
+/** The data is in a named volume, or in the container alone where it is temporary. */
 function volumeFor(directory: DataDirectory, service: keyof typeof images) {
   return directory.temporary ? undefined : `fleetwire-${directory.remembered.id}-${service}`;
 }
@@ -85,7 +85,7 @@ export async function startRabbitmqContainer(directory: DataDirectory): Promise<
   const { id, user, password } = directory.remembered;
   const volume = volumeFor(directory, 'rabbitmq');
   const container = await new RabbitMQContainer(images.rabbitmq)
-    // The node's name, and with it the identity of its queues' replicas, derives from the host's.
+    // The node's name, and with it the identity of its queue replicas, is derived from the host name.
     .withHostname('fleetwire')
     .withLabels({ [ownerLabel]: id })
     .withEnvironment({ RABBITMQ_DEFAULT_USER: user, RABBITMQ_DEFAULT_PASS: password })
@@ -147,7 +147,7 @@ function signalPostgres(signal: 'INT' | 'QUIT'): string[] {
   return ['sh', '-c', `kill -${signal} "$(head -n 1 "$PGDATA/postmaster.pid")"`];
 }
 
-/** @param orderly asks the server itself to end, as does `immediate` where it can do that */
+/** @param orderly a command in the container that stops the server; so is `immediate`, where the server has one */
 export async function containerControl(
   container: StartedTestContainer,
   orderly: string[],
@@ -160,7 +160,7 @@ export async function containerControl(
     async end(how) {
       const request = how === 'killed' ? how : { orderly, immediate }[how];
       const ended = engine.wait();
-      // The server may take its container down before the command in it has answered.
+      // The container may stop before the command in it has returned.
       if (request === 'killed') await engine.kill();
       else await Promise.race([container.exec(request).catch(() => undefined), ended]);
       await ended;
@@ -171,7 +171,7 @@ export async function containerControl(
   };
 }
 
-/** Asks the server itself where its data is kept: what is process 1 in the image may not pass the engine's signal on. */
+/** Where the data is kept, a command stops the server: process 1 of the image may not forward the engine's signal. */
 async function stopContainer(
   container: StartedTestContainer,
   directory: DataDirectory,

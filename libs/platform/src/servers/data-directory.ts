@@ -35,7 +35,7 @@ export interface DataDirectory extends ProcessRecord {
 /**
  * Takes a data folder for this process alone. Processes that an earlier, killed run left behind are stopped first, the last one started first:
  * by the ids recorded in the folder, and only where the process is provably the recorded one.
- * @throws StartError when a living process holds the folder
+ * @throws StartError when another running process holds the folder
  */
 export async function openDataDirectory(
   folder: string,

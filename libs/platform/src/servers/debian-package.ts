@@ -6,9 +6,9 @@ import { StartError } from '../processes/program.ts';
 
 interface DebianPackage {
   readonly name: string;
-  /** What it brings, for the messages. */
+  /** What it installs, for the messages. */
   readonly what: string;
-  /** What else the operator can do, for the messages. */
+  /** The operator's alternatives, for the messages. */
   readonly alternatives: string;
 }
 
@@ -19,8 +19,8 @@ const rabbitmq: DebianPackage = {
 };
 
 /**
- * The packages' installation would start a system-wide server. A policy-rc.d that forbids it stands in for the time of the
- * installation (invoke-rc.d(8)); one that was there before is put back, also when this process is interrupted.
+ * The installation of the packages would start a system-wide server. During the installation, a policy-rc.d forbids that
+ * (invoke-rc.d(8)); an existing one is restored afterwards, also when this process is interrupted.
  * Postgres' package would also create a cluster; a drop-in for createcluster.conf (pg_createcluster(1)) forbids that.
  */
 const install = `
@@ -45,12 +45,12 @@ apt-get -qq update
 apt-get -qq install --no-install-recommends "$0"
 `;
 
-/** Installs Debian's rabbitmq-server without starting it. Needs root and apt-get, and says so where they are missing. */
+/** Installs Debian's rabbitmq-server without starting it. @throws StartError without root or apt-get */
 export function installRabbitmqPackage(log: (line: string) => void): Promise<void> {
   return installPackage(rabbitmq, log);
 }
 
-/** Installs Debian's Postgres of a major version, without a cluster and without starting it. Needs root and apt-get. */
+/** Installs Debian's Postgres of a major version, without a cluster and without starting it. @throws StartError without root or apt-get */
 export function installPostgresPackage(major: string, log: (line: string) => void): Promise<void> {
   const what = `Postgres ${major}`;
   const alternatives = `or run the tests on another Postgres without FLEETWIRE_TEST_POSTGRES`;

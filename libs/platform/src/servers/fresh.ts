@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import pg from 'pg';
 import { manage } from './management.ts';
 
-/** Something empty on a running server; disposal drops it, with its contents and connections. */
+/** An empty vhost or database; disposal drops it with its contents and connections. */
 export interface Fresh extends AsyncDisposable {
   readonly url: string;
 }

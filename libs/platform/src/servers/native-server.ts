@@ -11,9 +11,9 @@ export interface Launch {
   ready(server: ServerProcess): Promise<void>;
 }
 
-/** A server that runs as a process of ours and may be ended and started again. */
+/** A server that runs as a child process and can be ended and started again. */
 export class NativeServer implements ServerControl {
-  /** Settles, with a sentence, when the server ends and nobody asked for it. */
+  /** Resolves with a sentence when the server exits unexpectedly. */
   readonly failed: Promise<string>;
   readonly #directory: DataDirectory;
   readonly #launch: Launch;
@@ -68,7 +68,7 @@ export class NativeServer implements ServerControl {
     this.#directory.forgetProcess(ending);
   }
 
-  /** From the root on, so that it makes no new ones meanwhile. */
+  /** The root first, so that it creates no new ones. */
   async pause(): Promise<void> {
     if (this.#process === undefined) return;
     signalAll([this.#process.pid], 'SIGSTOP');
@@ -81,7 +81,7 @@ export class NativeServer implements ServerControl {
     this.#paused = [];
   }
 
-  /** Ends it for good, in order where its data is kept. */
+  /** Ends it for good; orderly where its data is kept. */
   async stop(): Promise<void> {
     const last = this.#process;
     this.#process = undefined;

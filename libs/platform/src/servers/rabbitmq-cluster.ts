@@ -7,7 +7,7 @@ import type { BrokerControl, ServerControl } from './running-server.ts';
 import { asRabbitmqConf, rabbitmqSettings } from './settings.ts';
 
 export interface ClusterNode {
-  /** As RabbitMQ names it: `rabbit@…`. */
+  /** RabbitMQ's name of it: `rabbit@…`. */
   readonly name: string;
   readonly isRunning: boolean;
   readonly amqpUrl: string;
@@ -15,14 +15,14 @@ export interface ClusterNode {
   readonly control: BrokerControl;
 }
 
-/** Three RabbitMQ nodes in containers on a network of their own, for what one node cannot show: losing a leader, losing the majority. */
+/** Three RabbitMQ nodes in containers on a network of their own, to lose a leader or the majority. */
 export interface RabbitmqCluster extends AsyncDisposable {
   readonly nodes: readonly ClusterNode[];
-  /** Of a node that runs, another one each time. */
+  /** Of a running node, a different one each time. */
   readonly amqpUrl: string;
-  /** Of a node that runs. */
+  /** Of a running node. */
   readonly managementUrl: string;
-  /** The node that leads the queue of the virtual host `/`. @throws while no node leads it */
+  /** The leader of a queue of the vhost `/`. @throws while it has none */
   leaderOf(queue: string): Promise<ClusterNode>;
 }
 
@@ -31,7 +31,7 @@ const startDeadlineMs = 120_000;
 const probeTimeoutMs = 2_000;
 const user = 'fleetwire';
 
-/** @throws what the container engine says; the data is gone after disposal */
+/** Disposal removes the data. @throws the error of the container engine */
 export async function startRabbitmqCluster(): Promise<RabbitmqCluster> {
   const { Network } = await import('testcontainers');
   await using acquired = new AsyncDisposableStack();

@@ -1,16 +1,16 @@
 /**
- * How a server ends: `orderly` as its maker wishes it, `immediate` by its own emergency stop, which writes nothing down (Postgres; RabbitMQ has
- * none and is killed), `killed` by SIGKILL of all its processes at once, as by a power cut.
+ * How a server ends: `orderly` by its usual shutdown; `immediate` by its emergency shutdown, which writes nothing (Postgres; RabbitMQ has none
+ * and is killed); `killed` by SIGKILL of all its processes, as in a power cut.
  */
 export type Ending = 'orderly' | 'immediate' | 'killed';
 
-/** Breaks a server that we started, and mends it. Calls must not overlap. */
+/** Breaks a server that this package started, and starts it again. Calls must not overlap. */
 export interface ServerControl {
-  /** Resolves when it has ended. Its data stays. */
+  /** Resolves when it has exited. Its data is kept. */
   end(how: Ending): Promise<void>;
-  /** On the same data; resolves when it takes connections. Read the URLs again: they may name other ports. */
+  /** On the same data; resolves when it accepts connections. Read the URLs again: the ports may differ. */
   start(): Promise<void>;
-  /** Stops all its processes where they are. Its connections stay open, and silent. */
+  /** Suspends all its processes (SIGSTOP). Its connections stay open and silent. */
   pause(): Promise<void>;
   resume(): Promise<void>;
 }
@@ -21,14 +21,14 @@ export interface BrokerControl extends ServerControl {
 }
 
 export interface RunningServer {
-  /** With user and password. Another one, possibly, after `control` has started the server again. */
+  /** With user and password. It may differ after `control` has started the server again. */
   readonly url: string;
   readonly version: string;
-  /** Where the data lies, in words or as a path. */
+  /** Where the data is, in words or as a path. */
   readonly data: string;
-  /** Settles, with a sentence, when a server that we started ends and nobody asked for it. */
+  /** Resolves with a sentence when a server that this package started exits unexpectedly. */
   readonly failed?: Promise<string>;
-  /** Only of servers that we started. */
+  /** Only of servers that this package started. */
   readonly control?: ServerControl;
   stop(): Promise<void>;
 }

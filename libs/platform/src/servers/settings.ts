@@ -1,11 +1,11 @@
-/** Server settings that hold however the server is run. fsync stays on: what is acknowledged must survive a power cut. */
+/** Server settings for every kind of server. fsync stays on: an acknowledged reading must survive a power cut. */
 export const postgresSettings = {
   shared_buffers: '256MB',
   max_connections: '200',
   max_wal_size: '2GB',
 };
 
-/** A worker holds its deliveries, unacknowledged, for as long as Postgres is away; the broker must not take them back. */
+/** A worker keeps its deliveries unacknowledged while Postgres is down; the broker must not requeue them. */
 const consumerTimeoutMs = 365 * 24 * 60 * 60 * 1000;
 
 export const rabbitmqSettings = {
@@ -14,7 +14,7 @@ export const rabbitmqSettings = {
   loopback_users: 'none',
 };
 
-/** rabbitmq.conf's own format: one `key = value` a line. */
+/** The format of rabbitmq.conf: one `key = value` per line. */
 export function asRabbitmqConf(settings: Record<string, string | number>): string {
   return Object.entries(settings)
     .map(([key, value]) => `${key} = ${value}\n`)

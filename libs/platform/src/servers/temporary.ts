@@ -8,11 +8,11 @@ const prefix = 'test-';
 const freshMs = 10_000;
 
 export interface TemporaryOptions extends Pick<BackingServicesOptions, 'mode' | 'log' | 'env'> {
-  /** Gets a folder of its own for this run; those of earlier runs that were killed are cleared away. */
+  /** Gets a folder for this run; those of earlier runs that were killed are removed. */
   parentDir: string;
 }
 
-/** Backing services for one test run: beside those of any other run, and gone without a trace after `stop`. */
+/** Backing services for one test run, independent of other runs; `stop` removes everything. */
 export async function startTemporaryBackingServices({
   parentDir,
   ...options
@@ -34,7 +34,7 @@ async function clearAbandoned(parent: string, log: (line: string) => void) {
   }
 }
 
-/** Another run may have made its folder a moment ago and not taken it yet. */
+/** Another run may have created its folder a moment ago and not taken it yet. */
 function isFresh(folder: string): boolean {
   return Date.now() - statSync(folder).mtimeMs < freshMs;
 }

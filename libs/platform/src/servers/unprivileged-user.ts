@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { StartError } from '../processes/program.ts';
 
-/** How to run a program as somebody who is not root: what to put before its command line, and who owns its files. */
+/** How to run a program as a user other than root: what to put before its command line, and the owner of its files. */
 export interface UnprivilegedUser {
   readonly prefix: string[];
   readonly uid: number;
@@ -11,11 +11,11 @@ export interface UnprivilegedUser {
 const userName = 'postgres';
 
 /**
- * Postgres refuses to run as root. As root we therefore run it as the user `postgres`, which is created if need be.
- * That user cannot enter folders below, for instance, /root (mode 0700). Rather than open those to everybody, the server is given
- * one capability, reading and entering any folder (capabilities(7)); where the machine has given that away, the wider one that
+ * Postgres refuses to run as root. A process that is root therefore runs it as the user `postgres`, which is created if it does not exist.
+ * That user cannot enter folders below, for instance, /root (mode 0700). Instead of opening those to all users, the server gets
+ * one capability, to read and enter any folder (capabilities(7)); where the machine has dropped it, the wider one that
  * containers usually keep. `command` is run once in `folder` to prove that the choice works.
- * @returns undefined when we are not root, and no such detour is needed
+ * @returns undefined when this process is not root
  */
 export function unprivilegedUserFor(folder: string, command: string[]): UnprivilegedUser | undefined {
   if (process.getuid?.() !== 0) return undefined;

@@ -1,8 +1,8 @@
 import { TestRunner, afterAll, onTestFinished } from 'vitest';
 
 /**
- * Undoes what a helper has set up, when its user is done: after the test that is running, or after the suite that is being collected.
- * Last come, first undone. (Vitest ignores an `afterAll` inside a test without a word.)
+ * Undoes what a helper has set up: after the running test, or after the suite that is being collected; the last registered is undone first.
+ * (Vitest silently ignores an `afterAll` inside a test.)
  */
 export function cleanUp(undo: () => unknown): void {
   const register = TestRunner.getCurrentTest() === undefined ? afterAll : onTestFinished;

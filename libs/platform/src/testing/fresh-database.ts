@@ -3,7 +3,7 @@ import { createFreshDatabase } from '../servers/fresh.ts';
 import { cleanUp } from './clean-up.ts';
 
 /**
- * A new, empty database on the run's Postgres, dropped after the suite, or after the test it is made in, with the connections that are still open:
+ * A new, empty database on the run's Postgres, dropped with its connections after the suite, or after the test that created it:
  * `const databaseUrl = await freshDatabase();`
  *
  * @returns its URL

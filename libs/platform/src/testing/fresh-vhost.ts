@@ -4,7 +4,7 @@ import { type ManagementMethod, manage } from '../servers/management.ts';
 import { cleanUp } from './clean-up.ts';
 
 /**
- * A new, empty vhost on the run's broker, dropped after the suite, or after the test it is made in:
+ * A new, empty vhost on the run's broker, dropped after the suite, or after the test that created it:
  * `const amqpUrl = await freshVhost();`
  *
  * @returns its AMQP URL

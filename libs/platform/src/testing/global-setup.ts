@@ -5,7 +5,7 @@ import type { TestProject } from 'vitest/node';
 
 declare module 'vitest' {
   export interface ProvidedContext {
-    /** Each with a user that may do anything. Take a `freshVhost()` or a `freshDatabase()` rather than what they name. */
+    /** Each with a user that has all permissions. Tests use `freshVhost()` and `freshDatabase()`, not the vhost and database named here. */
     amqpUrl: string;
     managementUrl: string;
     databaseUrl: string;
@@ -21,7 +21,7 @@ const endings = [
 ] as const;
 const modes: readonly BackingMode[] = ['auto', 'native', 'containers'];
 
-/** One RabbitMQ and one Postgres for the whole run. FLEETWIRE_TEST_BACKING chooses where from; see the backing services' modes. */
+/** One RabbitMQ and one Postgres for the whole run. FLEETWIRE_TEST_BACKING is the backing services' mode. */
 export default async function setUp(project: TestProject) {
   const mode = modes.find((known) => known === (process.env['FLEETWIRE_TEST_BACKING'] ?? 'auto'));
   if (!mode) throw new Error(`FLEETWIRE_TEST_BACKING must be one of ${modes.join(', ')}`);
@@ -37,7 +37,7 @@ export default async function setUp(project: TestProject) {
   project.provide('backingKind', services.kind.rabbitmq);
 
   const stopOnce = once(() => services.stop());
-  // vitest ends at once when it is interrupted, without tearing down; the servers would stay.
+  // Interrupted, vitest exits without tearing down; the servers would be left running.
   for (const [signal, exitCode] of endings)
     process.once(signal, () => void stopOnce().finally(() => process.exit(exitCode)));
   return stopOnce;
