@@ -9,9 +9,14 @@ import { createPlatform, webSocketUrlOf } from './platform.ts';
 import { type CollectedSpan, attribute, startSpanCollector } from './span-collector.ts';
 
 /** All three services, logging everything. */
-async function startServices(env: Record<string, string>) {
+async function startServices(env: NodeJS.ProcessEnv) {
   const servers = { amqpUrl: await freshVhost(), databaseUrl: await freshDatabase() };
-  const platform = await createPlatform(servers, { LOG_LEVEL: 'debug', AUTH_MODE: 'open', ...env });
+  const platform = await createPlatform(servers, {
+    LOG_LEVEL: 'debug',
+    AUTH_MODE: 'open',
+    AUTH_JWKS: undefined,
+    ...env,
+  });
   const [ingest, worker, api] = await Promise.all([
     // The linger is long enough for two frames to share an envelope.
     platform.start('ingest-ws', { env: { ENVELOPE_LINGER_MS: '200' } }),
