@@ -42,7 +42,11 @@ export interface ChaosPlatformOptions {
 const instances = { 'ingest-ws': 2, 'persistence-worker': 2, 'query-api': 1 };
 
 /** A crash is a breach; the run goes on, to see what else there is. */
-const restartAlways: RestartPolicy = { restartsMax: Infinity, steadyAfterMs: 0, delayMs: () => 1_000 };
+const restartAlways: RestartPolicy = {
+  restartsMax: Infinity,
+  steadyAfterMs: 0,
+  backoff: { baseMs: 1_000, capMs: 1_000 },
+};
 
 /** Short enough for a fault of a few seconds to run into every deadline. */
 const shortDeadlines = {

@@ -2,7 +2,7 @@ import { queues } from '@fleetwire/broker/topology';
 import { eventually } from '@fleetwire/platform/testing/eventually';
 import { describe, expect, it } from 'vitest';
 import { type DeadLetterPlatform, envelope, readings, startDeadLetterPlatform } from './dead-letter-platform.ts';
-import { startService } from './service-process.ts';
+import { startService } from './platform.ts';
 
 /** Postgres refuses readings while this stands, and takes them once it is gone: a fault that somebody repairs. */
 async function refuseReadings(platform: DeadLetterPlatform): Promise<{ repair(): Promise<unknown> }> {

@@ -275,9 +275,7 @@ it('5,000 devices reconnect immediately after their ingest-ws was killed, and no
   const statistics = newLinkStatistics();
   const clients: DeviceClient[] = [];
   for (let index = 0; index < 5_000; index += 1) {
-    clients.push(
-      await stack.device(edge, `device-${index}`, { statistics, backoff: { baseMs: 500, capMs: 3_000 } }),
-    );
+    clients.push(await stack.device(edge, `device-${index}`, { statistics, backoff: { baseMs: 500, capMs: 3_000 } }));
   }
   for (const client of clients) client.send(observation(1));
   await Promise.all(clients.map((client) => client.whenSettled()));

@@ -1,25 +1,31 @@
+import { type Backoff, backoffMs } from '@fleetwire/contracts/backoff';
+
 /** Whether and when a process that exits unexpectedly is started again. */
 export interface RestartPolicy {
   /** Restarts in a row; after that the process is given up. */
   readonly restartsMax: number;
   /** A process that ran this long starts a new row. */
   readonly steadyAfterMs: number;
-  /** @param restart from 1 */
-  delayMs(restart: number): number;
+  readonly backoff: Backoff;
 }
 
-const delayBaseMs = 500;
-const delayCapMs = 15_000;
-
-/** For an installation that someone uses: tries a few times, with growing delays, then gives up. */
+/** For an installation in use: a few restarts with growing delays. */
 export const restartWithBackoff: RestartPolicy = {
   restartsMax: 5,
   steadyAfterMs: 60_000,
-  delayMs: (restart) => Math.min(delayCapMs, delayBaseMs * 2 ** (restart - 1)),
+  backoff: { baseMs: 500, capMs: 15_000 },
 };
 
-/** @returns the number of this restart in its row, or undefined where the process is given up */
-export function nextRestart({ restartsMax, steadyAfterMs }: RestartPolicy, before: number, ranMs: number) {
+/**
+ * @param before the number of the restart before, in its row; 0 without one
+ * @returns the number of this restart and the delay before it, or undefined where the process is given up
+ */
+export function nextRestart(
+  { restartsMax, steadyAfterMs, backoff }: RestartPolicy,
+  before: number,
+  ranMs: number,
+): { readonly restart: number; readonly inMs: number } | undefined {
   const restart = ranMs >= steadyAfterMs ? 1 : before + 1;
-  return restart > restartsMax ? undefined : restart;
+  // Without jitter: the processes do not compete for a server.
+  return restart > restartsMax ? undefined : { restart, inMs: backoffMs(backoff, restart, 1) };
 }

@@ -7,7 +7,7 @@ export const serviceNames = ['ingest-ws', 'persistence-worker', 'query-api'] as 
 export type ServiceName = (typeof serviceNames)[number];
 
 /** A process that exited though `stop` or `kill` was not called. */
-export interface Crash {
+interface Crash {
   /** `ingest-ws-1 exited unexpectedly (SIGKILL)` */
   readonly description: string;
   /** Undefined where it is not started again. */
@@ -113,10 +113,11 @@ export class ServiceProcess {
   #crashed(exit: Exit, ranMs: number): void {
     const { restart, onCrash } = this.#options;
     const next = restart && this.#wasReady ? nextRestart(restart, this.#restarts, ranMs) : undefined;
-    const restartInMs = next === undefined ? undefined : restart?.delayMs(next);
-    if (next !== undefined) this.#restarts = next;
-    if (restartInMs !== undefined) this.#restartTimer = setTimeout(() => this.start(), restartInMs);
-    onCrash?.({ description: `${this.name} exited unexpectedly (${describeExit(exit)})`, restartInMs });
+    if (next !== undefined) {
+      this.#restarts = next.restart;
+      this.#restartTimer = setTimeout(() => this.start(), next.inMs);
+    }
+    onCrash?.({ description: `${this.name} exited unexpectedly (${describeExit(exit)})`, restartInMs: next?.inMs });
   }
 
   /**
