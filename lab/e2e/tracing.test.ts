@@ -120,7 +120,7 @@ test('one reading is followed from its device through all services to the transa
     contents: [{ deviceId: 'by-http', epoch: 'boot', firstSeq: 7, lastSeq: 7, requestId: 'asked-by-me' }],
   });
   const written = await lineOf(services.worker, (line) => line['correlationId'] === confirmed['correlationId']);
-  expect(written).toMatchObject({ msg: 'envelope written', readings: 1, traceId: callerTrace });
+  expect(written).toMatchObject({ msg: 'envelope stored', readings: 1, traceId: callerTrace });
   const store = named('telemetry store').find(({ traceId }) => traceId === callerTrace);
   expect(attribute(store!, 'fleetwire.batch.id')).toBe(written['batchId']);
 });
@@ -131,7 +131,7 @@ test('without an exporter the trace and the correlation id still travel, and not
   await sendFrames(services, [{ deviceId: 'alone', ...reading(1), traceparent: traceparent(deviceTrace) }]);
   await untilStored(services, 1);
   const confirmed = await lineOf(services.ingest, ({ msg }) => msg === 'envelope confirmed');
-  const written = await lineOf(services.worker, ({ msg }) => msg === 'envelope written');
+  const written = await lineOf(services.worker, ({ msg }) => msg === 'envelope stored');
   expect(confirmed).toMatchObject({ correlationId: expect.any(String), traceId: deviceTrace });
   expect(written).toMatchObject({ correlationId: confirmed['correlationId'], traceId: deviceTrace });
   for (const service of Object.values(services)) expect(await service.stop()).toEqual({ code: 0, signal: null });
