@@ -1,42 +1,49 @@
 import { EventEmitter } from 'node:events';
+import { type Backoff, backoffMs } from '@fleetwire/contracts/backoff';
 import { connect, type Channel, type ChannelModel, type ConfirmChannel } from 'amqplib';
-import { backoffMs } from '@fleetwire/contracts/backoff';
 import { ConnectionClosedError, PermanentBrokerError } from './errors.ts';
-import type { BrokerLogger } from './logger.ts';
 import { sleepUnlessAborted, until } from './waiting.ts';
 
 /** `blocked`: connected, but the broker has stopped reading publishes (RabbitMQ, "Blocked Connection Notifications"). */
 export type ConnectionState = 'connecting' | 'open' | 'blocked' | 'closed';
 
-export interface BrokerConnectionOptions {
-  url: string;
-  /** Shown in the broker's management pages and in the log. */
-  name: string;
-  logger: BrokerLogger;
-  /** Runs after every (re)connect, before the state becomes `open`; see `declareTopology`. */
-  onOpen?: (session: ChannelModel) => Promise<void>;
-  /** A peer that is silent for two of these is gone. RabbitMQ recommends 5 to 20. */
-  heartbeatSeconds?: number;
-  reconnectBaseMs?: number;
-  reconnectCapMs?: number;
-  /** From the first packet to the end of `onOpen`. */
-  connectTimeoutMs?: number;
-  channelOpenTimeoutMs?: number;
-  /** How long `close` waits for the broker's goodbye. */
-  closeTimeoutMs?: number;
-  /** How long `reassert` waits first. */
-  reassertDelayMs?: number;
+/** The part of pino's logger that this library uses. It logs changes of state, never single messages. */
+export interface BrokerLogger {
+  info(fields: object, message: string): void;
+  warn(fields: object, message: string): void;
+  error(fields: object, message: string): void;
 }
 
-/** A connection that comes back by itself. Channels do not: publisher and consumer open their own again. */
+export interface BrokerConnectionOptions {
+  readonly url: string;
+  /** Shown in the broker's management pages and in the log. */
+  readonly name: string;
+  readonly logger: BrokerLogger;
+  /** Runs after every (re)connect, before the state becomes `open`; see `declareTopology`. */
+  readonly onOpen?: (session: ChannelModel) => Promise<void>;
+  /** A connection on which nothing arrives for two heartbeats is given up. RabbitMQ recommends 5 to 20 s. */
+  readonly heartbeatSeconds?: number;
+
+  // Tests shorten the rest.
+  readonly reconnectBackoff?: Backoff;
+  /** From the first packet to the end of `onOpen`. */
+  readonly connectTimeoutMs?: number;
+  readonly channelOpenTimeoutMs?: number;
+  /** How long `close` waits for the broker to confirm it. */
+  readonly closeTimeoutMs?: number;
+  /** How long `reassert` waits first. */
+  readonly reassertDelayMs?: number;
+}
+
+/** A connection that reconnects by itself. Channels do not reopen: publisher and consumer open new ones. */
 export interface BrokerConnection {
   readonly name: string;
   readonly state: ConnectionState;
-  /** Counts the times it was established; 0 before the first. */
+  /** How many times it was established; 0 before the first. */
   readonly generation: number;
   /**
-   * Settles once: resolves when first open, rejects with a `PermanentBrokerError` when trying again is pointless
-   * (wrong password, mismatching topology). The connection goes on trying all the same.
+   * Settles once: resolves when first open, rejects with a `PermanentBrokerError` when retrying is pointless until an operator
+   * acts (wrong password, mismatching topology). The connection keeps retrying all the same.
    */
   readonly opened: Promise<void>;
   onStateChange(listener: (state: ConnectionState) => void): () => void;
@@ -44,129 +51,187 @@ export interface BrokerConnection {
   whenOpen(signal?: AbortSignal): Promise<void>;
   openChannel(): Promise<Channel>;
   openConfirmChannel(): Promise<ConfirmChannel>;
-  /** Runs `onOpen` again, for whoever finds a queue or a binding missing. Calls while one is under way share it. */
+  /** Runs `onOpen` again, after a caller found a queue or a binding missing. Calls during one run share it. */
   reassert(): Promise<void>;
-  /** Gives up the present socket, for whoever finds it dead, and connects anew. */
+  /** Destroys the present socket, after a caller found it dead, and reconnects. */
   recycle(reason: string): void;
-  /** Ends it for good. Drain publishers and consumers first. */
+  /** Closes it for good. Drain publishers and consumers first. */
   close(): Promise<void>;
 }
 
+/** Starts connecting and returns immediately. */
+export function openBrokerConnection(options: BrokerConnectionOptions): BrokerConnection {
+  return new ReconnectingConnection(options);
+}
+
 interface Session {
-  model: ChannelModel;
-  ended: Promise<string>;
-  /** Destroys the socket at once. amqplib only ever half-closes it, which a dead peer never answers. */
+  readonly model: ChannelModel;
+  /** Resolves with the reason when the session is over. */
+  readonly ended: Promise<string>;
+  /** Destroys the socket immediately. amqplib only ever half-closes it, which a dead peer never answers. */
   readonly destroy: (reason: string) => void;
 }
 
-/** Starts connecting and returns at once. */
-export function openBrokerConnection(options: BrokerConnectionOptions): BrokerConnection {
-  const {
-    name,
-    logger,
-    onOpen = async () => {},
-    heartbeatSeconds = 10,
-    reconnectBaseMs = 200,
-    reconnectCapMs = 10_000,
-    connectTimeoutMs = 10_000,
-    channelOpenTimeoutMs = 5_000,
-    closeTimeoutMs = 2_000,
-    reassertDelayMs = 500,
-  } = options;
-  const url = withHeartbeat(options.url, heartbeatSeconds);
-  const changes = new EventEmitter().setMaxListeners(0);
-  const closing = new AbortController();
-  const opened = Promise.withResolvers<void>();
-  opened.promise.catch(() => {});
+const defaults = {
+  onOpen: async () => {},
+  heartbeatSeconds: 10,
+  reconnectBackoff: { baseMs: 200, capMs: 10_000 },
+  connectTimeoutMs: 10_000,
+  channelOpenTimeoutMs: 5_000,
+  closeTimeoutMs: 2_000,
+  reassertDelayMs: 500,
+};
 
-  let state: ConnectionState = 'connecting';
-  let generation = 0;
-  let session: Session | undefined;
-  let reasserting: Promise<void> | undefined;
+class ReconnectingConnection implements BrokerConnection {
+  readonly name: string;
+  readonly #options: Required<BrokerConnectionOptions>;
+  readonly #changes = new EventEmitter().setMaxListeners(0);
+  readonly #closing = new AbortController();
+  readonly #opened = Promise.withResolvers<void>();
+  readonly #running: Promise<void>;
+  #state: ConnectionState = 'connecting';
+  #generation = 0;
+  #session: Session | undefined;
+  #reasserting: Promise<void> | undefined;
 
-  function enter(next: ConnectionState) {
-    if (state === next) return;
-    state = next;
-    changes.emit('change', next);
+  constructor(options: BrokerConnectionOptions) {
+    this.name = options.name;
+    this.#options = { ...defaults, ...options };
+    // Services that do not look at `opened` still get an open connection later.
+    this.#opened.promise.catch(() => {});
+    this.#running = this.#keepConnected();
   }
 
-  function onStateChange(listener: (state: ConnectionState) => void) {
-    changes.on('change', listener);
-    return () => void changes.off('change', listener);
+  get state(): ConnectionState {
+    return this.#state;
   }
 
-  async function keepConnected() {
+  get generation(): number {
+    return this.#generation;
+  }
+
+  get opened(): Promise<void> {
+    return this.#opened.promise;
+  }
+
+  onStateChange(listener: (state: ConnectionState) => void): () => void {
+    this.#changes.on('change', listener);
+    return () => void this.#changes.off('change', listener);
+  }
+
+  whenOpen(signal?: AbortSignal): Promise<void> {
+    const isOpen = () => {
+      if (this.#state === 'closed') throw this.#closedError();
+      return this.#state === 'open';
+    };
+    return until(isOpen, (listener) => this.onStateChange(listener), signal);
+  }
+
+  openChannel(): Promise<Channel> {
+    return this.#openWithin((model) => model.createChannel());
+  }
+
+  openConfirmChannel(): Promise<ConfirmChannel> {
+    return this.#openWithin((model) => model.createConfirmChannel());
+  }
+
+  reassert(): Promise<void> {
+    this.#reasserting ??= this.#assertAgain().finally(() => (this.#reasserting = undefined));
+    return this.#reasserting;
+  }
+
+  recycle(reason: string): void {
+    this.#session?.destroy(reason);
+  }
+
+  async close(): Promise<void> {
+    if (!this.#closing.signal.aborted) {
+      this.#closing.abort();
+      if (this.#session !== undefined) await this.#closeSession(this.#session);
+      this.#options.logger.info({ connection: this.name }, 'broker connection closed');
+    }
+    await this.#running;
+  }
+
+  async #keepConnected(): Promise<void> {
+    const closing = this.#closing.signal;
+    const { logger, reconnectBackoff } = this.#options;
     let lastFailure = '';
-    for (let attempt = 0; !closing.signal.aborted; attempt += 1) {
+    for (let failures = 1; !closing.aborted; failures += 1) {
       try {
-        session = await openSession();
-        if (closing.signal.aborted) session.destroy('closed while connecting');
-        attempt = 0;
+        this.#session = await this.#openSession();
+        if (closing.aborted) this.#session.destroy('closed while connecting');
+        failures = 1;
         lastFailure = '';
-        generation += 1;
-        logger.info({ connection: name, generation }, 'broker connection open');
-        enter('open');
-        opened.resolve();
-        const reason = await session.ended;
-        if (!closing.signal.aborted) logger.warn({ connection: name, generation, reason }, 'broker connection lost');
+        this.#generation += 1;
+        const fields = { connection: this.name, generation: this.#generation };
+        logger.info(fields, 'broker connection open');
+        this.#enter('open');
+        this.#opened.resolve();
+        const reason = await this.#session.ended;
+        if (!closing.aborted) logger.warn({ ...fields, reason }, 'broker connection lost');
       } catch (error) {
-        if (isPermanent(error)) opened.reject(error);
+        if (isPermanent(error)) this.#opened.reject(error);
         const failure = describe(error);
-        if (failure !== lastFailure && !closing.signal.aborted) {
-          logger.error({ connection: name, reason: failure }, 'broker connection failed, trying on');
-        }
+        if (failure !== lastFailure && !closing.aborted)
+          logger.error({ connection: this.name, reason: failure }, 'broker connection failed, retrying');
         lastFailure = failure;
       }
-      session = undefined;
-      if (closing.signal.aborted) break;
-      enter('connecting');
-      await sleepUnlessAborted(
-        backoffMs({ baseMs: reconnectBaseMs, capMs: reconnectCapMs }, attempt + 1),
-        closing.signal,
-      );
+      this.#session = undefined;
+      if (closing.aborted) break;
+      this.#enter('connecting');
+      await sleepUnlessAborted(backoffMs(reconnectBackoff, failures), closing);
     }
-    opened.reject(new ConnectionClosedError(`broker connection ${name} was closed`));
-    enter('closed');
+    this.#opened.reject(this.#closedError());
+    this.#enter('closed');
   }
 
-  async function openSession(): Promise<Session> {
+  #enter(state: ConnectionState): void {
+    if (this.#state === state) return;
+    this.#state = state;
+    this.#changes.emit('change', state);
+  }
+
+  async #openSession(): Promise<Session> {
+    const { url, heartbeatSeconds, onOpen, connectTimeoutMs } = this.#options;
     const socket = new AbortController();
     const destroy = (reason: string) => socket.abort(new Error(reason));
     const abandon = () => destroy('closed while connecting');
     const deadline = setTimeout(() => destroy(`no session within ${connectTimeoutMs} ms`), connectTimeoutMs);
-    closing.signal.addEventListener('abort', abandon);
+    this.#closing.signal.addEventListener('abort', abandon);
     try {
       const socketOptions = {
         noDelay: true,
         keepAlive: true,
-        clientProperties: { connection_name: name },
+        clientProperties: { connection_name: this.name },
         signal: socket.signal,
       };
-      const model = await connect(url, socketOptions);
-      const ended = watch(model, destroy);
-      // What amqplib is asked for just when the connection ends may never be answered, such as the closing of a channel.
+      const model = await connect(withHeartbeat(url, heartbeatSeconds), socketOptions);
+      const ended = this.#watch(model, destroy);
+      // amqplib may never answer a call that is pending when the connection ends, such as the closing of a channel.
       const cutShort = ended.then((reason) => Promise.reject(new Error(reason)));
       await Promise.race([onOpen(model), cutShort]);
       return { model, ended, destroy };
     } catch (error) {
-      destroy('giving up this attempt');
+      destroy('attempt failed');
       throw error;
     } finally {
       clearTimeout(deadline);
-      closing.signal.removeEventListener('abort', abandon);
+      this.#closing.signal.removeEventListener('abort', abandon);
     }
   }
 
-  function watch(model: ChannelModel, destroy: Session['destroy']): Promise<string> {
+  #watch(model: ChannelModel, destroy: Session['destroy']): Promise<string> {
+    const { logger } = this.#options;
     let reason = 'the broker closed it';
     model.on('error', (error) => (reason = describe(error)));
     model.on('blocked', (cause) => {
-      logger.warn({ connection: name, cause }, 'broker connection blocked');
-      enter('blocked');
+      logger.warn({ connection: this.name, cause }, 'broker connection blocked');
+      this.#enter('blocked');
     });
     model.on('unblocked', () => {
-      logger.info({ connection: name }, 'broker connection unblocked');
-      enter('open');
+      logger.info({ connection: this.name }, 'broker connection unblocked');
+      this.#enter('open');
     });
     return new Promise((resolve) => {
       model.on('close', () => {
@@ -176,12 +241,21 @@ export function openBrokerConnection(options: BrokerConnectionOptions): BrokerCo
     });
   }
 
-  /** A channel that does not open in time is a dead connection, unless the broker said that it is not reading. */
-  async function openWithin<C extends Channel>(open: (model: ChannelModel) => Promise<C>): Promise<C> {
-    if (session === undefined) throw new Error(`broker connection ${name} is ${state}`);
-    const { model, destroy } = session;
+  async #closeSession({ model, ended, destroy }: Session): Promise<void> {
+    const { closeTimeoutMs } = this.#options;
+    const deadline = setTimeout(() => destroy(`not closed within ${closeTimeoutMs} ms`), closeTimeoutMs);
+    // Rejects when the connection ended by itself, which is just as good.
+    model.close().catch(() => {});
+    await ended;
+    clearTimeout(deadline);
+  }
+
+  /** A connection on which a channel does not open in time is dead, unless the broker announced that it does not read. */
+  async #openWithin<C extends Channel>(open: (model: ChannelModel) => Promise<C>): Promise<C> {
+    const { channelOpenTimeoutMs } = this.#options;
+    const { model, destroy } = this.#presentSession();
     const expiry = setInterval(() => {
-      if (state !== 'blocked') destroy(`no channel within ${channelOpenTimeoutMs} ms`);
+      if (this.#state !== 'blocked') destroy(`no channel within ${channelOpenTimeoutMs} ms`);
     }, channelOpenTimeoutMs);
     try {
       return await open(model);
@@ -190,60 +264,24 @@ export function openBrokerConnection(options: BrokerConnectionOptions): BrokerCo
     }
   }
 
-  async function assertAgain() {
-    // RabbitMQ 3.10 tells the consumers of a deleted quorum queue only while nobody has declared it again; one that was not told
-    // stays deaf.
-    await sleepUnlessAborted(reassertDelayMs, closing.signal);
-    const model = session?.model;
-    if (model === undefined) throw new Error(`broker connection ${name} is ${state}`);
-    await onOpen(model);
+  async #assertAgain(): Promise<void> {
+    // RabbitMQ 3.10 cancels the consumers of a deleted quorum queue only while the queue is missing. A consumer that was not
+    // cancelled before the queue is declared again gets no more messages.
+    await sleepUnlessAborted(this.#options.reassertDelayMs, this.#closing.signal);
+    await this.#options.onOpen(this.#presentSession().model);
   }
 
-  const running = keepConnected();
+  #presentSession(): Session {
+    if (this.#session === undefined) throw new Error(`broker connection ${this.name} is ${this.#state}`);
+    return this.#session;
+  }
 
-  return {
-    name,
-    get state() {
-      return state;
-    },
-    get generation() {
-      return generation;
-    },
-    opened: opened.promise,
-    onStateChange,
-    whenOpen(signal) {
-      const isOpen = () => {
-        if (state === 'closed') throw new ConnectionClosedError(`broker connection ${name} was closed`);
-        return state === 'open';
-      };
-      return until(isOpen, onStateChange, signal);
-    },
-    openChannel: () => openWithin((model) => model.createChannel()),
-    openConfirmChannel: () => openWithin((model) => model.createConfirmChannel()),
-    reassert() {
-      reasserting ??= assertAgain().finally(() => (reasserting = undefined));
-      return reasserting;
-    },
-    recycle: (reason) => session?.destroy(reason),
-    async close() {
-      if (!closing.signal.aborted) {
-        closing.abort();
-        const last = session;
-        if (last !== undefined) {
-          const deadline = setTimeout(() => last.destroy('no goodbye from the broker'), closeTimeoutMs);
-          // Rejects when the connection ended by itself meanwhile, which is as good.
-          last.model.close().catch(() => {});
-          await last.ended;
-          clearTimeout(deadline);
-        }
-        logger.info({ connection: name }, 'broker connection closed');
-      }
-      await running;
-    },
-  };
+  #closedError(): ConnectionClosedError {
+    return new ConnectionClosedError(`broker connection ${this.name} was closed`);
+  }
 }
 
-/** amqplib takes the heartbeat of a string URL from its query alone. */
+/** amqplib reads the heartbeat of a string URL from its query alone. */
 function withHeartbeat(url: string, seconds: number): string {
   const parsed = new URL(url);
   parsed.searchParams.set('heartbeat', String(seconds));
@@ -251,14 +289,14 @@ function withHeartbeat(url: string, seconds: number): string {
 }
 
 function isPermanent(error: unknown): boolean {
-  // The handshake's refusal carries no reply code: amqplib puts the broker's text into the message.
+  // A refused login carries no reply code: amqplib puts the broker's text into the message.
   return error instanceof PermanentBrokerError || describe(error).includes('ACCESS_REFUSED');
 }
 
 function describe(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   const { message, name } = error.name === 'AbortError' && error.cause instanceof Error ? error.cause : error;
-  // All that amqplib tells of a vhost which is missing, forbidden, full or just starting.
+  // amqplib reports the same for a vhost that is missing, forbidden, full or just starting.
   if (message.startsWith('Expected ConnectionOpenOk')) return 'the broker refused the vhost';
   return message || name;
 }

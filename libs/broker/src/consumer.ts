@@ -1,45 +1,44 @@
-import { randomUUID } from 'node:crypto';
 import { EventEmitter } from 'node:events';
+import { type Backoff, backoffMs } from '@fleetwire/contracts/backoff';
 import { correlationHeader } from '@fleetwire/contracts/event';
-import type { Channel, ConsumeMessage } from 'amqplib';
-import { backoffMs } from '@fleetwire/contracts/backoff';
-import type { BrokerConnection } from './connection.ts';
+import type { ConsumeMessage } from 'amqplib';
+import type { BrokerConnection, BrokerLogger } from './connection.ts';
 import { deliveryOf, type Delivery } from './delivery.ts';
 import { ConnectionClosedError } from './errors.ts';
-import type { BrokerLogger } from './logger.ts';
-import { createSettledPrefix, type SettledPrefix, type Verdict } from './settled-prefix.ts';
+import type { Verdict } from './settled-prefix.ts';
+import { Subscription } from './subscription.ts';
 import { settledWithin, sleepUnlessAborted, until } from './waiting.ts';
 
 export interface ConsumerOptions {
-  logger: BrokerLogger;
-  queue: string;
-  /** Deliveries without a verdict, at most. To pause, hold the verdicts back: the broker then sends no more. */
-  prefetch: number;
+  readonly logger: BrokerLogger;
+  readonly queue: string;
+  /** Maximum number of deliveries without a verdict. To pause, withhold the verdicts: the broker then sends no more. */
+  readonly prefetch: number;
   /**
-   * Those of lower priority get what this one has no room for; those of the same get turns. An integer.
-   * Source: RabbitMQ documentation, "Consumer Priorities".
+   * An integer. Consumers of lower priority get messages only while this one has reached its prefetch; those of equal priority
+   * share them. Source: RabbitMQ documentation, "Consumer Priorities".
    */
-  priority?: number;
+  readonly priority?: number;
   /**
-   * Called once per delivery, in the queue's order, without waiting for earlier ones. Its verdict is final: `done`
-   * removes the message from the queue, `requeue` hands it back for immediate redelivery. Throwing is a programming
-   * error; it is logged and the message handed back, so that the queue's delivery limit ends it.
+   * Called once per delivery, in the queue's order, without waiting for earlier ones. Its verdict is final: `done` removes the
+   * message from the queue, `requeue` returns it for immediate redelivery. Throwing is a programming error: it is logged and the
+   * message requeued, until the queue's delivery limit dead-letters it.
    */
   readonly handle: (delivery: Delivery) => Promise<Verdict>;
-  resubscribeBaseMs?: number;
-  resubscribeCapMs?: number;
-  /** How long `drain` waits for the broker's answer, on top of its own time. */
-  closeTimeoutMs?: number;
+  /** Between attempts to subscribe; tests shorten it. */
+  readonly resubscribeBackoff?: Backoff;
+  /** How long `drain` waits for the broker's answer, in addition to its own time; tests shorten it. */
+  readonly closeTimeoutMs?: number;
 }
 
-/** Numbers since the start, and `running` now. */
+/** Counts since the start, and `running` now. Logged when the consumer is drained. */
 interface ConsumerStats {
   delivered: number;
-  /** Acknowledgements sent; those that a dying connection swallowed come back as deliveries. */
+  /** Messages whose acknowledgement was sent; the broker delivers them again if the connection is lost with it. */
   acked: number;
   requeued: number;
   handlerFailures: number;
-  /** Verdicts on deliveries whose channel was lost meanwhile: dropped, the broker delivers the message again. */
+  /** Verdicts on deliveries whose channel was lost in between: they are dropped, and the broker delivers the message again. */
   staleVerdicts: number;
   subscriptions: number;
   /** Handlers without a verdict. */
@@ -48,37 +47,33 @@ interface ConsumerStats {
 
 export interface Consumer {
   readonly subscribed: boolean;
-  onSubscribedChange(listener: (subscribed: boolean) => void): () => void;
-  whenSubscribed(signal?: AbortSignal): Promise<void>;
+  /** Tests observe acknowledgements by it. */
   stats(): ConsumerStats;
   /**
-   * Takes nothing new, awaits the running handlers, acknowledges what they finished, hands the rest back and closes
-   * the channel. False when handlers were still running after `timeoutMs`. The connection stays.
+   * Accepts no new deliveries, awaits the running handlers, acknowledges what they finished, returns the other messages to the
+   * queue and closes the channel. False when handlers were still running after `timeoutMs`. The connection stays open.
    */
   drain(timeoutMs: number): Promise<boolean>;
 }
 
-/** One `basic.consume` on one channel. Verdicts belong to it: delivery tags mean nothing on any other channel. */
-interface Subscription {
-  readonly channel: Channel;
-  readonly consumerTag: string;
-  readonly settled: SettledPrefix;
-  live: boolean;
-  flushing: boolean;
-  readonly ended: PromiseWithResolvers<'cancelled' | 'channel lost'>;
-}
-
 /**
- * Consumes a queue and re-subscribes whenever the channel is lost or the broker cancels the consumer.
- * Give it another connection than the publisher's: a blocked publisher must not hold up acknowledgements.
+ * Consumes a queue, and subscribes again whenever the channel is lost or the broker cancels the consumer.
+ * Use another connection than the publisher's: a blocked publisher must not delay acknowledgements.
  * Sources: RabbitMQ documentation, "Consumers", "Consumer Prefetch", "Consumer Cancel Notification".
  */
 export function createConsumer(connection: BrokerConnection, options: ConsumerOptions): Consumer {
-  const { logger, queue, prefetch, priority = 0, handle } = options;
-  const { resubscribeBaseMs = 200, resubscribeCapMs = 10_000, closeTimeoutMs = 1_000 } = options;
-  const stopping = new AbortController();
-  const changes = new EventEmitter().setMaxListeners(0);
-  const stats: ConsumerStats = {
+  return new ResubscribingConsumer(connection, options);
+}
+
+const defaults = { priority: 0, resubscribeBackoff: { baseMs: 200, capMs: 10_000 }, closeTimeoutMs: 1_000 };
+
+class ResubscribingConsumer implements Consumer {
+  readonly #connection: BrokerConnection;
+  readonly #options: Required<ConsumerOptions>;
+  readonly #changes = new EventEmitter().setMaxListeners(0);
+  readonly #stopping = new AbortController();
+  readonly #running: Promise<void>;
+  readonly #stats: ConsumerStats = {
     delivered: 0,
     acked: 0,
     requeued: 0,
@@ -87,168 +82,111 @@ export function createConsumer(connection: BrokerConnection, options: ConsumerOp
     subscriptions: 0,
     running: 0,
   };
-  let current: Subscription | undefined;
+  #subscription: Subscription | undefined;
 
-  const onIdle = (listener: () => void) => {
-    changes.on('idle', listener);
-    return () => void changes.off('idle', listener);
-  };
-  const whenIdle = (signal: AbortSignal) => until(() => stats.running === 0, onIdle, signal);
+  constructor(connection: BrokerConnection, options: ConsumerOptions) {
+    this.#connection = connection;
+    this.#options = { ...defaults, ...options };
+    this.#running = this.#keepSubscribed();
+  }
 
-  const onSubscribedChange = (listener: (subscribed: boolean) => void) => {
-    changes.on('subscribed', listener);
-    return () => void changes.off('subscribed', listener);
-  };
+  get subscribed(): boolean {
+    return this.#subscription?.isLive === true;
+  }
 
-  async function keepSubscribed() {
-    for (let attempt = 0; !stopping.signal.aborted; attempt += 1) {
+  stats(): ConsumerStats {
+    return { ...this.#stats };
+  }
+
+  async drain(timeoutMs: number): Promise<boolean> {
+    this.#stopping.abort();
+    const { logger, queue, closeTimeoutMs } = this.#options;
+    const last = this.subscribed ? this.#subscription : undefined;
+    await Promise.all([
+      settledWithin(this.#whenIdle(AbortSignal.timeout(timeoutMs)), timeoutMs),
+      last?.cancel(timeoutMs),
+    ]);
+    const isIdle = this.#stats.running === 0;
+    await last?.close(closeTimeoutMs);
+    await settledWithin(this.#running, closeTimeoutMs);
+    logger.info({ queue, idle: isIdle, ...this.#stats }, 'consumer drained');
+    return isIdle;
+  }
+
+  async #keepSubscribed(): Promise<void> {
+    const stopping = this.#stopping.signal;
+    const { logger, queue, resubscribeBackoff, closeTimeoutMs } = this.#options;
+    for (let failures = 1; !stopping.aborted; failures += 1) {
       try {
-        await connection.whenOpen(stopping.signal);
-        // Handlers of a lost channel still hold their messages; taking more now would exceed the prefetch.
-        await whenIdle(stopping.signal);
-        const subscription = await subscribe();
-        if (stopping.signal.aborted) await closeSubscription(subscription);
-        attempt = 0;
-        const reason = await subscription.ended.promise;
-        if (stopping.signal.aborted) return;
+        await this.#connection.whenOpen(stopping);
+        // Handlers of a lost channel still hold their messages; accepting more now would exceed the prefetch.
+        await this.#whenIdle(stopping);
+        this.#subscription = await this.#subscribe();
+        if (stopping.aborted) await this.#subscription.close(closeTimeoutMs);
+        failures = 1;
+        const reason = await this.#subscription.ended;
+        if (stopping.aborted) return;
         logger.warn({ queue, reason }, 'subscription lost, subscribing again');
       } catch (error) {
-        if (error instanceof ConnectionClosedError || stopping.signal.aborted) return;
-        logger.warn({ queue, reason: String(error) }, 'cannot subscribe, trying on');
-        // Perhaps the queue is not there any more: that is what cancels a consumer.
-        if (connection.state === 'open') await connection.reassert().catch(() => {});
+        if (error instanceof ConnectionClosedError || stopping.aborted) return;
+        logger.warn({ queue, reason: String(error) }, 'could not subscribe, retrying');
+        // A deleted queue cancels its consumers: declare it again.
+        if (this.#connection.state === 'open') await this.#connection.reassert().catch(() => {});
       }
-      await sleepUnlessAborted(
-        backoffMs({ baseMs: resubscribeBaseMs, capMs: resubscribeCapMs }, attempt + 1),
-        stopping.signal,
-      );
+      await sleepUnlessAborted(backoffMs(resubscribeBackoff, failures), stopping);
     }
   }
 
-  async function subscribe(): Promise<Subscription> {
-    const channel = await connection.openChannel();
-    const subscription: Subscription = {
-      channel,
-      settled: createSettledPrefix(),
-      consumerTag: randomUUID(),
-      live: true,
-      flushing: false,
-      ended: Promise.withResolvers(),
-    };
-    channel.on('error', (error) => logger.warn({ queue, reason: error.message }, 'consuming channel lost'));
-    channel.on('close', () => end(subscription, 'channel lost'));
-    await channel.prefetch(prefetch);
-    const onMessage = (message: ConsumeMessage | null) => {
-      if (message === null) cancelled(subscription);
-      else if (!stopping.signal.aborted) void work(subscription, message);
-    };
-    await channel.consume(queue, onMessage, { consumerTag: subscription.consumerTag, priority });
-    if (!subscription.live) throw new Error('the channel was lost while subscribing');
-    current = subscription;
-    stats.subscriptions += 1;
-    logger.info({ queue, prefetch, generation: connection.generation }, 'subscribed');
-    changes.emit('subscribed', true);
+  async #subscribe(): Promise<Subscription> {
+    const { logger, queue, prefetch, priority } = this.#options;
+    const channel = await this.#connection.openChannel();
+    channel.on('error', (error: Error) => logger.warn({ queue, reason: error.message }, 'consuming channel lost'));
+    const subscription = await Subscription.start(channel, {
+      queue,
+      prefetch,
+      priority,
+      onMessage: (from, message) => {
+        if (!this.#stopping.signal.aborted) void this.#work(from, message);
+      },
+      onAcked: (messages) => (this.#stats.acked += messages),
+    });
+    this.#stats.subscriptions += 1;
+    logger.info({ queue, prefetch, generation: this.#connection.generation }, 'subscribed');
     return subscription;
   }
 
-  /** The broker ended the consumer, most likely because the queue was deleted. */
-  function cancelled(subscription: Subscription) {
-    end(subscription, 'cancelled');
-    subscription.channel.close().catch(() => {});
-  }
-
-  function end(subscription: Subscription, reason: 'cancelled' | 'channel lost') {
-    subscription.live = false;
-    subscription.ended.resolve(reason);
-    if (current !== subscription) return;
-    current = undefined;
-    changes.emit('subscribed', false);
-  }
-
-  async function work(subscription: Subscription, message: ConsumeMessage) {
+  async #work(subscription: Subscription, message: ConsumeMessage): Promise<void> {
+    const stats = this.#stats;
     stats.delivered += 1;
     stats.running += 1;
-    const verdict = await verdictOn(deliveryOf(message, () => !subscription.live));
+    const verdict = await this.#verdictOn(deliveryOf(message));
     stats.running -= 1;
-    if (subscription.live) settle(subscription, message, verdict);
-    else stats.staleVerdicts += 1;
-    if (stats.running === 0) changes.emit('idle');
+    if (!subscription.isLive) stats.staleVerdicts += 1;
+    else {
+      if (verdict === 'requeue') stats.requeued += 1;
+      subscription.settle(message, verdict);
+    }
+    if (stats.running === 0) this.#changes.emit('idle');
   }
 
-  async function verdictOn(delivery: Delivery): Promise<Verdict> {
+  async #verdictOn(delivery: Delivery): Promise<Verdict> {
+    const { handle, logger, queue } = this.#options;
     try {
       return await handle(delivery);
     } catch (error) {
-      stats.handlerFailures += 1;
+      this.#stats.handlerFailures += 1;
       const { messageId, headers } = delivery;
       const correlationId = headers[correlationHeader];
-      logger.error({ queue, messageId, correlationId, err: error }, 'handler threw instead of giving a verdict');
+      logger.error({ queue, messageId, correlationId, err: error }, 'handler threw instead of returning a verdict');
       return 'requeue';
     }
   }
 
-  function settle(subscription: Subscription, message: ConsumeMessage, verdict: Verdict) {
-    subscription.settled.settle(message.fields.deliveryTag, verdict);
-    if (verdict === 'requeue') {
-      stats.requeued += 1;
-      tell(subscription, ({ channel }) => channel.nack(message, false, true));
-    }
-    if (subscription.flushing) return;
-    subscription.flushing = true;
-    setImmediate(flush, subscription);
+  #whenIdle(signal: AbortSignal): Promise<void> {
+    const onIdle = (listener: () => void) => {
+      this.#changes.on('idle', listener);
+      return () => void this.#changes.off('idle', listener);
+    };
+    return until(() => this.#stats.running === 0, onIdle, signal);
   }
-
-  /** One acknowledgement for all verdicts of a tick, and the only place that acknowledges anything. */
-  function flush(subscription: Subscription) {
-    subscription.flushing = false;
-    if (!subscription.live) return;
-    const ack = subscription.settled.takeAck();
-    if (ack === undefined) return;
-    stats.acked += ack.messages;
-    // amqplib reads nothing but the tag.
-    const last = { fields: { deliveryTag: ack.upTo } } as ConsumeMessage;
-    tell(subscription, ({ channel }) => channel.ack(last, true));
-  }
-
-  /** A connection that is just closing throws at its channels' users before it tells them. */
-  function tell(subscription: Subscription, say: (subscription: Subscription) => void) {
-    try {
-      say(subscription);
-    } catch {
-      end(subscription, 'channel lost');
-    }
-  }
-
-  /** The broker takes everything on the channel that has no acknowledgement back into the queue. */
-  async function closeSubscription(subscription: Subscription) {
-    flush(subscription);
-    const closed = subscription.live ? subscription.channel.close() : Promise.resolve();
-    end(subscription, 'channel lost');
-    await settledWithin(closed, closeTimeoutMs);
-  }
-
-  const running = keepSubscribed();
-
-  return {
-    get subscribed() {
-      return current !== undefined;
-    },
-    onSubscribedChange,
-    whenSubscribed: (signal) => until(() => current !== undefined, onSubscribedChange, signal),
-    stats: () => ({ ...stats }),
-    async drain(timeoutMs) {
-      stopping.abort();
-      const last = current;
-      const outOfTime = AbortSignal.timeout(timeoutMs);
-      await Promise.all([
-        settledWithin(whenIdle(outOfTime), timeoutMs),
-        last === undefined || settledWithin(last.channel.cancel(last.consumerTag), timeoutMs),
-      ]);
-      const idle = stats.running === 0;
-      if (last !== undefined) await closeSubscription(last);
-      await settledWithin(running, closeTimeoutMs);
-      logger.info({ queue, idle }, 'consumer drained');
-      return idle;
-    },
-  };
 }

@@ -1,7 +1,7 @@
 import { type Backoff, backoffMs } from '@fleetwire/contracts/backoff';
 import { correlationHeader } from '@fleetwire/contracts/event';
 import { PublishError } from './errors.ts';
-import type { BrokerLogger } from './logger.ts';
+import type { BrokerLogger } from './connection.ts';
 import type { Publication, Publisher } from './publisher.ts';
 import { sleepUnlessAborted } from './waiting.ts';
 

@@ -59,13 +59,13 @@ describe('broker connection', async () => {
     const proxy = await harness.startProxy();
     proxy.refuse();
     const logger = recordingLogger();
-    const connection = harness.open({ proxy, logger, reconnectCapMs: 10 });
+    const connection = harness.open({ proxy, logger, reconnectBackoff: { baseMs: 10, capMs: 10 } });
     await eventually(() => expect(logger.lines).toHaveLength(1));
     await sleep(200);
     proxy.resume();
     await connection.opened;
     expect(logger.lines.map(({ message }) => message)).toEqual([
-      'broker connection failed, trying on',
+      'broker connection failed, retrying',
       'broker connection open',
     ]);
   });

@@ -1,11 +1,16 @@
 import { randomUUID } from 'node:crypto';
 import { connect, type Channel } from 'amqplib';
 import { startFaultProxy, type FaultProxy } from '@fleetwire/platform/faults/fault-proxy';
-import { afterEach, beforeEach } from 'vitest';
-import { openBrokerConnection, type BrokerConnection, type BrokerConnectionOptions } from '../src/connection.ts';
+import { eventually } from '@fleetwire/platform/testing/eventually';
+import { afterEach, beforeEach, expect } from 'vitest';
+import {
+  openBrokerConnection,
+  type BrokerConnection,
+  type BrokerConnectionOptions,
+  type BrokerLogger,
+} from '../src/connection.ts';
 import { createConsumer, type ConsumerOptions } from '../src/consumer.ts';
 import { PublishError } from '../src/errors.ts';
-import type { BrokerLogger } from '../src/logger.ts';
 import { createPublisher, type Publication, type Publisher, type PublisherOptions } from '../src/publisher.ts';
 import { declareTopology, exchanges, fleetwireTopology, routingKeys, type Topology } from '../src/topology.ts';
 
@@ -47,8 +52,7 @@ export function brokerHarness(amqpUrl: string, topology: Topology = fleetwireTop
       name: `test-${randomUUID()}`,
       logger: recordingLogger(),
       onOpen: declareTopology(topology),
-      reconnectBaseMs: 10,
-      reconnectCapMs: 100,
+      reconnectBackoff: { baseMs: 10, capMs: 100 },
       connectTimeoutMs: 5_000,
       channelOpenTimeoutMs: 500,
       closeTimeoutMs: 500,
@@ -65,8 +69,7 @@ export function brokerHarness(amqpUrl: string, topology: Topology = fleetwireTop
       messagesInFlightMax: 100,
       bytesInFlightMax: 1024 * 1024,
       confirmTimeoutMs: 10_000,
-      reopenBaseMs: 10,
-      reopenCapMs: 100,
+      reopenBackoff: { baseMs: 10, capMs: 100 },
       ...overrides,
     });
     cleanUp.defer(() => publisher.close());
@@ -81,12 +84,11 @@ export function brokerHarness(amqpUrl: string, topology: Topology = fleetwireTop
     const consumer = createConsumer(connection, {
       logger: recordingLogger(),
       prefetch: 10,
-      resubscribeBaseMs: 10,
-      resubscribeCapMs: 100,
+      resubscribeBackoff: { baseMs: 10, capMs: 100 },
       ...options,
     });
     cleanUp.defer(async () => void (await consumer.drain(0)));
-    await consumer.whenSubscribed(AbortSignal.timeout(10_000));
+    await eventually(() => expect(consumer.subscribed).toBe(true), { intervalMs: 1 });
     return consumer;
   }
 

@@ -4,7 +4,7 @@ import { freshVhost } from '@fleetwire/platform/testing/fresh-vhost';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { PublishError } from '../src/errors.ts';
 import { exchanges, fleetwireTopology, queues, routingKeys } from '../src/topology.ts';
-import { attempt, brokerHarness, telemetry } from './harness.ts';
+import { attempt, brokerHarness, recordingLogger, telemetry } from './harness.ts';
 
 const persistMessagesMax = 20;
 
@@ -97,19 +97,19 @@ describe('publisher', async () => {
     proxy.resume();
     await publisher.whenWritable();
     await publisher.publish(telemetry());
-    expect(publisher.stats()).toMatchObject({ published: 3, confirmed: 1, confirmTimeouts: 1, lost: 1 });
   });
 
   it('replaces only the channel when the connection is alive and merely slow to confirm', async () => {
     const proxy = await harness.startProxy();
     const connection = harness.open({ proxy });
-    const publisher = await harness.publisherOn(connection, { confirmTimeoutMs: 200 });
+    const logger = recordingLogger();
+    const publisher = await harness.publisherOn(connection, { confirmTimeoutMs: 200, logger });
     proxy.stall('to-client');
     expect(await attempt(publisher, telemetry())).toBe('confirm-timeout');
     proxy.resume();
     await publisher.whenWritable();
     await publisher.publish(telemetry());
-    expect(publisher.stats().channelsOpened).toBe(2);
+    expect(logger.lines.map(({ message }) => message)).toEqual(['no confirm in time, replacing the channel']);
     expect(connection.generation).toBe(1);
   });
 
@@ -124,7 +124,7 @@ describe('publisher', async () => {
     proxy.resume();
     await publisher.whenWritable();
     await publisher.publish(telemetry());
-    expect(publisher.stats()).toMatchObject({ published: 11, confirmed: 1, lost: 10 });
+    expect(publisher.inFlight).toEqual({ messages: 0, bytes: 0 });
   });
 
   it('admits no more messages than its window holds', async () => {
@@ -191,17 +191,6 @@ describe('publisher', async () => {
     expect(publisher.inFlight).toEqual({ messages: 0, bytes: 0 });
   });
 
-  it('drains: true once all is confirmed, false when that takes too long', async () => {
-    const proxy = await harness.startProxy();
-    const publisher = await harness.publisherOn(harness.open({ proxy }));
-    proxy.stall();
-    const publish = publisher.publish(telemetry());
-    expect(await publisher.drain(50)).toBe(false);
-    proxy.resume();
-    expect(await publisher.drain(5_000)).toBe(true);
-    await publish;
-  });
-
   it('rejects what is in flight when it is closed', async () => {
     const proxy = await harness.startProxy();
     const publisher = await harness.publisherOn(harness.open({ proxy }), { closeTimeoutMs: 50 });
@@ -213,7 +202,7 @@ describe('publisher', async () => {
     expect(await attempt(publisher, telemetry())).toBe('unavailable');
   });
 
-  it('keeps its books through cuts at random moments', async () => {
+  it('settles every message once and releases it from the window, through connection losses at random moments', async () => {
     const proxy = await harness.startProxy();
     const publisher = await harness.publisherOn(harness.open({ proxy }), { messagesInFlightMax: 50 });
     const publishes: Promise<string>[] = [];
@@ -224,14 +213,9 @@ describe('publisher', async () => {
       proxy.reset();
     }
     const ends = await Promise.all(publishes);
-    const count = (outcome: string) => ends.filter((end) => end === outcome).length;
+    const outcomes = new Set(['confirmed', 'nacked', 'channel-lost', 'unavailable', 'window-full']);
+    expect(outcomes.isSupersetOf(new Set(ends))).toBe(true);
+    expect(ends.filter((end) => end === 'channel-lost').length).toBeGreaterThan(0);
     expect(publisher.inFlight).toEqual({ messages: 0, bytes: 0 });
-    expect(publisher.stats()).toMatchObject({
-      published: publishes.length - count('unavailable') - count('window-full'),
-      confirmed: count('confirmed'),
-      nacked: count('nacked'),
-      lost: count('channel-lost'),
-      refused: count('unavailable') + count('window-full'),
-    });
   });
 });

@@ -4,7 +4,7 @@ import { declareTopology, fleetwireTopology, queues } from '@fleetwire/broker/to
 import { decodeEdgeReport, type EdgeReport, edgeReportType } from '@fleetwire/contracts/edge-report';
 import { eventually } from '@fleetwire/platform/testing/eventually';
 import { freshVhost } from '@fleetwire/platform/testing/fresh-vhost';
-import { afterAll, describe, expect, it } from 'vitest';
+import { afterAll, describe, expect, it, vi } from 'vitest';
 import { connect, ingest, logger, telemetry, token } from './harness.ts';
 
 const amqpUrl = await freshVhost();
@@ -29,7 +29,7 @@ afterAll(async () => {
   await consumer.drain(1_000);
   await connection.close();
 });
-await consumer.whenSubscribed();
+await vi.waitUntil(() => consumer.subscribed, { timeout: 10_000 });
 
 async function readingsByResult(url: string): Promise<Record<string, number>> {
   const text = await (await fetch(`${url}/metrics`)).text();

@@ -73,7 +73,7 @@ export async function queued(amqpUrl: string, limits: Partial<TopologyLimits> = 
     await consumer.drain(1_000);
     await connection.close();
   });
-  await consumer.whenSubscribed();
+  await eventually(() => expect(consumer.subscribed).toBe(true));
   return readings;
 }
 
