@@ -45,7 +45,7 @@ const { privateJwks, publicJwks } = await generateKeySet();
 const minter = createTokenMinter({ privateJwks, issuer: tokenIssuer, audience: tokenAudience });
 const logger = await createLogger({ name: 'e2e', level: 'silent' });
 
-/** Every service as a process, with a proxy between it and what it depends on. */
+/** Every service as a process, with fault proxies in front of Postgres and the management API. */
 async function operations() {
   const [amqpUrl, databaseUrl] = [await freshVhost(), await freshDatabase()];
   await migrate(databaseUrl);
@@ -96,7 +96,7 @@ async function operations() {
     persist: async (): Promise<Queue> => {
       const { data } = await get<Queues>('/queues');
       const queue = data.find(({ name }) => name === queues.persist);
-      if (queue === undefined) throw new Error('the work queue is not listed');
+      if (queue === undefined) throw new Error('/queues does not list the work queue');
       return queue;
     },
     ledger: (query = '') => get<Ledger>(`/ledger?from=now-30m${query}`),
@@ -172,7 +172,7 @@ it('the books balance after a fleet that repeats, misorders and malforms, and sh
   expect(explanation).toContain('1 readings are missing');
 }, 120_000);
 
-it('an edge that is killed is named, and what it did not report is not taken for balanced', async () => {
+it('the reconciliation report names an ingest instance that was killed, and is incomplete without its reports', async () => {
   const platform = await operations();
   await platform.post('pump', { epoch: 'e', seq: 1, ts: Date.now(), metrics: { a: 1 } });
   await eventually(
@@ -182,7 +182,7 @@ it('an edge that is killed is named, and what it did not report is not taken for
   const [{ instanceId } = { instanceId: '' }] = (await platform.ledger()).edges;
 
   await platform.ingest.kill();
-  // Its silence, made longer.
+  // As if it had been silent for minutes.
   await platform.sql(`update books_edges set last_reported_at = now() - interval '5 minutes'`);
   await platform.sql(`update books_accepted set accepted = 0`);
   await platform.sql(`update books_accepted set minute = minute - 3`);
@@ -196,7 +196,7 @@ it('an edge that is killed is named, and what it did not report is not taken for
   }, seconds);
 }, 90_000);
 
-it('queues say where they are stuck: nobody consumes, Postgres is stalled, and by AMQP while the management API is away', async () => {
+it('/queues names the bottleneck: no consumers, Postgres stalled; it answers over AMQP while the management API is unavailable', async () => {
   const platform = await operations();
   await eventually(async () => {
     const { source, workers } = await platform.queues();
@@ -251,7 +251,7 @@ it('queues say where they are stuck: nobody consumes, Postgres is stalled, and b
   await eventually(async () => expect((await platform.queues()).source).toBe('management'), seconds);
 }, 150_000);
 
-it('gaps of a device are listed', async () => {
+it('/devices/{id}/gaps lists the missing sequence numbers of a device', async () => {
   const platform = await operations();
   const send = (seq: number) => platform.post('pump', { epoch: 'boot', seq, ts: Date.now(), metrics: { a: seq } });
   for (const seq of [1, 2, 5, 9]) expect(await send(seq)).toBe(202);

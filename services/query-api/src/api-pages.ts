@@ -3,7 +3,7 @@ import type { HelmetOptions } from '@fleetwire/runtime/http';
 import { Router } from 'express';
 import { openApiDocument } from './openapi.ts';
 
-/** Pages of our own origin only; both tools write style elements, and ReDoc searches in a worker made of a blob. */
+/** Scripts and data of this origin only. Both tools write style elements, and ReDoc runs its search in a worker from a blob. */
 export const pagePolicy: HelmetOptions = {
   contentSecurityPolicy: {
     directives: {
@@ -12,7 +12,7 @@ export const pagePolicy: HelmetOptions = {
       styleSrc: ["'self'", "'unsafe-inline'"],
       imgSrc: ["'self'", 'data:'],
       workerSrc: ["'self'", 'blob:'],
-      upgradeInsecureRequests: null, // served over plain HTTP behind a proxy or on a laptop
+      upgradeInsecureRequests: null, // pages are also served over plain HTTP
     },
   },
 };
@@ -38,7 +38,7 @@ const redocPage = page(
   '<redoc spec-url="/openapi.json"></redoc><script src="/redoc/redoc.standalone.js"></script>',
 );
 
-/** `/openapi.json`, `/docs` (Swagger UI) and `/redoc`, whole without any other host. */
+/** `/openapi.json`, `/docs` (Swagger UI) and `/redoc`; none loads anything from another host. */
 export function apiPages(): Router {
   const router = Router();
   const document = openApiDocument();

@@ -11,8 +11,8 @@ export interface Circuit {
   readonly name: string;
   state(): CircuitState;
   /**
-   * Runs work that honours its signal. Check what the caller sent before: only the dependency may fail in here.
-   * @throws {Problem} 503 with Retry-After when the dependency is away, or the circuit is open or full
+   * Runs work that ends when its signal aborts. Validate the request before: only the dependency may fail in here.
+   * @throws {Problem} 503 with Retry-After when the dependency is unavailable, or the circuit is open or full
    */
   run<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T>;
   stop(): void;
@@ -20,18 +20,18 @@ export interface Circuit {
 
 export interface CircuitOptions {
   readonly name: string;
-  /** What is behind it, for people. */
+  /** What the circuit protects; part of the 503's detail. */
   readonly dependency?: string;
-  /** Work is aborted after this long, which counts as a failure. */
+  /** Work is aborted after this time, which counts as a failure. */
   readonly timeoutMs: number;
   /** How long an open circuit waits before it lets one call try. */
   readonly resetMs: number;
   /** Fewer calls than this within the window never open the circuit. */
   readonly volumeThreshold: number;
   readonly windowMs: number;
-  /** Calls running or waiting for a connection; more are refused at once. */
+  /** Calls running or waiting for a connection; more are refused immediately. */
   readonly inFlightMax: number;
-  /** Tells an outage from an answer that is an error: only outages open the circuit. */
+  /** Whether an error is an outage; any other error is an answer and does not open the circuit. */
   readonly isOutage: (error: unknown) => boolean;
   readonly logger: Logger;
   readonly gauge: Gauge<'name'>;
@@ -57,7 +57,7 @@ export function createCircuit(options: CircuitOptions): Circuit {
   };
   const breaker = new CircuitBreaker(attempt, {
     name,
-    timeout: false, // the signal of each call ends it, so that nothing goes on unseen behind a timeout
+    timeout: false, // the signal of each call ends it; opossum's timeout would leave the work running
     resetTimeout: resetMs,
     volumeThreshold,
     errorThresholdPercentage: 50,
@@ -82,7 +82,7 @@ export function createCircuit(options: CircuitOptions): Circuit {
       if (!isOpen) logger.warn({ circuit: name, err: error }, 'call failed');
       const retryAfterMs = isOpen ? openedAt + resetMs - Date.now() : resetMs;
       throw unavailable(
-        isOpen ? `${name}: ${dependency} is away` : `${name}: ${dependency} did not answer`,
+        isOpen ? `${name}: ${dependency} is unavailable` : `${name}: ${dependency} did not answer`,
         retryAfterMs,
       );
     }
@@ -92,7 +92,7 @@ export function createCircuit(options: CircuitOptions): Circuit {
     name,
     state,
     run: async <T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> => {
-      if (inFlight >= inFlightMax) throw unavailable(`${name}: ${inFlightMax} calls are in flight already`, 1_000);
+      if (inFlight >= inFlightMax) throw unavailable(`${name}: ${inFlightMax} calls are already in flight`, 1_000);
       inFlight += 1;
       try {
         const outcome = await fire(work);

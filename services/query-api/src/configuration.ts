@@ -10,14 +10,14 @@ export const queryApiVariables = {
   databaseUrl: secret(
     url('DATABASE_URL', {
       protocols: ['postgres', 'postgresql'],
-      doc: 'Postgres; a role that may only read is enough',
+      doc: 'Postgres; a read-only role is enough',
     }),
   ),
   managementUrl: optional(
     secret(
       url('MANAGEMENT_URL', {
         protocols: ['http', 'https'],
-        doc: "RabbitMQ's management API, with user and password; /status then shows queues",
+        doc: "RabbitMQ's management API, with user and password; source of /queues and /status",
       }),
     ),
   ),
@@ -25,7 +25,7 @@ export const queryApiVariables = {
     secret(
       url('AMQP_URL', {
         protocols: ['amqp', 'amqps'],
-        doc: 'RabbitMQ, with its virtual host: /queues then shows its queues, also without the management API',
+        doc: 'RabbitMQ, with its virtual host; source of /queues and /status while the management API is unavailable',
       }),
     ),
   ),
@@ -33,14 +33,14 @@ export const queryApiVariables = {
     secret(
       url('DATABASE_WRITE_URL', {
         protocols: ['postgres', 'postgresql'],
-        doc: 'Postgres as a role that may write the dead letters; DATABASE_URL without it',
+        doc: 'Postgres as a role that may write dead letters and replays; DATABASE_URL if unset',
       }),
     ),
   ),
   workerUrls: optional(
     urls('WORKER_URLS', {
       protocols: ['http', 'https'],
-      doc: 'Addresses of all persistence-workers; /queues then knows how old the oldest reading is',
+      doc: 'Addresses of all persistence-workers; required for the age of the oldest reading in /queues',
     }),
   ),
   poolMax: integer('POOL_MAX', {
@@ -48,70 +48,70 @@ export const queryApiVariables = {
     max: 100,
     default: 4,
     unit: 'connections',
-    doc: 'For the latest state and the registry',
+    doc: 'Connections for the latest state and the device registry',
   }),
   historyPoolMax: integer('HISTORY_POOL_MAX', {
     min: 1,
     max: 100,
     default: 4,
     unit: 'connections',
-    doc: 'For history, apart, so that it cannot starve the rest',
+    doc: 'Connections for history; a separate pool, so that long queries do not delay others',
   }),
   writePoolMax: integer('WRITE_POOL_MAX', {
     min: 2,
     max: 100,
     default: 4,
     unit: 'connections',
-    doc: 'For work on dead letters',
+    doc: 'Connections for decisions about dead letters',
   }),
   statementTimeoutMs: integer('STATEMENT_TIMEOUT_MS', {
     min: 50,
     max: 600_000,
     default: 4_000,
     unit: 'ms',
-    doc: 'Postgres ends a query after this long',
+    doc: 'Postgres cancels a query after this time',
   }),
   breakerTimeoutMs: integer('BREAKER_TIMEOUT_MS', {
     min: 100,
     max: 600_000,
     default: 5_000,
     unit: 'ms',
-    doc: 'A call is given up and its connection destroyed after this long',
+    doc: 'A database call fails and its connection is destroyed after this time',
   }),
   breakerResetMs: integer('BREAKER_RESET_MS', {
     min: 100,
     max: 600_000,
     default: 5_000,
     unit: 'ms',
-    doc: 'An open circuit lets one call try after this long',
+    doc: 'An open circuit lets one call through after this time',
   }),
   breakerVolumeMin: integer('BREAKER_VOLUME_MIN', {
     min: 1,
     max: 10_000,
     default: 5,
     unit: 'calls',
-    doc: 'Fewer calls than this in 10 s never open a circuit',
+    doc: 'A circuit opens only if it had at least this many calls in 10 s',
   }),
   callsInFlightMax: integer('CALLS_IN_FLIGHT_MAX', {
     min: 1,
     max: 10_000,
     default: 64,
     unit: 'calls',
-    doc: 'Calls of one kind that run or wait for a connection; more get 503 at once',
+    doc: 'Calls of one circuit that run or wait for a connection; further calls get 503 immediately',
   }),
   rateLimitPerMinute: integer('RATE_LIMIT_PER_MINUTE', {
     min: 1,
     max: 1_000_000,
     default: 1_200,
     unit: 'requests',
-    doc: 'Requests one caller may make in a minute',
+    doc: 'Requests per caller and minute',
   }),
   probeIntervalMs: integer('PROBE_INTERVAL_MS', {
     min: 100,
     max: 60_000,
     default: 2_000,
     unit: 'ms',
-    doc: 'How often readiness and /status look at the database',
+    doc: 'How often the database is probed for readiness and /status',
   }),
 };
 

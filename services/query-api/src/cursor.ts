@@ -3,20 +3,20 @@ import { badRequest, type Problem } from '@fleetwire/runtime/problem';
 import Type, { type Static, type TSchema } from 'typebox';
 import { Compile } from 'typebox/compile';
 
-/** A cursor as clients see it: opaque, to be used with the query that it came from. */
+/** A cursor as clients see it: opaque, and valid for the query that returned it. */
 export const Cursor = Type.String({
   minLength: 1,
   maxLength: 1_000,
-  description: 'Where the page before ended: its `page.next`',
+  description: '`page.next` of the previous page',
 });
 
 export interface CursorCodec<T> {
   encode(query: object, position: T): string;
-  /** @throws {Problem} 400 when the text is no cursor, or belongs to another query */
+  /** @throws {Problem} 400 when the text is not a cursor, or is one of another query */
   decode(query: object, text: string): T;
 }
 
-/** Keyset cursors that hold `position` and know, by a hash, the query they belong to; `limit` may change between pages. */
+/** Keyset cursors that hold `position` and a hash of their query; `limit` may change between pages. */
 export function cursorCodec<S extends TSchema>(Position: S): CursorCodec<Static<S>> {
   const content = Compile(Type.Object({ query: Type.String(), position: Position }));
   return {
@@ -25,7 +25,10 @@ export function cursorCodec<S extends TSchema>(Position: S): CursorCodec<Static<
       const parsed = parse(text);
       if (!content.Check(parsed)) throw refusal('is not a cursor of this API');
       const { query: hash, position } = parsed as unknown as { query: string; position: Static<S> };
-      if (hash !== hashOf(query)) throw refusal('belongs to another query; start again without it');
+      if (hash !== hashOf(query))
+        throw refusal(
+          'belongs to another query; use it with the parameters of the page that returned it, or start without a cursor',
+        );
       return position;
     },
   };

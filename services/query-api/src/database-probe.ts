@@ -4,7 +4,7 @@ export interface DatabaseState {
   readonly state: 'unknown' | 'up' | 'down';
   readonly latencyMs?: number;
   readonly error?: string;
-  /** When the database was looked at last, epoch milliseconds. */
+  /** When the database was last probed, epoch milliseconds. */
   readonly checkedAt?: number;
 }
 
@@ -22,15 +22,15 @@ export interface DatabaseProbeOptions {
 }
 
 /**
- * Looks at the database in the background, so that readiness and /status only read state. It goes past the circuits: readiness that
- * depended on an open circuit would keep away the very call that could close it.
+ * Probes the database in the background, so that readiness and /status only read state. It does not use the circuits: if readiness
+ * depended on an open circuit, no request would arrive that could close it.
  */
 export async function startDatabaseProbe(options: DatabaseProbeOptions): Promise<DatabaseProbe> {
   const { ping, intervalMs, timeoutMs, onChange } = options;
   const stopping = new AbortController();
   let current: DatabaseState = { state: 'unknown' };
 
-  const look = async (): Promise<void> => {
+  const probe = async (): Promise<void> => {
     const startedAt = performance.now();
     const before = current.state;
     try {
@@ -41,20 +41,20 @@ export async function startDatabaseProbe(options: DatabaseProbeOptions): Promise
     }
     if (current.state !== before && !stopping.signal.aborted) onChange(current);
   };
-  const watch = async (): Promise<void> => {
+  const probeRepeatedly = async (): Promise<void> => {
     while (!stopping.signal.aborted) {
       await sleep(intervalMs, undefined, { signal: stopping.signal }).catch(() => {});
-      if (!stopping.signal.aborted) await look();
+      if (!stopping.signal.aborted) await probe();
     }
   };
 
-  await look();
-  const watching = watch();
+  await probe();
+  const probing = probeRepeatedly();
   return {
     state: () => current,
     stop: async () => {
       stopping.abort();
-      await watching;
+      await probing;
     },
   };
 }

@@ -6,7 +6,7 @@ import Type from 'typebox';
 import { Cursor, cursorCodec } from './cursor.ts';
 import { route } from './route.ts';
 import { Device, DeviceDetails, PageOf, toPage } from './schemas.ts';
-import { Instant, isoTime, parseInstant } from './time-range.ts';
+import { Instant, instantForms, isoTime, parseInstant } from './time-range.ts';
 
 const cursors = cursorCodec(Type.Object({ deviceId: DeviceId, seenSince: Type.Optional(Type.Number()) }));
 
@@ -16,17 +16,17 @@ export const deviceRoutes = [
     path: '/devices',
     operationId: 'listDevices',
     tag: 'Devices',
-    summary: 'Devices, by id',
+    summary: 'All devices',
     roles: ['analyst', 'operator', 'admin'],
     query: {
       q: Type.Optional(
         Type.String({
           minLength: 1,
           maxLength: limits.deviceIdCharactersMax,
-          description: 'A part of the device id, in any case',
+          description: 'Only devices whose id contains this, ignoring case',
         }),
       ),
-      seenSince: Type.Optional(Instant('Only devices of which something arrived since')),
+      seenSince: Type.Optional(Instant('Only devices of which a reading arrived at or after this time')),
       limit: Type.Integer({ minimum: 1, maximum: 1_000, default: 100, description: 'Devices in one page' }),
       cursor: Type.Optional(Cursor),
     },
@@ -35,7 +35,7 @@ export const deviceRoutes = [
       const { q: search, limit, cursor } = query;
       const scope = { list: 'devices', ...query };
       const before = cursor === undefined ? undefined : cursors.decode(scope, cursor);
-      // A relative time means the same on every page.
+      // The cursor holds the time: `now-6h` means the same on every page.
       const seenSince = before ? before.seenSince : readSeenSince(query.seenSince, now);
       const found = await registry.run(listDevices, { limit: limit + 1, after: before?.deviceId, search, seenSince });
       const { rows, covered, page } = toPage(found, limit, ({ deviceId }) =>
@@ -49,14 +49,14 @@ export const deviceRoutes = [
     path: '/devices/{id}',
     operationId: 'getDevice',
     tag: 'Devices',
-    summary: 'One device and its boots',
+    summary: 'One device and its boots (epochs)',
     roles: ['device', 'analyst', 'operator', 'admin'],
     params: { id: DeviceId },
     success: { status: 200, description: 'The device', schema: DeviceDetails },
     problems: [404],
     handler: async ({ params: { id } }, { registry }) => {
       const device = await registry.run(getDevice, { deviceId: id });
-      if (!device) throw notFound(`There is no device ${id}`);
+      if (!device) throw notFound(`Device ${id} is unknown`);
       const epochs = device.epochs.map(({ epoch, firstSeenAt, lastSeq }) => ({
         epoch,
         firstSeenAt: isoTime(firstSeenAt),
@@ -80,7 +80,7 @@ function readSeenSince(text: string | undefined, now: number): number | undefine
   if (text === undefined) return undefined;
   const seenSince = parseInstant(text, now);
   if (seenSince !== undefined) return seenSince;
-  throw badRequest('The time cannot be read', [
-    { field: 'query.seenSince', detail: `is ${JSON.stringify(text)}; expected a time like now-6h` },
+  throw badRequest('seenSince is not a time', [
+    { field: 'query.seenSince', detail: `is ${JSON.stringify(text)}; expected ${instantForms}` },
   ]);
 }

@@ -16,7 +16,8 @@ export const latestRoutes = [
     operationId: 'getLatestOfAll',
     tag: 'Latest',
     summary: 'Latest state of all devices',
-    description: 'By device id. While the database is away, the last good answer comes marked `stale`.',
+    description:
+      'Sorted by device id. While the database is unavailable, the last good answer for the same parameters is returned, marked `stale`.',
     roles: ['analyst', 'operator', 'admin'],
     query: {
       limit: Type.Integer({ minimum: 1, maximum: 5_000, default: 1_000, description: 'Devices in one page' }),
@@ -45,7 +46,7 @@ export const latestRoutes = [
     problems: [404],
     handler: async ({ params: { id } }, { latest }) => {
       const state = await latest.run(latestOf, { deviceId: id });
-      if (!state) throw notFound(`Nothing is stored for device ${id}`);
+      if (!state) throw notFound(`No reading is stored for device ${id}`);
       return present(state);
     },
   }),

@@ -9,7 +9,7 @@ interface Json {
   readonly [name: string]: unknown;
 }
 
-/** The OpenAPI 3.1 document of the public HTTP API, from the same declarations that serve it. */
+/** The OpenAPI 3.1 document of the public HTTP API, generated from the declarations that serve it. */
 export function openApiDocument(): Json {
   const components = new Components();
   const paths: Record<string, Record<string, unknown>> = {};
@@ -27,7 +27,7 @@ export function openApiDocument(): Json {
     info: {
       title: 'Fleetwire',
       version: '1',
-      summary: 'Telemetry of device fleets: send readings, read them back',
+      summary: 'Telemetry of device fleets: send readings, query them',
       description,
       license: { name: 'MIT', identifier: 'MIT' },
     },
@@ -43,13 +43,13 @@ export function openApiDocument(): Json {
   };
 }
 
-const description = `\`/api/…\` answers as \`/api/v1/…\`.
+const description = `A path without a version means the newest: \`/api/devices\` is \`/api/v1/devices\`.
 
-**Times** are RFC 3339, epoch milliseconds, or relative (\`now-6h\`; s, m, h, d, w). Ranges are half-open: \`from\` is inside, \`to\` is not.
-**Lists** are paged by keyset: pass \`page.next\` as \`cursor\` with the same query, or follow the \`Link\` header.
+**Times** are RFC 3339, epoch milliseconds, or relative (\`now-6h\`; s, m, h, d, w). Ranges are half-open: \`from\` is included, \`to\` is not.
+**Lists** are paged: pass \`page.next\` as \`cursor\` with the same query, or follow the \`Link\` header.
 **Errors** are problem documents (RFC 9457). 429 and 503 carry \`Retry-After\`.`;
 
-/** What ingest-ws serves over HTTP, described here so that there is one document; its schemas live in contracts. */
+/** The HTTP operations of ingest-ws, so that one document describes the whole API; their schemas are in contracts. */
 const ingestOperations: readonly Operation[] = [
   {
     method: 'post',
@@ -59,12 +59,12 @@ const ingestOperations: readonly Operation[] = [
     summary: 'Send readings',
     description:
       `Served by ingest-ws, also as \`POST /api/data\`. One element or an array of at most ${limits.readingsPerFrameMax}; ` +
-      `at most ${limits.payloadBytesMax} bytes. The answer comes once the broker has confirmed: what it accepts is safe.`,
+      `at most ${limits.payloadBytesMax} bytes. The answer is sent after the broker's confirm: accepted readings are never lost.`,
     roles: ['device', 'admin'],
     params: closed({}),
     query: closed({}),
     body: TelemetryRequest,
-    success: { status: 202, description: 'Confirmed', schema: TelemetryAccepted },
+    success: { status: 202, description: 'Readings accepted and confirmed by the broker', schema: TelemetryAccepted },
     problems: [413],
   },
 ];
@@ -77,7 +77,7 @@ const ingestServers = [
   },
 ];
 
-/** RFC 9457, with `errors` for the elements that were refused. */
+/** RFC 9457, with one element of `errors` for each invalid field. */
 const ProblemDocument = Type.Object(
   {
     type: Type.String({ format: 'uri-reference' }),
@@ -88,7 +88,7 @@ const ProblemDocument = Type.Object(
     errors: Type.Optional(
       Type.Array(
         Type.Object({
-          field: Type.String({ description: 'Where it stands: `query.limit`, `body.role`' }),
+          field: Type.String({ description: 'The field: `query.limit`, `body.role`' }),
           detail: Type.String({ description: 'What is wrong and what is allowed' }),
         }),
       ),
@@ -98,16 +98,16 @@ const ProblemDocument = Type.Object(
 );
 
 const problemTitles: Readonly<Record<number, string>> = {
-  400: 'Parameters or body are not allowed; `errors` names each',
-  401: 'No token, or one that is refused',
-  403: 'The role may not do this, or a device asked for another device',
+  400: 'Parameters or body are not valid; `errors` names each',
+  401: 'The token is missing or not valid',
+  403: 'The role may not do this, or a device requested another device',
   404: 'Not found',
-  409: 'It does not fit with how things are now',
+  409: 'The request conflicts with the present state',
   413: 'The body is too large',
   429: 'Too many requests',
-  500: 'A fault on our side',
-  501: 'Not configured here',
-  503: 'A dependency is away; try again after `Retry-After` seconds',
+  500: 'Internal error',
+  501: 'Not configured in this service',
+  503: 'A dependency is unavailable; try again after `Retry-After` seconds',
 };
 
 const sharedProblems = [400, 401, 403, 429, 500, 503];

@@ -15,7 +15,7 @@ export interface OperationsMetricsOptions {
 const auditedMinutes = 60;
 const auditSharedMs = 15_000;
 
-/** What the broker and the books say, looked up when somebody scrapes; what cannot be known then has no value. */
+/** Metrics of the queues and of the reconciliation, read at each scrape; what is unknown then has no value. */
 export function exposeOperations({ registry, queues, history }: OperationsMetricsOptions): void {
   exposeQueues(registry, queues);
   exposeBooks(registry, sharedAudit(queues, history));
@@ -40,22 +40,22 @@ function exposeQueues(registry: Registry, queues: QueueMonitor): void {
       }),
     );
   };
-  perQueue('fleetwire_queue_depth', 'Messages, ready and unacknowledged', messagesIn);
-  perQueue('fleetwire_queue_consumers', 'Consumers', ({ consumers }) => consumers);
+  perQueue('fleetwire_queue_depth', 'Messages in the queue, ready and unacknowledged', messagesIn);
+  perQueue('fleetwire_queue_consumers', 'Consumers of the queue', ({ consumers }) => consumers);
   perQueue(
     'fleetwire_queue_fullness_ratio',
-    'How full it is, of the bound that is nearest: at 1 the broker refuses',
+    'Share of the nearest bound of the queue; at 1 the broker refuses messages',
     ({ fullness }) => fullness,
   );
   perQueue(
     'fleetwire_queue_oldest_age_seconds',
-    'Age of the oldest message, or how long it is at least known to have stood still',
+    'Age of the oldest message; without a worker, the time the queue has been without consumers',
     ({ oldest }) => oldest.seconds,
   );
   registry.registerMetric(
     new Gauge({
       name: 'fleetwire_broker_alarms',
-      help: 'Alarms of the broker that stop publishers',
+      help: 'Alarms of the broker; each blocks publishers',
       registers: [],
       async collect() {
         const report = await queues.read().catch(() => undefined);
@@ -91,20 +91,20 @@ function exposeBooks(registry: Registry, read: () => Promise<ReconciliationRepor
   );
   ofBooks(
     'fleetwire_books_in_flight_readings',
-    'Readings of the last hour that are under way',
+    'Readings of the last hour that are still in flight',
     ({ total }) => total.inFlight,
   );
   ofBooks(
     'fleetwire_books_edges_unaccounted',
-    'Ingest instances of the last hour that fell silent without a last report, or of which a report is missing',
+    'Ingest instances of the last hour that stopped without a final report, or of which a report is missing',
     ({ edges }) => edges.filter(({ state, missingReports }) => state === 'silent' || missingReports.length > 0).length,
   );
 }
 
-/** Scrapes within a few seconds share one audit; undefined while the database is away. */
+/** Scrapes within a few seconds share one audit; undefined while the database is unavailable. */
 function sharedAudit(queues: QueueMonitor, history: GuardedDatabase): () => Promise<ReconciliationReport | undefined> {
   let shared: { readonly until: number; readonly audited: Promise<ReconciliationReport | undefined> } | undefined;
-  const look = async (now: number): Promise<ReconciliationReport> => {
+  const auditNow = async (now: number): Promise<ReconciliationReport> => {
     const settledBefore = await queues.read().then(
       (report) => report.settledBefore,
       () => 0,
@@ -120,7 +120,7 @@ function sharedAudit(queues: QueueMonitor, history: GuardedDatabase): () => Prom
   return () => {
     const now = Date.now();
     if (shared === undefined || shared.until <= now)
-      shared = { until: now + auditSharedMs, audited: look(now).catch(() => undefined) };
+      shared = { until: now + auditSharedMs, audited: auditNow(now).catch(() => undefined) };
     return shared.audited;
   };
 }

@@ -16,15 +16,15 @@ interface ParameterSchema {
   readonly examples?: readonly unknown[];
 }
 
-/** `values` are to be trusted only where `errors` is empty. */
+/** `values` are valid only if `errors` is empty. */
 export interface ParsedParameters {
   readonly values: Record<string, unknown>;
   readonly errors: readonly FieldProblem[];
 }
 
 /**
- * Compiles a parser for the parameters of a URL: texts become the types the schema asks for, defaults are filled in,
- * and every bad or unknown parameter is named with what is allowed.
+ * Compiles a parser for the parameters of a URL: texts are converted to the schema's types, defaults are filled in,
+ * and each invalid or unknown parameter becomes an error that names it and what is allowed.
  */
 export function parameterParser(
   where: 'path' | 'query',
@@ -52,14 +52,14 @@ export function parameterParser(
         })),
         ...unknown.map((name) => ({
           field: `${where}.${name}`,
-          detail: `is not known here; accepted are ${[...known.keys()].join(', ') || 'none'}`,
+          detail: `is unknown; accepted are ${[...known.keys()].join(', ') || 'none'}`,
         })),
       ],
     };
   };
 }
 
-/** What a value must be, in words: `a whole number from 1 to 1000`. */
+/** What a parameter accepts, in words: `a whole number from 1 to 1000`. */
 function expectation(schema: TSchema | ParameterSchema): string {
   const {
     type,
@@ -79,7 +79,7 @@ function expectation(schema: TSchema | ParameterSchema): string {
   if (type === 'array') return `at most ${maxItems} values separated by commas, each ${expectation(items ?? {})}`;
   if (examples) return `a text like ${examples.join(' or ')}`;
   if (maxLength !== undefined) return `a text of 1 to ${maxLength} characters`;
-  return description ?? 'another value';
+  return description ?? 'a different value';
 }
 
 function read({ type }: ParameterSchema, text: unknown): unknown {

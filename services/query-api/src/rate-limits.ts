@@ -12,13 +12,13 @@ const shared: Partial<Options> = {
   legacyHeaders: false,
   handler: () => {
     throw tooManyRequests(
-      `Only so many requests are taken in ${windowMs / 1000} s; see the RateLimit headers`,
+      `Too many requests in ${windowMs / 1000} s; the RateLimit headers give the limit, Retry-After the time to wait`,
       windowMs,
     );
   },
 };
 
-/** Each caller by name, behind whatever address. */
+/** Limits each caller by its subject, whatever its address. */
 export function limitCalls(callsPerMinute: number): RequestHandler {
   return rateLimit({
     ...shared,
@@ -28,7 +28,7 @@ export function limitCalls(callsPerMinute: number): RequestHandler {
   });
 }
 
-/** Addresses that keep sending tokens we refuse. */
+/** Limits addresses that keep sending invalid tokens. */
 export function limitRefusedTokens(): RequestHandler {
   return rateLimit({
     ...shared,

@@ -9,7 +9,7 @@ export interface PoolOptions {
   readonly logger: Logger;
 }
 
-/** Connections that cannot write, whatever they are made to run. */
+/** Connections that are read-only, whatever statement they run. */
 export function openReadPool(
   config: Pick<QueryApiConfiguration, 'databaseUrl' | 'statementTimeoutMs'>,
   options: PoolOptions,
@@ -17,7 +17,7 @@ export function openReadPool(
   return openPool(config, { ...options, databaseUrl: config.databaseUrl, readOnly: true });
 }
 
-/** A few connections that may write: what people decide about dead letters. */
+/** Connections that may write: operators' decisions about dead letters. */
 export function openWritePool(
   config: Pick<QueryApiConfiguration, 'databaseUrl' | 'databaseWriteUrl' | 'statementTimeoutMs'>,
   options: PoolOptions,

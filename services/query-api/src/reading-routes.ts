@@ -9,7 +9,7 @@ import { route } from './route.ts';
 import { PageOf, Reading, toPage } from './schemas.ts';
 import { Instant, isoTime, parseRange } from './time-range.ts';
 
-/** The range travels along: `now-6h` means the same on every page. */
+/** The cursor holds the range: `now-6h` means the same on every page. */
 const cursors = cursorCodec(
   Type.Object({
     from: Type.Number(),
@@ -21,8 +21,8 @@ const cursors = cursorCodec(
 );
 
 const covers = {
-  from: Type.String({ format: 'date-time', description: 'The range that was searched: from here' }),
-  to: Type.String({ format: 'date-time', description: 'up to, but without, here' }),
+  from: Type.String({ format: 'date-time', description: 'Start of the range that was searched, included' }),
+  to: Type.String({ format: 'date-time', description: 'End of the range that was searched, excluded' }),
 };
 
 export const readingRoutes = [
@@ -33,18 +33,18 @@ export const readingRoutes = [
     tag: 'History',
     summary: 'Readings of one device',
     description:
-      'By device time; readings with equal times keep one order over all pages, so that paging neither skips nor repeats any. ' +
-      'Without `from` and `to`, everything.',
+      'Sorted by device time. Readings with equal times keep one order over all pages, so paging neither skips nor repeats any. ' +
+      'Without `from` and `to`, all readings.',
     roles: ['device', 'analyst', 'operator', 'admin'],
     params: { id: DeviceId },
     query: {
-      from: Type.Optional(Instant('Device time from here')),
-      to: Type.Optional(Instant('Device time up to, but without, here')),
+      from: Type.Optional(Instant('Start of the range of device time, included')),
+      to: Type.Optional(Instant('End of the range of device time, excluded')),
       metrics: Type.Optional(
         Type.Array(Type.String({ minLength: 1, maxLength: limits.metricNameCharactersMax }), {
           minItems: 1,
           maxItems: 50,
-          description: 'Only these metrics, separated by commas; readings with none of them are left out',
+          description: 'Only these metrics, separated by commas; readings without any of them are left out',
         }),
       ),
       order: Type.Enum(['desc', 'asc'], { default: 'desc', description: 'Newest or oldest first' }),
@@ -71,7 +71,7 @@ export const readingRoutes = [
         limit: limit + 1,
         after: before,
       });
-      if (!found) throw notFound(`There is no device ${id}`);
+      if (!found) throw notFound(`Device ${id} is unknown`);
       const { rows, covered, page } = toPage(found, limit, ({ position }) =>
         cursors.encode(scope, { from, to, ...position }),
       );

@@ -9,7 +9,7 @@ import type { DeadLetterStore } from './dead-letters/dead-letter-store.ts';
 import type { LastGood } from './last-good.ts';
 import type { QueueMonitor } from './queues/queue-monitor.ts';
 
-/** What handlers work with. */
+/** What handlers use; each takes the members it needs. One object, because routes are data that the OpenAPI document reads without a running service. */
 export interface ApiContext {
   /** The database, with one circuit for each kind of query. */
   readonly latest: GuardedDatabase;
@@ -26,7 +26,7 @@ export interface ApiContext {
   readonly now: () => number;
 }
 
-/** What a handler is given: everything parsed and allowed. */
+/** What a handler gets: a parsed and authorized call. */
 interface Call<P extends TProperties, Q extends TProperties, B extends TSchema> {
   readonly params: Static<TObject<P>>;
   readonly query: Static<TObject<Q>>;
@@ -36,7 +36,7 @@ interface Call<P extends TProperties, Q extends TProperties, B extends TSchema> 
   readonly now: number;
 }
 
-/** What an operation looks like from outside; the router, the validation and the OpenAPI document come from it. */
+/** One operation of the API; router, validation and OpenAPI document are derived from it. */
 export interface Operation {
   readonly method: 'get' | 'post' | 'patch';
   /** Below `/api/v1`, with parameters in braces: `/devices/{id}`. */
@@ -45,14 +45,14 @@ export interface Operation {
   readonly tag: string;
   readonly summary: string;
   readonly description?: string;
-  /** Who may call it. A device among them sees itself alone: its id must be the path's `{id}`. */
+  /** Roles that may call it. A device may only read itself: its id must be the path's `{id}`. */
   readonly roles: readonly Role[];
   readonly params: TObject;
-  /** Members with a `default` are filled in; lists are written with commas. */
+  /** Members with a `default` are filled in; lists are separated by commas. */
   readonly query: TObject;
   readonly body?: TSchema;
   readonly success: { readonly status: 200 | 201 | 202; readonly description: string; readonly schema: TSchema };
-  /** Statuses of problems that this operation adds to those that all share. */
+  /** Problem statuses of this operation beside those that all operations share. */
   readonly problems: readonly number[];
 }
 
@@ -91,7 +91,7 @@ export function route<
   };
 }
 
-/** A misspelt parameter that is ignored gives a wrong answer: unknown ones are refused. */
+/** Refuses unknown parameters: ignoring a misspelt one would give a wrong answer. */
 export function closed(properties: TProperties): TObject {
   return Type.Object(properties, { additionalProperties: false });
 }

@@ -10,7 +10,7 @@ export interface RouterOptions {
   readonly routes: readonly Route[];
   readonly api: ApiContext;
   readonly authenticate: Authenticate;
-  /** Runs once the caller is known (`response.locals.caller`). */
+  /** Runs after authentication (`response.locals.caller`). */
   readonly limitCalls: RequestHandler;
 }
 
@@ -50,9 +50,9 @@ function handle(route: Route, api: ApiContext): RequestHandler {
     const params = parseParams(request.params);
     const query = parseQuery(request.query);
     const errors = [...params.errors, ...query.errors];
-    if (errors.length > 0) throw badRequest('Some parameters are not allowed', errors);
+    if (errors.length > 0) throw badRequest('Some parameters are not valid', errors);
     const body = parseBody(request.body);
-    if (!body.ok) throw badRequest('The body does not fit', [bodyProblem(body.issue)]);
+    if (!body.ok) throw badRequest('The body is not valid', [bodyProblem(body.issue)]);
 
     // `never`: each handler is typed by its own route's schemas, which have just parsed this call.
     const call = { params: params.values, query: query.values, body: body.value, caller, now: api.now() };
@@ -66,7 +66,7 @@ function bodyProblem({ field, message }: ValidationIssue): FieldProblem {
   return { field: field === '' ? 'body' : `body.${field}`, detail: message };
 }
 
-/** RFC 8288: a list that goes on says where. */
+/** The next page of a list (RFC 8288). */
 function linkNext(request: Request, response: Response, answer: unknown): void {
   const next = (answer as { page?: { next?: string | null } }).page?.next;
   if (typeof next !== 'string') return;

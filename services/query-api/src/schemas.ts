@@ -2,22 +2,25 @@ import { Epoch, Seq } from '@fleetwire/contracts/identifiers';
 import { type Metrics, MetricValue } from '@fleetwire/contracts/metrics';
 import Type, { type TProperties } from 'typebox';
 
-/** What answers look like. The database's own types never travel. */
+/** The schemas of answers. Table types are never sent. */
 export const Time = Type.String({ format: 'date-time', description: 'RFC 3339, UTC, to the millisecond' });
 
 const DeviceName = Type.String({ description: 'Device id' });
 const StoredMetrics = Type.Unsafe<Metrics>(
-  Type.Record(Type.String(), MetricValue, { description: 'Metric name to value, as it was sent', title: 'Metrics' }),
+  Type.Record(Type.String(), MetricValue, {
+    description: 'Metric name to value, as the device sent it',
+    title: 'Metrics',
+  }),
 );
 
 export const LatestState = Type.Object(
   {
     deviceId: DeviceName,
-    ts: Type.String({ format: 'date-time', description: 'Newest device time among the metrics' }),
-    receivedAt: Type.String({ format: 'date-time', description: 'When the newest reading arrived' }),
+    ts: Type.String({ format: 'date-time', description: 'Newest device time of all metrics' }),
+    receivedAt: Type.String({ format: 'date-time', description: 'When the newest reading was received' }),
     metrics: StoredMetrics,
     metricTimes: Type.Record(Type.String(), Time, {
-      description: 'Device time of each metric: they need not come together',
+      description: 'Device time of each metric; metrics may come from different readings',
     }),
   },
   { title: 'LatestState' },
@@ -28,7 +31,7 @@ export const Device = Type.Object(
     deviceId: DeviceName,
     firstSeenAt: Time,
     lastSeenAt: Type.Union([Time, Type.Null()], {
-      description: 'When the newest reading arrived; null where none was ever stored',
+      description: 'When the newest reading was received; null if none was ever stored',
     }),
     lastTs: Type.Union([Time, Type.Null()], { description: 'Newest device time' }),
   },
@@ -42,9 +45,9 @@ export const DeviceDetails = Type.Object(
       Type.Object({
         epoch: Epoch,
         firstSeenAt: Time,
-        lastSeq: Type.Union([Seq, Type.Null()], { description: 'The highest sequence number that is stored' }),
+        lastSeq: Type.Union([Seq, Type.Null()], { description: 'The highest stored sequence number' }),
       }),
-      { description: 'Boots of the device, the newest first' },
+      { description: 'Boots of the device, newest first' },
     ),
   },
   { title: 'DeviceDetails' },
@@ -55,21 +58,21 @@ export const Reading = Type.Object(
     ts: Type.String({ format: 'date-time', description: 'Device time' }),
     epoch: Epoch,
     seq: Seq,
-    receivedAt: Type.String({ format: 'date-time', description: 'When we received it' }),
+    receivedAt: Type.String({ format: 'date-time', description: 'When ingest-ws received it' }),
     metrics: StoredMetrics,
   },
   { title: 'Reading' },
 );
 
 const next = Type.Union([Type.String(), Type.Null()], {
-  description: 'Pass it as `cursor` for the next page; null at the end',
+  description: '`cursor` of the next page; null on the last page',
 });
 const covered = {
-  count: Type.Integer({ minimum: 0, description: 'Elements in this page' }),
-  complete: Type.Boolean({ description: 'Nothing follows this page' }),
+  count: Type.Integer({ minimum: 0, description: 'Elements on this page' }),
+  complete: Type.Boolean({ description: 'This page is the last' }),
 };
 
-/** A page of `item`s that says what it covers; `extra` are members beside `data`. */
+/** A page of `item`s; `covers` describes it, `extra` are members beside `data`. */
 export function PageOf<T extends Type.TSchema, C extends TProperties, E extends TProperties>(
   item: T,
   covers: C,
@@ -83,13 +86,13 @@ export function PageOf<T extends Type.TSchema, C extends TProperties, E extends 
   });
 }
 
-/** Members of answers that may come from memory while the database is away. */
+/** Members of answers that are served from memory while the database is unavailable. */
 export const freshness = {
   asOf: Type.String({ format: 'date-time', description: 'When this was read from the database' }),
-  stale: Type.Boolean({ description: 'The database is away: this is its last good answer' }),
+  stale: Type.Boolean({ description: 'The database is unavailable: this is its last good answer' }),
 };
 
-/** Cuts a list that was read one element too long, and says where it goes on. */
+/** Makes a page of `rows`, which were read with `limit + 1`: the surplus row tells that another page follows. */
 export function toPage<T>(rows: readonly T[], limit: number, cursorAfter: (last: T) => string) {
   const kept = rows.slice(0, limit);
   const last = kept.at(-1);

@@ -45,7 +45,7 @@ const circuitWindowMs = 10_000;
 const brokerTimeoutMs = 1_500;
 const staleAnswersMax = 16;
 
-/** Starts the service; it starts also while Postgres or RabbitMQ are away. */
+/** Starts the service, also while Postgres or RabbitMQ is unavailable. */
 export async function startQueryApi({
   config,
   logger,
@@ -102,17 +102,17 @@ export async function startQueryApi({
   const databases = {
     latest: guardDatabase(light, circuits.latest),
     registry: guardDatabase(light, circuits.registry),
-    // A pool of its own: queries over months of data must not keep the latest state waiting.
+    // A separate pool: queries over months of data must not delay the latest state.
     history: guardDatabase(history, circuits.history),
   };
 
   const probe = started.adopt(
     await startDatabaseProbe({
-      // Reading the registry proves more than "select 1": that the schema is there.
+      // Unlike "select 1", this also proves that the schema exists.
       ping: (signal) => listDevices(light, { limit: 1, signal }),
       intervalMs: config.probeIntervalMs,
       timeoutMs: config.breakerTimeoutMs,
-      onChange: ({ state, error }) => logger.info({ state, error }, 'database'),
+      onChange: ({ state, error }) => logger.info({ state, error }, 'database state changed'),
     }),
     (one) => one.stop(),
   );
@@ -170,7 +170,7 @@ export async function startQueryApi({
     },
   });
   const http = started.adopt(await listen(app, { host: config.host, port: config.port }), (one) => one.stop());
-  logger.info({ url: http.url, authMode: config.authMode }, 'query-api is listening');
+  logger.info({ url: http.url, authMode: config.authMode }, 'listening');
 
   const resources = started.move();
   return {

@@ -7,7 +7,7 @@ import { freshness, Time } from './schemas.ts';
 import { isoTime } from './time-range.ts';
 
 const RowCount = Type.Object(
-  { count: Type.Integer({ minimum: 0 }), exact: Type.Boolean({ description: 'False: an estimate, or a floor' }) },
+  { count: Type.Integer({ minimum: 0 }), exact: Type.Boolean({ description: 'false: an estimate or a lower bound' }) },
   { title: 'RowCount' },
 );
 
@@ -46,7 +46,7 @@ const Status = Type.Object(
         }),
         Type.Null(),
       ],
-      { description: 'What is stored; null when the database has not answered since this service started' },
+      { description: 'What is stored; null if the database has not answered since query-api started' },
     ),
   },
   { title: 'Status' },
@@ -58,8 +58,8 @@ export const statusRoutes = [
     path: '/status',
     operationId: 'getStatus',
     tag: 'Status',
-    summary: 'How every dependency is, and what is stored',
-    description: 'Answers 200 also while dependencies are away: their state is the answer.',
+    summary: 'State of each dependency, and what is stored',
+    description: 'Answers 200 also while dependencies are unavailable: their state is part of the report.',
     roles: ['analyst', 'operator', 'admin'],
     success: { status: 200, description: 'The report', schema: Status },
     handler: async ({ now }, api) => {

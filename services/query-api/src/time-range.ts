@@ -7,10 +7,10 @@ const rfc3339 = /^\d{4}-\d{2}-\d{2}(?:[Tt]\d{2}:\d{2}:\d{2}(?:\.\d{1,9})?(?:[Zz]
 const epochMs = /^\d{1,15}$/;
 const unitMs = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000, w: 604_800_000 };
 
-/** The end of the year 9999: the last that RFC 3339 can write. */
+/** The end of the year 9999, the last that RFC 3339 can express. */
 const instantMaxMs = Date.UTC(9999, 11, 31, 23, 59, 59, 999);
 
-/** How a point in time is written in a URL. */
+/** A point in time as a URL parameter. */
 export function Instant(description: string) {
   return Type.String({
     minLength: 1,
@@ -20,7 +20,10 @@ export function Instant(description: string) {
   });
 }
 
-/** Half-open: `from` is inside, `to` is not. Epoch milliseconds. */
+/** The forms that {@link parseInstant} reads. */
+export const instantForms = 'RFC 3339 (2026-01-31T08:00:00Z), epoch milliseconds, or now-6h (s, m, h, d, w)';
+
+/** Half-open: `from` is included, `to` is not. Epoch milliseconds. */
 export interface TimeRange {
   readonly from: number;
   readonly to: number;
@@ -28,14 +31,14 @@ export interface TimeRange {
 
 /**
  * RFC 3339 (a bare date is midnight UTC), epoch milliseconds, or `now` plus or minus seconds, minutes, hours, days or weeks.
- * @returns epoch milliseconds from 1970 to 9999, or undefined when the text is none of them
+ * @returns epoch milliseconds from 1970 to 9999, or undefined when the text has none of these forms
  */
 export function parseInstant(text: string, now: number): number | undefined {
   const ms = toEpochMs(text, now);
   return ms >= 0 && ms <= instantMaxMs ? ms : undefined;
 }
 
-/** NaN when the text is no time. */
+/** NaN when the text has none of the forms. */
 function toEpochMs(text: string, now: number): number {
   const [, sign, count, unit] = relative.exec(text) ?? [];
   if (unit !== undefined) return now + (sign === '-' ? -1 : 1) * Number(count) * unitMs[unit as keyof typeof unitMs];
@@ -45,7 +48,7 @@ function toEpochMs(text: string, now: number): number {
   return rfc3339.test(text) ? Date.parse(text.replace(' ', '+').toUpperCase()) : Number.NaN;
 }
 
-/** Without bounds, everything that a device may have sent: from 2000 to as far as its clock may run ahead. */
+/** Without bounds, all times that a reading may have: from 2000 to as far as a device's clock may run ahead. */
 export function parseRange({ from, to }: { readonly from?: string; readonly to?: string }, now: number): TimeRange {
   const range = {
     from: from === undefined ? limits.timestampMinMs : parseInstant(from, now),
@@ -54,9 +57,9 @@ export function parseRange({ from, to }: { readonly from?: string; readonly to?:
   const errors: FieldProblem[] = [];
   if (range.from === undefined) errors.push(notATime('from', from));
   if (range.to === undefined) errors.push(notATime('to', to));
-  if (range.from === undefined || range.to === undefined) throw badRequest('The time range cannot be read', errors);
+  if (range.from === undefined || range.to === undefined) throw badRequest('The time range is not valid', errors);
   if (range.from >= range.to) {
-    const detail = `is ${isoTime(range.from)}, not before "to", which is ${isoTime(range.to)}`;
+    const detail = `is ${isoTime(range.from)}; it must be before to, which is ${isoTime(range.to)}`;
     throw badRequest('The time range is empty', [{ field: 'query.from', detail }]);
   }
   return { from: range.from, to: range.to };
@@ -70,6 +73,6 @@ export function isoTime(ms: number): string {
 function notATime(name: string, given: string | undefined): FieldProblem {
   return {
     field: `query.${name}`,
-    detail: `is ${JSON.stringify(given)}; expected RFC 3339 (2026-01-31T08:00:00Z), epoch milliseconds, or now-6h (s, m, h, d, w)`,
+    detail: `is ${JSON.stringify(given)}; expected ${instantForms}`,
   };
 }

@@ -9,7 +9,9 @@ const yearSeconds = 366 * 24 * 3_600;
 const TokenRequest = Type.Object(
   {
     subject: DeviceId,
-    role: Type.Enum([...roles], { description: 'A device token is bound to the device that `subject` names' }),
+    role: Type.Enum([...roles], {
+      description: '`device`: the token is valid only for the device that `subject` names',
+    }),
     expiresInSeconds: Type.Optional(Type.Integer({ minimum: 1, maximum: yearSeconds, default: 24 * 3_600 })),
   },
   { title: 'TokenRequest', additionalProperties: false },
@@ -33,13 +35,16 @@ export const tokenRoutes = [
     operationId: 'mintToken',
     tag: 'Tokens',
     summary: 'Mint a token',
-    description: 'Needs a private key in the configured key set; a service that only has public keys answers 501.',
+    description: 'Requires a private key in the configured key set; with public keys only, the answer is 501.',
     roles: ['admin'],
     body: TokenRequest,
-    success: { status: 201, description: 'The token; it is not kept anywhere', schema: MintedToken },
+    success: { status: 201, description: 'The token; the service does not store it', schema: MintedToken },
     problems: [501],
     handler: async ({ body }, { minter }) => {
-      if (!minter) throw notImplemented('No private key is configured here (AUTH_JWKS or AUTH_JWKS_FILE)');
+      if (!minter)
+        throw notImplemented(
+          'query-api has no private key to sign tokens with; add one to the key set (AUTH_JWKS or AUTH_JWKS_FILE)',
+        );
       const { subject, role, expiresInSeconds = 24 * 3_600 } = body;
       const { token, expiresAt, kid } = await minter.mint({ subject, role, expiresInSeconds });
       return { token, subject, role, expiresAt: expiresAt.toISOString(), kid };

@@ -20,13 +20,13 @@ describe('access', () => {
     },
   );
 
-  it('is refused to a token whose role or subject does not fit', async () => {
+  it('is refused with 401 to a token with an unknown role or an invalid subject', async () => {
     for (const token of [await tokenFor('gardener'), await tokenFor('analyst', 'no spaces please')]) {
       expect((await api.get('/api/v1/data', { token })).status).toBe(401);
     }
   });
 
-  it('is granted for everything to analysts, operators and admins', async () => {
+  it('is granted to analysts, operators and admins for all devices', async () => {
     for (const role of ['analyst', 'operator', 'admin']) {
       const token = await tokenFor(role);
       for (const path of ['/status', '/data', '/devices'])
@@ -35,7 +35,7 @@ describe('access', () => {
     }
   });
 
-  it('is granted to a device for itself alone', async () => {
+  it('is granted to a device for its own data only', async () => {
     const token = await tokenFor('device', 'pump-1');
     for (const path of [
       '/status',
@@ -56,7 +56,7 @@ describe('access', () => {
 describe('minting tokens', () => {
   const body = { subject: 'pump-1', role: 'device', expiresInSeconds: 60 };
 
-  it('yields one that works, to an admin', async () => {
+  it('returns a valid token to an admin', async () => {
     const { status, body: minted } = await api.get('/api/v1/tokens', {
       method: 'POST',
       token: await tokenFor('admin'),
@@ -78,7 +78,7 @@ describe('minting tokens', () => {
     [{ ...body, subject: 'a b' }, 'body.subject'],
     [{ ...body, expiresInSeconds: 1e9 }, 'body.expiresInSeconds'],
     [[], 'body'],
-  ])('names what is wrong with %j', async (wrong, field) => {
+  ])('names the invalid field of %j', async (wrong, field) => {
     const { status, body: problem } = await api.get('/api/v1/tokens', {
       method: 'POST',
       token: await tokenFor('admin'),
@@ -88,7 +88,7 @@ describe('minting tokens', () => {
     expect(problem.errors[0].field).toBe(field);
   });
 
-  it('is not implemented where only public keys are configured', async () => {
+  it('answers 501 where only public keys are configured', async () => {
     const verifying = await startApi({ DATABASE_URL: databaseUrl, AUTH_JWKS: JSON.stringify(keys.publicJwks) });
     expect(
       (await verifying.get('/api/v1/tokens', { method: 'POST', token: await tokenFor('admin'), body })).status,
@@ -97,12 +97,12 @@ describe('minting tokens', () => {
 });
 
 describe('AUTH_MODE=open', () => {
-  it('takes everyone for an admin', async () => {
+  it('treats every caller as an admin', async () => {
     const open = await startApi({ DATABASE_URL: databaseUrl, AUTH_MODE: 'open', AUTH_JWKS: '' });
     expect((await fetch(`${open.url}/api/v1/devices`)).status).toBe(200);
   });
 
-  it('refuses to start where others can reach it', () => {
+  it('does not start on an address that is not loopback', () => {
     const environment = { DATABASE_URL: databaseUrl, AUTH_MODE: 'open' };
     expect(readQueryApiConfiguration({ ...environment, HOST: '127.0.0.1' }).authMode).toBe('open');
     expect(() => readQueryApiConfiguration({ ...environment, HOST: '0.0.0.0' })).toThrow(
@@ -111,7 +111,7 @@ describe('AUTH_MODE=open', () => {
   });
 });
 
-it('counts requests by caller and says so in RateLimit headers', async () => {
+it('limits requests per caller and reports the limit in RateLimit headers', async () => {
   const limited = await startApi({ DATABASE_URL: databaseUrl, RATE_LIMIT_PER_MINUTE: '2' });
   const [first] = [await limited.get('/api/v1/devices'), await limited.get('/api/v1/devices')];
   expect(first?.headers.get('ratelimit-policy')).toContain('"calls"; q=2; w=60');

@@ -47,7 +47,7 @@ async function allPages(path: string): Promise<Reply[]> {
 const dataOf = (pages: Reply[]): any[] => pages.flatMap(({ body }) => body.data);
 
 describe('readings', () => {
-  it('come back with every value as it went in', async () => {
+  it('are returned with every value as it was sent', async () => {
     const { body } = await api.get('/api/v1/devices/Mixed_1/readings');
     expect(body.data).toEqual([
       {
@@ -61,7 +61,7 @@ describe('readings', () => {
     expect((await api.get('/api/v1/devices/Mixed_1/latest')).body.metrics).toEqual(mixed);
   });
 
-  it.each(['asc', 'desc'])('with equal timestamps are paged without loss or repetition, %sending', async (order) => {
+  it.each(['asc', 'desc'])('with equal timestamps are paged without loss or repetition, order %s', async (order) => {
     for (const limit of [1, 4, 5, 41, 42, 43]) {
       const rows = dataOf(await allPages(`/api/v1/devices/repeating/readings?limit=${limit}&order=${order}`));
       expect(new Set(rows.map(({ epoch, seq }) => `${epoch}/${seq}`)).size).toBe(42);
@@ -71,7 +71,7 @@ describe('readings', () => {
     }
   });
 
-  it('lie in a half-open range, and the answer says which', async () => {
+  it('are within a half-open range, which the answer states', async () => {
     const range = `from=${noon}&to=2026-01-01T12:00:02Z`;
     const { body } = await api.get(`/api/v1/devices/repeating/readings?${range}`);
     expect(body.covers).toEqual({
@@ -84,22 +84,22 @@ describe('readings', () => {
     expect(empty.body).toMatchObject({ data: [], covers: { count: 0, complete: true }, page: { next: null } });
   });
 
-  it('may be narrowed to some metrics, leaving out those with none of them', async () => {
+  it('can be limited to some metrics; readings without any of them are left out', async () => {
     const rows = dataOf(await allPages('/api/v1/devices/repeating/readings?metrics=even,nothing&limit=5'));
     expect(rows).toHaveLength(21);
     expect(rows.every(({ metrics }) => Object.keys(metrics).join() === 'even')).toBe(true);
   });
 
-  it('keep the range of the first page while the clock goes on', async () => {
+  it('keep the range of the first page on later pages', async () => {
     const [first, second] = await allPages('/api/v1/devices/repeating/readings?from=now-100w&limit=40');
     expect(second?.body.covers).toMatchObject({ from: first?.body.covers.from, to: first?.body.covers.to });
   });
 
-  it('of a device that is not known are a 404, not an empty list', async () => {
+  it('of an unknown device are a 404, not an empty list', async () => {
     expect((await api.get('/api/v1/devices/nobody/readings')).status).toBe(404);
   });
 
-  it('are not to be had with a cursor of another query', async () => {
+  it('are refused with the cursor of another query', async () => {
     const { body } = await api.get('/api/v1/devices/repeating/readings?limit=5');
     const { next } = body.page;
     for (const path of [
@@ -141,7 +141,7 @@ describe('devices', () => {
     expect(ids).toEqual([...ids].sort());
   });
 
-  it('are found by a part of their id, taken literally', async () => {
+  it('are found by a part of their id, without wildcards', async () => {
     const found = async (q: string) =>
       dataOf(await allPages(`/api/v1/devices?limit=3&q=${encodeURIComponent(q)}`)).length;
     expect(await found('PUMP-1')).toBe(10);
@@ -150,14 +150,14 @@ describe('devices', () => {
     expect(await found("'; drop table devices; --")).toBe(0);
   });
 
-  it('are filtered by when they were heard last', async () => {
+  it('are filtered by the time of their newest reading', async () => {
     const since = async (time: string) => dataOf(await allPages(`/api/v1/devices?limit=10&seenSince=${time}`)).length;
     expect(await since('2026-01-01')).toBe(28);
     expect(await since('now')).toBe(0);
     expect((await api.get('/api/v1/devices?seenSince=soon')).body.errors[0].field).toBe('query.seenSince');
   });
 
-  it('tell their boots', async () => {
+  it('list their boots', async () => {
     const { body } = await api.get('/api/v1/devices/repeating');
     expect(body).toMatchObject({ deviceId: 'repeating', lastTs: '2026-01-01T12:00:02.000Z' });
     expect(body.epochs.map(({ epoch, lastSeq }: any) => [epoch, lastSeq]).sort()).toEqual([
@@ -168,7 +168,7 @@ describe('devices', () => {
 });
 
 describe('the latest state', () => {
-  it('holds the newest value of each metric: late data fills gaps and overwrites nothing', async () => {
+  it('holds the newest value of each metric: late readings add metrics and overwrite none', async () => {
     const { body } = await api.get('/api/v1/devices/late/latest');
     expect(body).toMatchObject({
       ts: '2026-01-01T12:00:05.000Z',

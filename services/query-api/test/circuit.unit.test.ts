@@ -27,7 +27,7 @@ const reading = () => Promise.resolve('rows');
 const stateMetric = async () => (await gauge.get()).values.find(({ labels }) => labels.name === 'history')?.value;
 
 describe('a circuit', () => {
-  it('opens after enough outages, refuses with Retry-After, and closes when its one try succeeds', async () => {
+  it('opens after enough outages, refuses with Retry-After, and closes when its trial call succeeds', async () => {
     create();
     for (let call = 0; call < 3; call += 1) await expect(circuit.run(away)).rejects.toMatchObject({ status: 503 });
     expect(circuit.state()).toBe('open');
@@ -40,7 +40,7 @@ describe('a circuit', () => {
     expect(await stateMetric()).toBe(0);
   });
 
-  it('opens again when its one try fails, and lets only one try', async () => {
+  it('lets one trial call through, and opens again when that fails', async () => {
     create();
     for (let call = 0; call < 3; call += 1) await circuit.run(away).catch(() => {});
     await vi.waitFor(() => expect(circuit.state()).toBe('half-open'));
@@ -68,7 +68,7 @@ describe('a circuit', () => {
     expect(circuit.state()).toBe('closed');
   });
 
-  it('aborts the signal of the call that takes too long, and of no other', async () => {
+  it('aborts the signal of the call that takes too long, and of no other call', async () => {
     create({ timeoutMs: 50 });
     const slow = circuit.run(
       (signal) => new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason))),
@@ -77,7 +77,7 @@ describe('a circuit', () => {
     expect(await circuit.run(async (signal) => signal.aborted)).toBe(false);
   });
 
-  it('refuses more calls than may be in flight, without counting that as an outage', async () => {
+  it('refuses calls above the limit in flight, without counting that as an outage', async () => {
     create();
     const hang = Promise.withResolvers<void>();
     const running = [circuit.run(() => hang.promise), circuit.run(() => hang.promise)];

@@ -5,19 +5,19 @@ import { readQueryApiConfiguration, queryApiVariables } from '../src/configurati
 const least = { DATABASE_URL: 'postgres://db/fleetwire', AUTH_JWKS: '{}' };
 
 describe('the configuration', () => {
-  it('needs a database and keys, no more', () => {
+  it('requires a database and keys only', () => {
     expect(readQueryApiConfiguration(least)).toMatchObject({ port: 8081, host: '127.0.0.1', authMode: 'jwt' });
     expect(() => readQueryApiConfiguration({})).toThrow(
       expect.objectContaining({ problems: [expect.any(String), expect.any(String)] }),
     );
   });
 
-  it('must let Postgres give up before the circuit does', () => {
+  it('requires a statement timeout below the circuit timeout', () => {
     const wrong = { ...least, STATEMENT_TIMEOUT_MS: '5000', BREAKER_TIMEOUT_MS: '5000' };
     expect(() => readQueryApiConfiguration(wrong)).toThrow('STATEMENT_TIMEOUT_MS < BREAKER_TIMEOUT_MS');
   });
 
-  it('is documented as it is (vitest -u writes it)', async () => {
+  it('matches the documentation (vitest -u writes it)', async () => {
     const page = `# Configuration of query-api\n\n${variablesTable(queryApiVariables)}`;
     await expect(page).toMatchFileSnapshot('../../../docs/configuration/query-api.md');
   });

@@ -7,7 +7,7 @@ const query = { list: 'readings', id: 'pump-1', from: 'now-6h', metrics: ['a', '
 const refusal = expect.objectContaining({ status: 400, errors: [expect.objectContaining({ field: 'query.cursor' })] });
 
 describe('a cursor', () => {
-  it('leads back to its position in the same query, whatever the page size', () => {
+  it('returns its position in the same query, for any page size', () => {
     const cursor = cursors.encode(query, { ts: 42 });
     expect(cursors.decode({ ...query, limit: 99, cursor }, cursor)).toEqual({ ts: 42 });
   });

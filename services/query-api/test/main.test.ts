@@ -9,7 +9,7 @@ import { freshStore } from './stored.ts';
 const main = fileURLToPath(new URL('../src/main.ts', import.meta.url));
 const store = await freshStore();
 
-it('starts as a process from its environment, gets ready, and drains on SIGTERM with exit code 0', async () => {
+it('starts as a process, becomes ready, and exits with code 0 after SIGTERM', async () => {
   const environment = { PORT: '0', DATABASE_URL: store.databaseUrl, AUTH_JWKS: JSON.stringify(keys.publicJwks) };
   const service = spawn(process.execPath, [main], { env: environment, stdio: ['ignore', 'pipe', 'inherit'] });
   const exited = once(service, 'exit');

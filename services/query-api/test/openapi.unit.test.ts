@@ -13,7 +13,7 @@ const document = openApiDocument() as {
 const operations = Object.values(document.paths).flatMap((path) => Object.values(path));
 
 describe('the OpenAPI document', () => {
-  it('is the committed one (vitest -u writes it)', async () => {
+  it('matches docs/openapi.json (vitest -u writes it)', async () => {
     await expect(`${JSON.stringify(document, null, 2)}\n`).toMatchFileSnapshot('../../../docs/openapi.json');
   });
 
@@ -25,12 +25,12 @@ describe('the OpenAPI document', () => {
     expect(validator.version).toBe('3.1');
   });
 
-  it('refers only to what it holds', () => {
+  it('refers only to schemas that it contains', () => {
     const references = JSON.stringify(document).matchAll(/"#\/components\/schemas\/(\w+)"/g);
     for (const [, name] of references) expect(document.components.schemas).toHaveProperty(name ?? '');
   });
 
-  it('describes every route, and what ingest-ws takes, under names of their own', () => {
+  it('describes every route and the HTTP operation of ingest-ws, each with a unique operationId', () => {
     expect(operations).toHaveLength(routes.length + 1);
     expect(new Set(operations.map(({ operationId }) => operationId)).size).toBe(operations.length);
     expect(document.paths).toHaveProperty(['/api/v1/telemetry', 'post', 'requestBody']);

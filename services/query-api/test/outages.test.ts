@@ -39,7 +39,7 @@ const openHistory = () =>
     expect(await circuitState('history')).toBe('open');
   });
 
-async function allIsWell(): Promise<void> {
+async function untilHealthy(): Promise<void> {
   proxy.resume();
   await eventually(async () => {
     for (const path of [history, '/api/v1/data', '/api/v1/devices']) {
@@ -49,10 +49,10 @@ async function allIsWell(): Promise<void> {
     expect((await api.get('/readyz')).status).toBe(200);
   });
 }
-beforeEach(allIsWell);
+beforeEach(untilHealthy);
 
-describe('while the database is stalled', () => {
-  it('a circuit opens and answers 503 with Retry-After at once, and closes again by itself when the stall is over', async () => {
+describe('while the database does not answer', () => {
+  it('a circuit opens, answers 503 with Retry-After immediately, and closes when the database answers again', async () => {
     proxy.stall();
     await openHistory();
 
@@ -69,23 +69,23 @@ describe('while the database is stalled', () => {
     expect((await api.get('/metrics')).body).toMatch(/^fleetwire_circuit_state\{name="history"\} 0$/m);
   });
 
-  it('one kind of work does not open the circuit of another', async () => {
+  it('an open circuit leaves the other circuits closed', async () => {
     proxy.stall();
     await openHistory();
     proxy.resume();
     expect(await circuitState('latest')).toBe('closed');
   });
 
-  it('the latest state comes from the last good answer, marked as stale and with its time', async () => {
+  it('the latest state is the last good answer, marked as stale and with the time of that answer', async () => {
     const fresh = await api.get('/api/v1/data');
     expect(fresh.body.stale).toBe(false);
     proxy.stall();
     const stale = await api.get('/api/v1/data');
     expect(stale.body).toEqual({ ...fresh.body, stale: true });
-    expect((await api.get('/api/v1/data?limit=7')).status, 'a question that was never answered').toBe(503);
+    expect((await api.get('/api/v1/data?limit=7')).status, 'no earlier answer for these parameters').toBe(503);
   });
 
-  it('/status still answers, and reports it; readiness goes off, liveness stays on', async () => {
+  it('/status answers and reports the outage; readiness fails, liveness does not', async () => {
     expect((await api.get('/api/v1/status')).body).toMatchObject({
       database: { state: 'up' },
       store: { stale: false },
@@ -104,7 +104,7 @@ describe('while the database is stalled', () => {
     expect((await api.get('/healthz')).status).toBe(200);
   });
 
-  it('what the caller did wrong is still told, and counts for nothing', async () => {
+  it('invalid requests are still answered with 400, and do not open the circuit', async () => {
     proxy.stall();
     for (let call = 0; call < 10; call += 1) expect((await api.get(`${history}?limit=0`)).status).toBe(400);
     expect(await circuitState('history')).toBe('closed');
@@ -134,12 +134,12 @@ it('not-found answers never open a circuit', async () => {
   expect(await circuitState('registry')).toBe('closed');
 });
 
-it('connections that were reset are replaced without a wrong answer', async () => {
+it('reset connections are replaced', async () => {
   proxy.reset();
   await eventually(async () => expect((await api.get(history)).status).toBe(200));
 });
 
-it('starts while the database is away, and reports ready once it is there', async () => {
+it('starts while the database is unavailable, and becomes ready when it is available', async () => {
   proxy.refuse();
   const early = await startApi({ DATABASE_URL: through.href, ...timing });
   expect((await early.get('/readyz')).status).toBe(503);

@@ -8,7 +8,7 @@ await migrate(databaseUrl);
 const api = await startApi({ DATABASE_URL: databaseUrl });
 
 describe.each(['/docs', '/redoc'])('the page %s', (path) => {
-  it('needs no token, no other host and no inline script, and all it refers to is there', async () => {
+  it('loads without a token, another host or an inline script, and each of its files exists', async () => {
     const { status, headers, body } = await api.get(path, { token: '' });
     expect(status).toBe(200);
     const policy = headers.get('content-security-policy');
@@ -34,19 +34,19 @@ it('serves the OpenAPI document', async () => {
 });
 
 describe('paths', () => {
-  it('below /api answer as those below /api/v1', async () => {
+  it('without a version are served as /api/v1', async () => {
     expect((await api.get('/api/devices')).status).toBe(200);
     expect((await api.get('/api/devices/none')).status).toBe(404);
     expect((await api.get('/api/v2/devices')).status).toBe(404);
   });
 
-  it('that are known answer 405 to other methods, and name those allowed', async () => {
+  it('answer 405 to other methods, with the allowed ones in Allow', async () => {
     const { status, headers } = await api.get('/api/v1/devices', { method: 'DELETE' });
     expect(status).toBe(405);
     expect(headers.get('allow')).toBe('GET, HEAD');
   });
 
-  it('with characters that no device id has are refused, not looked up', async () => {
+  it('with characters that are not valid in a device id are refused with 400', async () => {
     for (const id of ['%00', '..%2f', '%F0%9F%99%82', "'--", 'a'.repeat(200)]) {
       const { status, body } = await api.get(`/api/v1/devices/${id}`);
       expect(status, id).toBe(400);

@@ -15,7 +15,7 @@ const parse = parameterParser(
 );
 
 describe('parameters of a URL', () => {
-  it('become the types their schema asks for, with defaults filled in', () => {
+  it('are converted to the types of their schema, with defaults filled in', () => {
     expect(parse({ limit: '5', names: 'a,b', exact: 'true', since: '' })).toEqual({
       values: { limit: 5, order: 'desc', names: ['a', 'b'], exact: true },
       errors: [],
@@ -23,7 +23,7 @@ describe('parameters of a URL', () => {
     expect(parse({ names: ['a', 'b,c'] }).values['names']).toEqual(['a', 'b', 'c']);
   });
 
-  it('are each named with what is allowed', () => {
+  it('are named in the error, each with what is allowed', () => {
     const { errors } = parse({
       limit: '5000',
       order: 'up',
@@ -38,7 +38,7 @@ describe('parameters of a URL', () => {
       'query.names': 'is "a,b,c,d"; expected at most 3 values separated by commas, each a text of 1 to 8 characters',
       'query.exact': 'is "maybe"; expected true or false',
       'query.since': `is "${'x'.repeat(30)}"; expected a text like now-6h`,
-      'query.limt': 'is not known here; accepted are limit, order, names, exact, since',
+      'query.limt': 'is unknown; accepted are limit, order, names, exact, since',
     });
   });
 
@@ -51,7 +51,7 @@ describe('parameters of a URL', () => {
     },
   );
 
-  it('are refused when given twice where one is expected', () => {
+  it('are refused when a single value is given twice', () => {
     expect(parse({ limit: ['1', '2'] }).errors).toEqual([{ field: 'query.limit', detail: 'is given more than once' }]);
   });
 });

@@ -19,7 +19,7 @@ const running = async (): Promise<number> => {
   return rows[0]?.count ?? 0;
 };
 
-/** Holds a lock on the readings, behind which every reader waits. */
+/** Holds a lock on the readings, that blocks every reader. */
 async function lockReadings(): Promise<AsyncDisposable> {
   const client = await store.database.pool.connect();
   await client.query('begin; lock table readings in access exclusive mode');
@@ -34,8 +34,8 @@ async function lockReadings(): Promise<AsyncDisposable> {
 describe('a query that takes too long', () => {
   it.each([
     ['by its own timeout', 100, 10_000],
-    ['when its call is given up, though its own timeout is far off', 60_000, 200],
-  ])('really ends in Postgres %s', async (_when, statementTimeoutMs, timeoutMs) => {
+    ['when its call is aborted, long before its own timeout', 60_000, 200],
+  ])('ends in Postgres %s', async (_when, statementTimeoutMs, timeoutMs) => {
     await using _lock = await lockReadings();
     const pool = openReadPool({ databaseUrl, statementTimeoutMs }, { poolMax: 1, purpose: 'slow', logger });
     const circuit = createCircuit({
@@ -62,7 +62,7 @@ describe('a query that takes too long', () => {
   });
 });
 
-it('a pool for reading cannot write, whatever it is made to run', async () => {
+it('a read pool refuses to write', async () => {
   const pool = openReadPool({ databaseUrl, statementTimeoutMs: 1_000 }, { poolMax: 1, purpose: 'test', logger });
   await expect(pool.pool.query(`insert into devices (device_id) values ('x')`)).rejects.toMatchObject({
     code: '25006',

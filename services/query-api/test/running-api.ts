@@ -26,7 +26,7 @@ export interface Reply<T = any> {
 
 export interface RunningApi {
   readonly url: string;
-  /** As an analyst, unless told otherwise. Every answer is checked against what its operation declares. */
+  /** As an analyst by default. Each answer is checked against the schema that its operation declares. */
   get(path: string, options?: { token?: string | undefined; method?: string; body?: unknown }): Promise<Reply>;
   stop(): Promise<void>;
 }
@@ -75,7 +75,7 @@ function expectAsDeclared(method: string, path: string, { status, headers, body 
     return;
   }
   const operation = routes.find((one) => one.method === method.toLowerCase() && pattern(one).test(path));
-  if (!operation) throw new Error(`nothing declares ${method} ${path}`);
+  if (!operation) throw new Error(`no operation is declared for ${method} ${path}`);
   expect(status).toBe(operation.success.status);
   const declared = Compile(operation.success.schema);
   expect(declared.Errors(body)).toEqual([]);

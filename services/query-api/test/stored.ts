@@ -11,7 +11,7 @@ export interface TestStore {
   write(readings: readonly IdentifiedReading[]): Promise<unknown>;
 }
 
-/** A fresh database with the schema, and the worker's own writer to fill it. */
+/** A fresh, migrated database, and the worker's own writer to fill it. */
 export async function freshStore(): Promise<TestStore> {
   const databaseUrl = await freshDatabase();
   await migrate(databaseUrl);
@@ -23,7 +23,7 @@ export async function freshStore(): Promise<TestStore> {
   return { databaseUrl, database, write: (readings) => writer.write(readings) };
 }
 
-/** A reading of `pump-1`, but for what is said otherwise. */
+/** A reading of `pump-1`, with `changes`. */
 export function reading(changes: Partial<IdentifiedReading>): IdentifiedReading {
   return {
     deviceId: 'pump-1',

@@ -36,7 +36,7 @@ describe('a point in time', () => {
 });
 
 describe('a time range', () => {
-  it('without bounds holds everything a device may have sent', () => {
+  it('without bounds covers all times that a reading may have', () => {
     expect(parseRange({}, now)).toEqual({ from: Date.UTC(2000, 0, 1), to: now + 86_400_000 });
   });
 
@@ -46,7 +46,7 @@ describe('a time range', () => {
     [{ from: 'soon', to: 'later' }, ['query.from', 'query.to']],
     [{ from: '253402300799999' }, ['query.from']],
     [{ from: '-1', to: '999999999999999' }, ['query.from', 'query.to']],
-  ])('that is empty or unreadable is refused: %j', (range, fields) => {
+  ])('that is empty or invalid is refused: %j', (range, fields) => {
     expect(() => parseRange(range, now)).toThrow(
       expect.objectContaining({ status: 400, errors: fields.map((field) => expect.objectContaining({ field })) }),
     );

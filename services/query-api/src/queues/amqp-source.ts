@@ -8,21 +8,21 @@ export interface AmqpSource extends QueueSource {
 }
 
 const declared = fleetwireTopology().queues;
-/** Closer together, two counts say nothing about a rate. */
+/** Counts taken within less than this give no useful rate. */
 const rateWindowMinMs = 900;
 
 /**
- * Queues by passive declares (AMQP 0-9-1, `queue.declare` with `passive`): ready messages and consumers, no more. Bounds are those that we
- * declare. What waits unacknowledged is not seen, and rates only as the difference between two looks.
+ * Queues by passive declares (AMQP 0-9-1, `queue.declare` with `passive`): ready messages and consumers only. Bounds are those that we
+ * declare. Unacknowledged messages are not counted, and the rate is the difference between two samples.
  */
 export function amqpSource({ amqpUrl, logger }: { readonly amqpUrl: string; readonly logger: Logger }): AmqpSource {
-  const connection = openBrokerConnection({ url: amqpUrl, name: 'query-api looks at queues', logger });
-  connection.opened.catch(() => {}); // whoever asks for a sample hears of it
+  const connection = openBrokerConnection({ url: amqpUrl, name: 'query-api queues', logger });
+  connection.opened.catch(() => {}); // `sample` rejects with the same error
   const before = new Map<string, { readonly at: number; readonly ready: number; readonly netRate: number | null }>();
 
   const look = async (name: string): Promise<{ ready: number; consumers: number } | undefined> => {
     const channel = await connection.openChannel();
-    // A queue that is not there ends the channel; the declare is rejected with the same error.
+    // Declaring a queue that does not exist closes the channel; `checkQueue` rejects with the same error.
     channel.on('error', () => {});
     try {
       const { messageCount, consumerCount } = await channel.checkQueue(name);

@@ -4,7 +4,7 @@ import type { QueueSample, QueueSource } from './queue-sample.ts';
 
 const Rate = Type.Optional(Type.Object({ rate: Type.Number() }));
 
-// A queue that was declared a moment ago has no counts yet, and one that nobody used has no statistics.
+// A queue that was just declared has no counts yet, and an unused one has no statistics.
 const parseQueues = parserOf(
   Type.Array(
     Type.Object({
@@ -34,7 +34,7 @@ const queueColumns =
   'name,messages_ready,messages_unacknowledged,message_bytes,messages_details,consumers,message_stats,arguments,effective_policy_definition';
 const nodeColumns = 'name,mem_alarm,disk_free_alarm';
 
-/** RabbitMQ's management HTTP API (RabbitMQ, "HTTP API"). Its numbers are up to five seconds old. */
+/** RabbitMQ's management HTTP API (RabbitMQ, "HTTP API"). Its counts are up to five seconds old. */
 export function managementSource({
   managementUrl,
   vhost,
@@ -52,17 +52,17 @@ export function managementSource({
     const response = await ask(`queues/${encodeURIComponent(vhost)}?columns=${queueColumns}`, signal);
     if (!response.ok) throw new Error(`the management API answered ${response.status}`);
     const list = parseQueues(await response.json());
-    if (!list.ok) throw new Error(`the management API answered in a form we do not know: ${list.issue.message}`);
+    if (!list.ok) throw new Error(`the management API's answer has an unexpected form: ${list.issue.message}`);
     return list.value.filter(({ name }) => name.startsWith('telemetry.')).map(toSample);
   };
   const alarms = async (signal: AbortSignal): Promise<string[]> => {
     const response = await ask(`nodes?columns=${nodeColumns}`, signal);
-    // Only users tagged "monitoring" may look at nodes; without it there are queues all the same.
+    // Only users tagged "monitoring" may list nodes; other users still get the queues.
     const nodes = response.ok ? parseNodes(await response.json()) : undefined;
     if (!nodes?.ok) return [];
     return nodes.value.flatMap(({ name, mem_alarm, disk_free_alarm }) => [
-      ...(mem_alarm ? [`${name} is short of memory`] : []),
-      ...(disk_free_alarm ? [`${name} is short of disk space`] : []),
+      ...(mem_alarm ? [`${name} raised its memory alarm`] : []),
+      ...(disk_free_alarm ? [`${name} raised its disk alarm`] : []),
     ]);
   };
 
@@ -92,7 +92,7 @@ function toSample(queue: Listed): QueueSample {
     unacked,
     consumers,
     inRate: published,
-    // Messages also leave by running out of time; of those the broker counts no rate.
+    // Messages also leave when their TTL expires; the broker has no rate for those.
     outRate: consumers > 0 ? (queue.message_stats?.ack_details?.rate ?? 0) : Math.max(0, published - net),
     netRate: net,
     bytes: queue.message_bytes ?? null,
@@ -101,7 +101,7 @@ function toSample(queue: Listed): QueueSample {
   };
 }
 
-/** The lower of argument and policy, as the broker has it. */
+/** The lower of queue argument and policy, as the broker applies them. */
 function bound({ arguments: own = {}, effective_policy_definition: policy }: Listed, name: string): number | null {
   const values = [own[`x-${name}`], (policy as Record<string, unknown> | undefined)?.[name]];
   const bounds = values.filter((value) => typeof value === 'number');

@@ -12,14 +12,14 @@ interface OldestAge {
   readonly seconds: number | null;
   /** It may be older than that. */
   readonly atLeast: boolean;
-  /** Who knows: a worker that holds the head of the queue, or we, who have seen it stand still for so long. */
+  /** `worker`: from the worker that holds the head of the queue; `observed`: from how long this service has seen no consumers. */
   readonly source: 'worker' | 'observed' | null;
 }
 
 export interface QueueReport extends QueueSample {
   readonly oldest: OldestAge;
   readonly drain: Drain;
-  /** 0 to 1, of the bound that is nearest; null where there is none. */
+  /** 0 to 1, of the bound that is nearest; null for an unbounded queue. */
   readonly fullness: number | null;
   readonly bottleneck: Diagnosis;
 }
@@ -28,8 +28,8 @@ interface QueuesReport extends Omit<BrokerSample, 'queues'> {
   readonly queues: readonly QueueReport[];
   readonly workers: readonly WorkerState[];
   /**
-   * Readings that arrived before this (epoch milliseconds) are no longer under way. The queue is first in, first out, and the retry
-   * ladder has an end.
+   * Readings that arrived before this (epoch milliseconds) are no longer in flight: the queue is first in, first out, and retries
+   * with backoff end.
    */
   readonly settledBefore: number;
 }
@@ -37,7 +37,7 @@ interface QueuesReport extends Omit<BrokerSample, 'queues'> {
 export interface QueueMonitor {
   /** Whether the configuration names a broker to look at. */
   readonly isConfigured: boolean;
-  /** @throws {Problem} 503 when the broker cannot be seen in any way */
+  /** @throws {Problem} 503 when neither the management API nor AMQP answers */
   read(): Promise<QueuesReport>;
 }
 
@@ -49,18 +49,18 @@ export interface QueueMonitorOptions {
   readonly database: () => DatabaseState;
 }
 
-/** Readers within this time share one look at the broker. */
+/** Callers within this time share one sample. */
 const sharedMs = 500;
 const amqpTimeoutMs = 2_000;
-/** All rests of the retry ladder together, and some patience. */
-const ladderMaxMs = 15 * 60_000;
-/** What the broker's counts may miss because they are old. */
+/** The sum of all retry delays, with a margin. */
+const retriesMaxMs = 15 * 60_000;
+/** How old the broker's counts may be, with a margin. */
 const countsLagMs = 15_000;
 
-/** Looks at the queues, by the management API where it answers, by AMQP where it does not. */
+/** Samples the queues by the management API, and by AMQP while that is unavailable. */
 export function createQueueMonitor(options: QueueMonitorOptions): QueueMonitor {
   const { management, amqp, circuit, workers, database } = options;
-  /** Since when a queue was seen to hold something that nobody takes. */
+  /** By queue: since when it has held messages without a consumer. */
   const standing = new Map<string, number>();
   let shared: { readonly until: number; readonly report: Promise<QueuesReport> } | undefined;
 
@@ -72,9 +72,10 @@ export function createQueueMonitor(options: QueueMonitorOptions): QueueMonitor {
         if (amqp === undefined) throw error;
       }
     }
-    if (amqp === undefined) throw unavailable('No broker is configured here (MANAGEMENT_URL or AMQP_URL)', 60_000);
+    if (amqp === undefined)
+      throw unavailable('query-api has no broker configured; set MANAGEMENT_URL or AMQP_URL', 60_000);
     return amqp.sample(AbortSignal.timeout(amqpTimeoutMs)).catch((error: Error) => {
-      throw unavailable(`The broker cannot be reached: ${error.message}`, 2_000);
+      throw unavailable(`The broker is unreachable: ${error.message}`, 2_000);
     });
   };
   const oldestOf = (queue: QueueSample, at: number, states: readonly WorkerState[]): OldestAge => {
@@ -126,16 +127,17 @@ function fullnessOf(queue: QueueSample): number | null {
   return queue.messagesMax === null && queue.bytesMax === null ? null : Math.max(...shares);
 }
 
-/** @returns epoch milliseconds; 0 where nothing is known */
+/** @returns epoch milliseconds; 0 where unknown */
 function settledBefore({ queues: list, at, source }: BrokerSample, states: readonly WorkerState[]): number {
-  const waiting = (name: string): number => {
+  const messagesOf = (name: string): number => {
     const queue = list.find((one) => one.name === name);
     return queue === undefined ? 0 : messagesIn(queue);
   };
   const arrivals = states.flatMap(({ oldestArrivalAt }) => oldestArrivalAt ?? []);
-  // Passive declares do not see what consumers hold: then only a worker knows.
-  const isUnknown = arrivals.length === 0 && (source === 'amqp' || waiting(queues.persist) > 0) && states.length === 0;
+  // Passive declares do not count unacknowledged messages: then only the workers know.
+  const isUnknown =
+    arrivals.length === 0 && (source === 'amqp' || messagesOf(queues.persist) > 0) && states.length === 0;
   if (isUnknown) return 0;
-  const resting = [queues.dead, ...retrySteps.map(retryQueue)].some((name) => waiting(name) > 0);
-  return Math.min(at - countsLagMs, ...arrivals, ...(resting ? [at - ladderMaxMs] : []));
+  const isRetrying = [queues.dead, ...retrySteps.map(retryQueue)].some((name) => messagesOf(name) > 0);
+  return Math.min(at - countsLagMs, ...arrivals, ...(isRetrying ? [at - retriesMaxMs] : []));
 }

@@ -13,28 +13,31 @@ const Queue = Type.Object(
   {
     name: Type.String(),
     ready: Count,
-    unacked: orNull(Count, 'In the hands of consumers; null where the source does not tell'),
+    unacked: orNull(Count, 'Delivered and unacknowledged; null while only AMQP answers, which does not count them'),
     consumers: Count,
     rates: Type.Object(
-      { in: Rate('Published'), out: Rate('Acknowledged, or run out of time'), net: Rate('Negative while it shrinks') },
+      { in: Rate('Published'), out: Rate('Acknowledged or expired'), net: Rate('Negative while the queue shrinks') },
       { description: 'Messages per second' },
     ),
     oldest: Type.Object({
-      ageSeconds: orNull(Type.Number({ minimum: 0 }), 'Age of the oldest message; null where nobody knows'),
-      atLeast: Type.Boolean({ description: 'It may be older than that' }),
-      source: orNull(Type.Enum(['worker', 'observed']), 'A worker that holds the head of the queue, or what we saw'),
+      ageSeconds: orNull(Type.Number({ minimum: 0 }), 'Age of the oldest message; null where unknown'),
+      atLeast: Type.Boolean({ description: 'The age is a lower bound' }),
+      source: orNull(
+        Type.Enum(['worker', 'observed']),
+        '`worker`: the worker that holds the head of the queue; `observed`: how long query-api has seen no consumers',
+      ),
     }),
     drain: Type.Object({
       seconds: orNull(
         Type.Number({ minimum: 0 }),
-        'Until it is empty at the present rates; null while it does not shrink',
+        'Until the queue is empty at the present rates; null while it does not shrink',
       ),
       reason: Type.String(),
     }),
     bounds: Type.Object({
-      messagesMax: orNull(Count, 'Messages that fill it'),
-      bytesMax: orNull(Count, 'Bytes that fill it'),
-      fullness: orNull(Type.Number({ minimum: 0 }), '0 to 1, of the bound that is nearest'),
+      messagesMax: orNull(Count, 'Messages at which the broker refuses more'),
+      bytesMax: orNull(Count, 'Bytes at which the broker refuses more'),
+      fullness: orNull(Type.Number({ minimum: 0 }), 'Share of the nearest bound, 0 to 1'),
     }),
     bottleneck: Type.Object({ verdict: Type.Enum([...bottlenecks]), why: Type.String() }),
   },
@@ -44,11 +47,13 @@ const Queue = Type.Object(
 const Queues = Type.Object(
   {
     asOf: Time,
-    source: Type.Enum(['management', 'amqp'], { description: '`amqp`: the management API is away, and less is known' }),
+    source: Type.Enum(['management', 'amqp'], {
+      description: '`amqp`: the management API is unavailable, and fewer members are known',
+    }),
     alarms: Type.Array(Type.String(), { description: "Alarms of the broker's nodes" }),
     workers: Type.Object({
       answering: Type.Integer({ minimum: 0 }),
-      holding: Type.Integer({ minimum: 0, description: 'Workers that wait for Postgres' }),
+      holding: Type.Integer({ minimum: 0, description: 'Workers that pause until Postgres is available' }),
     }),
     data: Type.Array(Queue),
   },
@@ -61,11 +66,11 @@ export const queueRoutes = [
     path: '/queues',
     operationId: 'listQueues',
     tag: 'Operations',
-    summary: 'How deep the queues are, how fast they move, and where they are stuck',
+    summary: 'Depth, rates, age and bottleneck of each queue',
     description:
-      "Numbers are the broker's own and up to five seconds old. While its management API is away they come by AMQP, without what only that API knows.",
+      "The broker's own counts, up to five seconds old. While the management API is unavailable, they come over AMQP, which counts ready messages and consumers only.",
     roles: ['operator', 'admin'],
-    success: { status: 200, description: 'All queues of the telemetry', schema: Queues },
+    success: { status: 200, description: 'All telemetry queues', schema: Queues },
     handler: async (_call, { queues }) => {
       const { at, source, alarms, workers, queues: list } = await queues.read();
       return {

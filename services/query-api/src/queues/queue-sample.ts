@@ -1,4 +1,4 @@
-/** One queue at one moment. What a source cannot tell is null. */
+/** One queue at one moment. What the source does not know is null. */
 export interface QueueSample {
   readonly name: string;
   readonly ready: number;
@@ -7,7 +7,7 @@ export interface QueueSample {
   /** Messages per second. */
   readonly inRate: number | null;
   readonly outRate: number | null;
-  /** Of ready and unacked together; negative while it shrinks. */
+  /** Of ready and unacked together; negative while the queue shrinks. */
   readonly netRate: number | null;
   readonly bytes: number | null;
   readonly messagesMax: number | null;
@@ -19,7 +19,7 @@ export interface BrokerSample {
   /** Epoch milliseconds. */
   readonly at: number;
   readonly queues: readonly QueueSample[];
-  /** Alarms of the broker's nodes, which stop every publisher. */
+  /** Alarms of the broker's nodes; each blocks every publisher. */
   readonly alarms: readonly string[];
 }
 

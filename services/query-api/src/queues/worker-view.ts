@@ -6,7 +6,7 @@ export type WorkerView = (signal: AbortSignal) => Promise<readonly WorkerState[]
 const workerTimeoutMs = 1_000;
 const bodyCharactersMax = 4_096;
 
-/** Asks each worker (`GET /state`). One that does not answer is left out: that is what its absence looks like. */
+/** Requests the state of each worker (`GET /state`). A worker that does not answer is left out. */
 export function createWorkerView(urls: readonly string[]): WorkerView {
   return async (signal) => {
     const states = await Promise.all(urls.map((url) => stateOf(url, signal).catch(() => undefined)));
