@@ -132,7 +132,7 @@ async function operations() {
 
 const seconds = { timeoutMs: 45_000, intervalMs: 250 };
 
-it('the books balance after a fleet that repeats, misorders and malforms, and show a row that somebody deletes', async () => {
+it('the reconciliation report balances after duplicates, disorder and malformed frames, and shows a deleted row', async () => {
   const platform = await operations();
   await platform.fleet();
   const twice = { epoch: 'e', seq: 1, ts: Date.now(), metrics: { a: 1 } };

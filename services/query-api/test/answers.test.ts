@@ -122,7 +122,7 @@ describe('readings', () => {
     ['limit=5001', 'query.limit', 'from 1 to 5000'],
     ['order=up', 'query.order', 'one of desc, asc'],
     ['from=yesterday', 'query.from', 'now-6h'],
-    ['from=now&to=now-1h', 'query.from', 'not before'],
+    ['from=now&to=now-1h', 'query.from', 'must be before'],
     ['from=-1', 'query.from', 'now-6h'],
     [`metrics=${'x'.repeat(200)}`, 'query.metrics', '1 to 128 characters'],
     ['form=now', 'query.form', 'accepted are from'],

@@ -20,7 +20,7 @@ describe('a cursor', () => {
   );
 
   it.each(['x', '🙂', 'bnVsbA', Buffer.from('{"query":"","position":{"ts":"1"}}').toString('base64url')])(
-    'that is made up is refused: %s',
+    'is refused if it is not one of this API: %s',
     (text) => {
       expect(() => cursors.decode(query, text)).toThrow(refusal);
     },

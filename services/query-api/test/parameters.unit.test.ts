@@ -43,7 +43,7 @@ describe('parameters of a URL', () => {
   });
 
   it.each(['', ' ', '1.5', '0x10', '1e2', '-', '99999999999999999999', 'NaN'])(
-    'do not take %j for a whole number',
+    'refuse %j as a whole number',
     (text) => {
       const { values, errors } = parse({ limit: text });
       expect(errors.length === 1 || values['limit'] === 100).toBe(true);
