@@ -29,7 +29,7 @@ import { createQueueMonitor } from './queues/queue-monitor.ts';
 import { createWorkerView } from './queues/worker-view.ts';
 import { createLastGood } from './last-good.ts';
 import { limitCalls, limitRefusedTokens } from './rate-limits.ts';
-import { openReadPool, openWritePool } from './read-pool.ts';
+import { openReadPool, openWritePool } from './pools.ts';
 import { createRouter } from './router.ts';
 import { routes } from './routes.ts';
 

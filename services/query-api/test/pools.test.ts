@@ -4,7 +4,7 @@ import { readings } from '@fleetwire/store/readers';
 import { eventually } from '@fleetwire/platform/testing/eventually';
 import { describe, expect, it } from 'vitest';
 import { circuitGauge, createCircuit, guardDatabase, isDatabaseOutage } from '../src/circuit.ts';
-import { openReadPool } from '../src/read-pool.ts';
+import { openReadPool } from '../src/pools.ts';
 import { freshStore, reading } from './stored.ts';
 
 const store = await freshStore();
