@@ -156,7 +156,6 @@ export async function startQueryApi({
     bodyBytesMax,
     helmet: pagePolicy,
     routes: (base) => {
-      base.use(apiPages());
       base.use(
         '/api/v1',
         limitRefusedTokens(),
@@ -167,6 +166,7 @@ export async function startQueryApi({
           limitCalls: limitCalls(config.rateLimitPerMinute),
         }),
       );
+      base.use(apiPages());
     },
   });
   const http = started.adopt(await listen(app, { host: config.host, port: config.port }), (one) => one.stop());
