@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { parseDuration } from '@fleetwire/contracts/duration';
+import { parseDuration } from '@fleetwire/contracts/timestamp';
 import { Command, InvalidArgumentError } from 'commander';
 import { type Api, type Connection, createApi, withConnection } from './api.ts';
 import { action, print, printable } from './output.ts';

@@ -1,7 +1,7 @@
 import { text as readAll } from 'node:stream/consumers';
 import { createTokenMinter, createTokenVerifier } from '@fleetwire/auth/tokens';
 import { type Role, parseClaims, roles, tokenAudience, tokenIssuer } from '@fleetwire/contracts/access';
-import { parseDuration } from '@fleetwire/contracts/duration';
+import { parseDuration } from '@fleetwire/contracts/timestamp';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { decodeJwt, decodeProtectedHeader } from 'jose';
 import { readKeys } from './key-files.ts';

@@ -1,7 +1,7 @@
 import { parseClaims } from '@fleetwire/contracts/access';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { deviceIdOf } from './csv-replay.ts';
-import { parseDuration } from '@fleetwire/contracts/duration';
+import { parseDuration } from '@fleetwire/contracts/timestamp';
 import { type Settings, connectsPerSecond, simulate } from './simulate.ts';
 
 export function simulatorCommand(): Command {

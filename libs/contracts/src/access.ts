@@ -8,7 +8,7 @@ export type Role = (typeof roles)[number];
 export const tokenIssuer = 'fleetwire';
 export const tokenAudience = 'fleetwire';
 
-/** Who is calling: the claims of a token that we rely on. For a device, `sub` is its device id. */
+/** The claims of a token that the services rely on. For a device, `sub` is its device id. */
 export const Claims = Type.Object({
   sub: DeviceId,
   role: Type.Enum([...roles]),
@@ -19,7 +19,7 @@ export type Claims = Static<typeof Claims>;
 
 export const parseClaims = parserOf(Claims);
 
-/** A device publishes as itself alone; an admin token (a gateway, a dashboard) for any device. */
+/** A device publishes only as itself; an admin token (a gateway, a dashboard) for any device. */
 export function mayPublishAs(claims: Claims, deviceId: string): boolean {
   return claims.role === 'admin' || (claims.role === 'device' && claims.sub === deviceId);
 }
@@ -28,7 +28,7 @@ export function mayPublish(claims: Claims): boolean {
   return claims.role === 'admin' || claims.role === 'device';
 }
 
-/** A device reads itself; analysts, operators and admins read everything. */
+/** A device reads its own data; analysts, operators and admins read everything. */
 export function mayRead(claims: Claims, deviceId: string): boolean {
   return claims.role !== 'device' || claims.sub === deviceId;
 }

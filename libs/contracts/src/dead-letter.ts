@@ -5,33 +5,33 @@ import { parserOf } from './schema-issue.ts';
 export const deadLetterType = 'reading.dead-lettered';
 export const deadLetterSchemaVersion = '1.0';
 
-/** Why a reading can never be stored as it is. */
+/** Why a reading was dead-lettered. */
 export const deadLetterReasons = [
-  /** The message is not an envelope, or its major version is not ours. */
+  /** The message is not an envelope, or has a major version that this release does not read. */
   'unreadable',
-  /** A member of an envelope breaks the contract. */
+  /** A member of an envelope is not a valid reading. */
   'invalid-reading',
-  /** Postgres refuses the data itself. */
+  /** Postgres refuses the data: a rejected reading. */
   'refused-by-database',
-  /** Older than what is kept. */
+  /** Older than the retention period. */
   'older-than-retention',
-  /** An unknown error on every rung of the retry ladder. */
+  /** An unknown error in every retry step. */
   'retries-exhausted',
-  /** Delivered again and again without a verdict: it may be killing the process. */
+  /** A poison message: redelivered several times without a verdict, so it may crash the worker. */
   'kills-the-worker',
-  /** The broker gave up on it. */
+  /** The broker dead-lettered the message at its delivery limit. */
   'delivery-limit',
 ] as const;
 
 export type DeadLetterReason = (typeof deadLetterReasons)[number];
 
-/** A reading (or a message that holds none we can read) kept with its reason, on its way to `dead_letters`. */
+/** Message that carries one undeliverable reading, or one unreadable message, with its reason to the table `dead_letters`. */
 export const DeadLetter = Type.Object({
   ...eventAttributes,
   type: Type.Literal(deadLetterType),
   reason: Type.Enum([...deadLetterReasons]),
   error: Type.Object({ code: Type.String(), message: Type.String() }),
-  /** The same for failures of one kind: groups are formed by it. */
+  /** Equal for failures of the same kind; dead letters are grouped by it. */
   fingerprint: Type.String(),
   attempts: Type.Integer({ minimum: 1 }),
   firstFailedAt: Type.Integer(),
@@ -40,9 +40,9 @@ export const DeadLetter = Type.Object({
   epoch: Type.Optional(Type.String()),
   seq: Type.Optional(Type.Integer()),
   receivedAt: Type.Optional(Type.Integer()),
-  /** AMQP headers of the message that carried it. */
+  /** AMQP headers of the message that carried the reading. */
   headers: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
-  /** The reading as JSON text, or any bytes in base64. */
+  /** The reading as JSON text, or the bytes of an unreadable message in base64. */
   payload: Type.String(),
   payloadEncoding: Type.Union([Type.Literal('json'), Type.Literal('base64')]),
 });

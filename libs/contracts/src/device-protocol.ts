@@ -4,13 +4,13 @@ import type { limits } from './limits.ts';
 import { type ValidationIssue, refused } from './validation-issue.ts';
 import { type Telemetry, TelemetryInput, parseTelemetry } from './telemetry-input.ts';
 
-/** The WebSocket subprotocol; a client that asks for none speaks the same. */
+/** The WebSocket subprotocol; also spoken with a client that requests none. */
 export const subprotocol = 'fleetwire.v1.json';
 
-/** A browser cannot set headers: it offers its token as a second subprotocol with this prefix. */
+/** Browsers cannot set headers on a WebSocket: they offer the token as a second subprotocol with this prefix. */
 export const tokenSubprotocolPrefix = 'fleetwire.token.';
 
-/** WebSocket close codes (RFC 6455, 7.4; 4000 and up are the application's). */
+/** WebSocket close codes (RFC 6455, 7.4); codes from 4000 on are defined by the application. */
 export const closeCodes = Object.freeze({
   draining: 1001,
   tooBig: 1009,
@@ -27,7 +27,7 @@ export const TelemetryFrame = Type.Object({
   ...TelemetryInput.properties,
   traceparent: Type.Optional(
     Type.String({
-      description: 'The trace that the frame belongs to (W3C Trace Context); one that cannot be read is ignored',
+      description: 'Trace of the frame (W3C Trace Context); an invalid one is ignored',
     }),
   ),
 });
@@ -38,12 +38,12 @@ export type DeviceFrame =
 
 export const deviceFrameTypes = ['telemetry', 'ping'] as const satisfies readonly DeviceFrame['type'][];
 
-/** A frame that could not be taken, with the sequence number and the stream it spoke of where those were readable. */
+/** A frame that was refused whole, with its sequence number and stream where those could be read. */
 export interface RefusedFrame {
   readonly ok: false;
   readonly issue: ValidationIssue;
   readonly seq: number | undefined;
-  /** Readings in it, as far as that can be told. */
+  /** Number of readings in the frame, as far as it could be read; at least 1. */
   readonly count: number;
   readonly deviceId: string | undefined;
   readonly epoch: string | undefined;
@@ -101,7 +101,7 @@ function textOf(value: unknown): string | undefined {
   return typeof value === 'string' ? value : undefined;
 }
 
-/** Which stream an answer speaks of; left out for the session's own device and epoch. */
+/** The stream that an answer is about; empty for the session's own device and epoch. */
 export interface StreamReference {
   readonly deviceId?: string;
   readonly epoch?: string;
@@ -119,16 +119,16 @@ export interface HelloMessage {
     readonly inFlightMax: number;
     readonly heartbeatIntervalMs: number;
   };
-  /** Everything up to here was settled in an earlier session of this epoch, as far as this instance knows. */
+  /** All readings up to this seq were settled in earlier sessions of this epoch. Absent when this instance does not know. */
   readonly lastSeq?: number;
 }
 
-/** Every reading of the stream received on this socket with a seq up to `upTo` is confirmed, or was nacked as not retryable. */
+/** Every reading of the stream that was received on this socket with a seq up to `upTo` is confirmed or was nacked as not retryable. */
 export type AckMessage = { readonly type: 'ack'; readonly upTo: number } & StreamReference;
 
 export const nackCodes = ['in-flight-limit', 'broker-unavailable', 'overloaded', 'draining'] as const;
 
-/** `count` readings from `seq` on were not taken. Retryable ones are sent again, with the same seq, after `retryAfterMs`. */
+/** `count` readings from `seq` on were not taken. When `retryable`, the device sends them again with the same seqs after `retryAfterMs`. */
 export type NackMessage = {
   readonly type: 'nack';
   readonly seq: number;
@@ -139,7 +139,7 @@ export type NackMessage = {
   readonly retryAfterMs?: number;
 } & StreamReference;
 
-/** A frame, or a reading without a seq, that was refused for good. */
+/** Refuses for good a frame, or a reading without a seq. */
 export interface ErrorMessage {
   readonly type: 'error';
   readonly code: NackMessage['code'];

@@ -44,7 +44,7 @@ const parseOuter = parserOf(
 const parseIdentity = parserOf(Type.Object({ deviceId: DeviceId, epoch: Epoch }));
 const parseReading = parserOf(EnvelopeReading);
 
-/** A member of an envelope that is not a reading, kept with what is known of it. */
+/** A member of an envelope that is not a valid reading. */
 export interface RefusedReading {
   readonly deviceId: string;
   readonly epoch: string;
@@ -64,9 +64,9 @@ export function encodeEnvelope(envelope: Envelope): Buffer {
 }
 
 /**
- * Each reading is judged alone, so that a bad one does not condemn its neighbours.
- * @returns the readings, or, of the whole: `unsupported-version` where its major is not ours (a newer minor is accepted: unknown fields
- * are ignored), `malformed-json`, or the field that does not fit
+ * Each reading is validated by itself: an invalid one does not affect the others.
+ * @returns the readings, or why the whole envelope is refused: `malformed-json`, `unsupported-version` (another major; a newer minor is
+ * accepted and its unknown fields are ignored), or an invalid field
  */
 export function decodeEnvelope(content: Buffer): Parsed<DecodedEnvelope> {
   const event = decodeEvent(content, envelopeSchemaVersion);
@@ -96,7 +96,7 @@ export function decodeEnvelope(content: Buffer): Parsed<DecodedEnvelope> {
   return accepted({ id: outer.value.id, readings, refused: rejects });
 }
 
-/** Groups readings for republishing: neighbours of one stream and arrival share a run. */
+/** Groups readings for republishing: consecutive readings of one stream and arrival share a run. */
 export function runsOf(readings: readonly IdentifiedReading[]): EnvelopeRun[] {
   const runs: EnvelopeRun[] = [];
   for (const { deviceId, epoch, receivedAt, seq, ts, metrics } of readings) {

@@ -2,8 +2,8 @@ import Type from 'typebox';
 import { type Parsed, accepted, refused } from './validation-issue.ts';
 
 /**
- * What every message between our services carries beside its data: a past-tense fact, with attributes named after CloudEvents 1.0
- * where it has them (`id`, `type`, `time` as `occurredAt`). The W3C `traceparent` travels in the AMQP headers.
+ * Attributes of every message between services. A message states a fact in the past tense; its attributes are named as in CloudEvents 1.0
+ * where that has them (`id`, `type`; `time` is `occurredAt` here). The W3C `traceparent` is an AMQP header.
  */
 export const eventAttributes = {
   id: Type.String({ minLength: 1, maxLength: 64, description: 'Unique id of the event' }),
@@ -15,9 +15,9 @@ export const eventAttributes = {
 };
 
 /**
- * Parses a message as far as every version of it can be: it is JSON, and of a major that this release reads.
+ * Parses the part that all versions of a message have in common: it is JSON, and of a major that this release reads.
  * @param supported the version that this release writes, `1.0`
- * @returns `malformed-json`, or `unsupported-version` where the major is another; a message without a version is left to its schema
+ * @returns the value, or `malformed-json` or `unsupported-version` (another major); a missing version is left to the schema to refuse
  */
 export function decodeEvent(content: Buffer, supported: string): Parsed<unknown> {
   let value: unknown;
@@ -32,13 +32,13 @@ export function decodeEvent(content: Buffer, supported: string): Parsed<unknown>
   return refused('unsupported-version', 'schemaVersion', `is ${String(version)}; this release reads ${expected}.x`);
 }
 
-/** AMQP header with the id of the envelope that a reading first travelled in; every line of the log about it carries it as `correlationId`. */
+/** AMQP header with the id of the envelope that first carried a reading; log lines about the reading have it as `correlationId`. */
 export const correlationHeader = 'x-fleetwire-correlation-id';
 
 /** AMQP header of an envelope that carries dead letters again: the replay's id. Reconciliation does not count these readings as received anew. */
 export const replayHeader = 'x-fleetwire-replay';
 
-/** The major of `"1.4"`; NaN where there is none. */
+/** The major of `"1.4"`; NaN for anything else. */
 function majorOf(schemaVersion: unknown): number {
   return typeof schemaVersion === 'string' && /^\d+\.\d+$/.test(schemaVersion)
     ? Number.parseInt(schemaVersion, 10)

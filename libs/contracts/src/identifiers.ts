@@ -1,7 +1,7 @@
 import Type from 'typebox';
 import { limits } from './limits.ts';
 
-/** A device's name for ever. Safe in URLs, routing keys, file names and SQL without quoting. */
+/** Permanent name of a device. Safe in URLs, routing keys, file names and SQL without quoting. */
 export const DeviceId = Type.String({
   pattern: `^[A-Za-z0-9][A-Za-z0-9._:-]{0,${limits.deviceIdCharactersMax - 1}}$`,
   description: `Device id: a letter or digit, then letters, digits and . _ : - (at most ${limits.deviceIdCharactersMax} characters)`,

@@ -1,11 +1,11 @@
 import { type Parsed, type ValidationIssue, accepted, refused } from './validation-issue.ts';
 
-/** Deeper than anything the protocol allows, shallow enough to walk without fear for the stack. */
+/** Deeper than anything the protocol allows, shallow enough to recurse safely. */
 const nestingLevelsMax = 16;
 
 /**
  * Parses JSON and refuses text that Postgres cannot store: NUL and lone surrogates (documentation, 8.14 "JSON Types").
- * Valid JSON can hold those only as `\u` escapes, so text without an escape is not searched.
+ * JSON can contain these only as `\u` escapes, so text without an escape is not searched.
  */
 export function parseJson(text: string): Parsed<unknown> {
   let value: unknown;

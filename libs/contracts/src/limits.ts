@@ -1,4 +1,4 @@
-/** Every bound that devices and services share, named with its unit. A service may be configured tighter, never wider. */
+/** Limits that devices and services share, named with their units. A service can be configured with lower limits, not with higher ones. */
 export const limits = Object.freeze({
   /** One WebSocket frame or HTTP body, as received. */
   payloadBytesMax: 256 * 1024,
@@ -13,7 +13,7 @@ export const limits = Object.freeze({
   deviceIdCharactersMax: 128,
   epochCharactersMax: 64,
   seqMax: Number.MAX_SAFE_INTEGER,
-  /** 2000-01-01T00:00:00Z: anything older is a device without a clock. */
+  /** 2000-01-01T00:00:00Z: older times come from devices whose clock was never set. */
   timestampMinMs: Date.UTC(2000, 0, 1),
   /** How far a device's clock may run ahead of the server's. */
   clockAheadMaxMs: 24 * 60 * 60 * 1_000,

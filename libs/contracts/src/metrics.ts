@@ -21,7 +21,7 @@ export const MetricValue = Type.Union(
 );
 export type MetricValue = Static<typeof MetricValue>;
 
-/** Names that reach an object's prototype in careless code; refused so that no consumer has to be careful. */
+/** Names that reach an object's prototype in careless code; refused so that no consumer needs a check of its own. */
 const prototypeNames = ['__proto__', 'prototype', 'constructor'];
 
 const metricName = `^(?!(?:${prototypeNames.join('|')})$)[^\\u0000-\\u001f\\u007f]{1,${limits.metricNameCharactersMax}}$`;
@@ -36,7 +36,7 @@ export type Metrics = Readonly<Static<typeof Metrics>>;
 
 const schema = Compile(Metrics);
 
-/** The schema decides; what it cannot say (how deep, how large, which text) is checked on object values alone. */
+/** The schema decides. Only object values need further checks, of rules that a schema cannot express: depth and size. */
 export function parseMetrics(value: unknown): Parsed<Metrics> {
   if (!schema.Check(value)) return explain(value);
   for (const name in value) {
@@ -50,7 +50,7 @@ export function parseMetrics(value: unknown): Parsed<Metrics> {
 }
 
 function checkObjectValue(field: string, value: object): Parsed<unknown> {
-  // Depth first: it bounds the recursion of the serialiser.
+  // Depth is checked first: it limits the recursion of the serialiser.
   const nested = checkNested(field, value, 1);
   if (!nested.ok) return nested;
   const bytes = Buffer.byteLength(JSON.stringify(value));
@@ -82,7 +82,7 @@ function checkNested(field: string, value: unknown, depth: number): Parsed<unkno
   return accepted(value);
 }
 
-/** Says which rule of {@link Metrics} a value breaks. It only finds words: the schema has decided already. */
+/** Describes the rule of {@link Metrics} that a value breaks; the schema has decided already that it breaks one. */
 function explain(value: unknown): Parsed<never> {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     return refused('wrong-type', 'metrics', 'must be an object of name → value');

@@ -9,22 +9,23 @@ export interface Observation {
   readonly metrics: Metrics;
 }
 
-/** An observation with its place in a stream. */
+/** An observation with its number in a stream. */
 export type Reading = Observation & { readonly seq: number };
 
-/** A reading with all that identifies it for ever, `(deviceId, epoch, seq)`, and when we received it (epoch milliseconds). */
+/** A reading with its identity `(deviceId, epoch, seq)` and the time at which the edge received it (epoch milliseconds). */
 export type IdentifiedReading = Reading & {
   readonly deviceId: string;
   readonly epoch: string;
   readonly receivedAt: number;
 };
 
-/** The accepted forms of one observation on the wire; documents are generated from it. */
+/** The accepted forms of one observation on the wire; the API documentation is generated from it. */
 export const ObservationInput = Type.Object(
   {
     ts: Type.Optional(
       Type.Union([Type.Number(), Type.String()], {
-        description: 'Device time: epoch milliseconds, or RFC 3339 with an offset. May be left out only where seq is',
+        description:
+          'Device time: epoch milliseconds, or RFC 3339 with an offset. Optional only when seq is left out too',
       }),
     ),
     metrics: Type.Optional(Metrics),
@@ -33,9 +34,7 @@ export const ObservationInput = Type.Object(
   { description: 'One observation: `metrics`, or a bare `value` (stored as the metric "value")' },
 );
 
-/**
- * @param now epoch milliseconds; also the observation's time where it has none and `tsRequired` is false
- */
+/** @param now epoch milliseconds; also the time of an observation that has none, unless `tsRequired` */
 export function parseObservation(value: unknown, now: number, tsRequired: boolean): Parsed<Observation> {
   if (typeof value !== 'object' || value === null || Array.isArray(value))
     return refused('wrong-type', '', 'must be an object');
@@ -47,7 +46,7 @@ export function parseObservation(value: unknown, now: number, tsRequired: boolea
     if (!parsed.ok) return parsed;
     ts = parsed.value;
   } else if (tsRequired) {
-    // Server time would change when the reading is sent again, and with it what the reading says.
+    // With server time a reading would change its content whenever it is sent again.
     return refused('missing-field', 'ts', 'is missing; a reading with a seq carries its own time');
   }
 

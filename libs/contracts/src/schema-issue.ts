@@ -4,9 +4,7 @@ import { type Parsed, type ValidationIssue, accepted, refused } from './validati
 
 type SchemaError = ReturnType<Validator['Errors']>[number];
 
-/**
- * Compiles a schema once into a parser. Checking is generated code; only a value that fails pays for an explanation.
- */
+/** Compiles a schema once into a parser. Checking is generated code; only invalid values cost an explanation. */
 export function parserOf<const S extends TSchema>(schema: S): (value: unknown) => Parsed<Static<S>> {
   const validator = Compile(schema);
   return (value) => (validator.Check(value) ? accepted(value) : { ok: false, issue: explain(validator.Errors(value)) });
@@ -51,7 +49,7 @@ function isLimit(error: SchemaError): boolean {
   return limitKeywords.has(error.keyword);
 }
 
-/** JSON Pointer to the way people write it: `/readings/3/ts` → `readings[3].ts`. */
+/** JSON Pointer to property path: `/readings/3/ts` → `readings[3].ts`. */
 function fieldOf(pointer: string): string {
   return pointer
     .split('/')

@@ -9,9 +9,9 @@ export const TelemetryRequest = Type.Union([
   Type.Array(TelemetryInput, { minItems: 1, maxItems: limits.readingsPerFrameMax }),
 ]);
 
-/** Its answer, 202, sent once the broker has confirmed. */
+/** Body of the answer 202, which is sent after the broker's confirm. */
 export const TelemetryAccepted = Type.Object({
-  accepted: Type.Integer({ description: 'Readings that are safe now' }),
+  accepted: Type.Integer({ description: 'Readings that the broker has confirmed' }),
   streams: Type.Array(
     Type.Object({
       deviceId: Type.String(),
@@ -19,7 +19,7 @@ export const TelemetryAccepted = Type.Object({
       firstSeq: Type.Integer(),
       lastSeq: Type.Integer(),
     }),
-    { description: 'Under which identity each element is stored, in the order sent' },
+    { description: 'The identity under which each element is stored, in the order sent' },
   ),
 });
 export type TelemetryAccepted = Static<typeof TelemetryAccepted>;

@@ -22,19 +22,20 @@ export const TelemetryInput = Type.Object(
   },
   {
     description:
-      'Telemetry of one device. `seq` is the number of the first reading, the rest follow on; left out, the server numbers (and then `ts` may be left ' +
-      'out too). `device_id` is accepted for `deviceId`.',
+      'Telemetry of one device. `seq` is the number of the first reading; the others follow it. Without `seq` the server assigns numbers, and ' +
+      '`ts` is optional. `device_id` is accepted for `deviceId`.',
   },
 );
 
-/** Telemetry of one device, parsed. `issues` are the readings that were refused, by their index; their neighbours stand. */
+/** Telemetry of one device, parsed. */
 export interface Telemetry {
   readonly deviceId: string | undefined;
   readonly epoch: string | undefined;
   /** Number of `observations[0]`. */
   readonly seq: number | undefined;
-  /** One for each reading sent; undefined where it was refused. */
+  /** One entry for each reading sent; undefined for an invalid one. */
   readonly observations: readonly (Observation | undefined)[];
+  /** Why readings are invalid, by their index in `observations`; the other readings are not affected. */
   readonly issues: readonly { readonly index: number; readonly issue: ValidationIssue }[];
 }
 

@@ -32,7 +32,7 @@ export function refused(code: IssueCode, field: string, message: string): { ok: 
   return { ok: false, issue: { code, field, message: field === '' ? message : `${field} ${message}` } };
 }
 
-/** The same issue seen from one level further out: `metrics.temp` inside `readings[3]`. */
+/** The same issue with its field prefixed by the enclosing one: `metrics.temp` within `readings[3]`. */
 export function within(prefix: string, issue: ValidationIssue): ValidationIssue {
   if (prefix === '') return issue;
   const field = issue.field === '' ? prefix : `${prefix}.${issue.field}`;

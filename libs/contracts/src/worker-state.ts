@@ -1,17 +1,17 @@
 import Type, { type Static } from 'typebox';
 import { parserOf } from './schema-issue.ts';
 
-/** `GET /state` of a persistence-worker: what it holds, and what it waits for. */
+/** Answer of `GET /state` of a persistence-worker. */
 export const WorkerState = Type.Object({
-  /** It takes from the work queue. */
+  /** The worker consumes from the work queue. */
   subscribed: Type.Boolean(),
   /** Consumption is held because Postgres cannot write. */
   holding: Type.Boolean(),
   writersBusy: Type.Integer({ minimum: 0 }),
   writersMax: Type.Integer({ minimum: 1 }),
   /**
-   * When the oldest reading that it holds arrived at the edge, epoch milliseconds. The queue is first in, first out: what waits there is
-   * younger. Null: it holds none.
+   * When the oldest reading that the worker holds was received at the edge, epoch milliseconds. The queue is first in, first out: readings
+   * still queued are younger. Null: the worker holds none.
    */
   oldestArrivalAt: Type.Union([Type.Integer(), Type.Null()]),
 });

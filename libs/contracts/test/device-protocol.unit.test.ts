@@ -46,7 +46,7 @@ describe('the accepted forms of telemetry', () => {
     });
   });
 
-  it('keeps numbers, booleans, strings and objects as they are', () => {
+  it('keeps numbers, booleans, strings and objects unchanged', () => {
     const metrics = { n: -0.1, b: false, s: 'on', o: { lat: 52.5, tags: ['a', null] } };
     expect(parse({ ...reading, metrics })).toMatchObject({
       ok: true,
@@ -54,7 +54,7 @@ describe('the accepted forms of telemetry', () => {
     });
   });
 
-  it('keeps the neighbours of a bad reading', () => {
+  it('keeps the valid readings beside an invalid one', () => {
     const readings = [
       { ts: now, metrics: { a: 1 } },
       { ts: now, metrics: { a: null } },
@@ -75,13 +75,13 @@ describe('the accepted forms of telemetry', () => {
 const nameOf10kB = 'x'.repeat(10_000);
 const deep = JSON.parse('{"a":'.repeat(6) + '1' + '}'.repeat(6)) as object;
 
-it('a frame that is refused whole says how many readings that concerns', () => {
+it('a frame that is refused whole gives the number of its readings', () => {
   const readings = Array.from({ length: 1_001 }, () => ({ ts: now, value: 1 }));
   expect(parse({ type: 'telemetry', seq: 5, readings })).toMatchObject({ ok: false, seq: 5, count: 1_001 });
   expect(parse({ ...reading, deviceId: '/' })).toMatchObject({ ok: false, seq: 1, count: 1 });
 });
 
-describe('bad input gets an error that names the field and the limit', () => {
+describe('invalid input gets an error that names the field and the limit', () => {
   it.each([
     ['not JSON', '{"type":', 'malformed-json', /not JSON/],
     ['not an object', '[1]', 'wrong-type', /must be a JSON object/],
@@ -177,7 +177,7 @@ describe('bad input gets an error that names the field and the limit', () => {
     expect(issue.code).toBe(code);
   });
 
-  it('says which seq and stream it refuses where that can be read', () => {
+  it('gives the seq and the stream of a refused frame where they can be read', () => {
     expect(parse({ ...reading, seq: 9, deviceId: 'a', readings: 3 })).toMatchObject({
       ok: false,
       seq: 9,

@@ -27,7 +27,7 @@ function encode(members: object): Buffer {
 }
 
 describe('an envelope', () => {
-  it('brings every reading across as it was', () => {
+  it('carries every reading unchanged', () => {
     fc.assert(
       fc.property(fc.array(identified), (readings) => {
         const decoded = decodeEnvelope(encodeEnvelope({ ...base, runs: runsOf(readings) }));
@@ -39,7 +39,7 @@ describe('an envelope', () => {
     );
   });
 
-  it('of a newer minor version is accepted, with fields nobody knows yet', () => {
+  it('of a newer minor version is accepted, unknown fields included', () => {
     const run = {
       deviceId: 'a',
       epoch: 'e',
@@ -53,14 +53,14 @@ describe('an envelope', () => {
     });
   });
 
-  it('of an unknown major version is refused with that reason', () => {
+  it('of an unknown major version is refused for that reason', () => {
     expect(decodeEnvelope(encode({ schemaVersion: '2.0', runs: 'who knows' }))).toMatchObject({
       ok: false,
       issue: { code: 'unsupported-version', message: 'schemaVersion is 2.0; this release reads 1.x' },
     });
   });
 
-  it('gives up a bad member without its neighbours', () => {
+  it('loses an invalid member only', () => {
     const readings = [{ seq: 1, ts: 1, metrics: { t: 1 } }, { seq: 'two' }, { seq: 3, ts: 3, metrics: { t: 3 } }];
     expect(decodeEnvelope(encode({ runs: [{ deviceId: 'a', epoch: 'e', receivedAt: 1, readings }] }))).toMatchObject({
       ok: true,

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { parseMetrics } from '../src/metrics.ts';
 
 describe('metrics', () => {
-  it('either taken unchanged, or refused with an issue that has a code and a sentence', () => {
+  it('are accepted unchanged, or refused with an issue that has a code and a sentence', () => {
     fc.assert(
       fc.property(fc.oneof(fc.jsonValue(), fc.dictionary(fc.string(), fc.jsonValue())), (value) => {
         const parsed = parseMetrics(value);
@@ -14,7 +14,7 @@ describe('metrics', () => {
     );
   });
 
-  it('finds its own words for every way a metric can be wrong', () => {
+  it('have a message of their own for every rule that they can break', () => {
     const wrong = fc.oneof(
       fc.record({ a: fc.constantFrom(null, [], [1], Number.NaN, Number.POSITIVE_INFINITY, 'x'.repeat(1_025)) }),
       fc.constantFrom({}, { '': 1 }, { 'a\nb': 1 }, { ['n'.repeat(129)]: 1 }, null, 7, 'text', []),
@@ -23,7 +23,7 @@ describe('metrics', () => {
       fc.property(wrong, (value) => {
         const parsed = parseMetrics(value);
         expect(parsed.ok).toBe(false);
-        // The last resort of the explanation: reaching it means that a rule has no words.
+        // The fallback of the explanation: a rule without a message of its own ends there.
         if (!parsed.ok) expect(parsed.issue.message).not.toContain('must hold numbers');
       }),
     );

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 
-/** Numbers for readings that carry none: `seq` runs within an epoch of this process, so no two readings ever share an identity. */
+/** Numbers readings that carry no seq. The epoch is unique to this process, so two readings never share an identity. */
 export class AutoSequence {
   readonly #devicesMax: number;
   #epoch = newEpoch();
@@ -10,10 +10,10 @@ export class AutoSequence {
     this.#devicesMax = devicesMax;
   }
 
-  /** Takes `count` consecutive numbers. */
+  /** Takes `count` consecutive numbers; `seq` is the first. */
   take(deviceId: string, count: number): { epoch: string; seq: number } {
     if (this.#next.size >= this.#devicesMax && !this.#next.has(deviceId)) {
-      // Forgetting counters would repeat numbers; a new epoch starts them all again.
+      // Dropping counters alone would repeat numbers; with a new epoch all of them start again.
       this.#next.clear();
       this.#epoch = newEpoch();
     }

@@ -35,7 +35,7 @@ interface Connecting {
 const socketPath = '/ws';
 const parseEpoch = parserOf(Epoch);
 
-/** Serves `/ws`: every upgrade is authenticated before the 101 and becomes a session. */
+/** Serves `/ws`: authenticates every upgrade before answering 101, and opens a session for it. */
 export function serveDeviceSockets(options: DeviceSocketOptions): void {
   const { server, authenticate, sessions, context, connectionsMax, metrics, logger, tracer, isDraining } = options;
   const webSockets = new WebSocketServer({
@@ -52,7 +52,7 @@ export function serveDeviceSockets(options: DeviceSocketOptions): void {
     if (pathname !== socketPath) throw notFound(`Devices connect to ${socketPath}`);
     if (isDraining()) throw unavailable('This instance is shutting down', 1_000);
     if (sessions.size >= connectionsMax)
-      throw unavailable(`This instance holds ${connectionsMax} sockets already (connectionsMax)`, 5_000);
+      throw unavailable(`This instance has ${connectionsMax} sockets open, its limit (connectionsMax)`, 5_000);
     const epoch = searchParams.get('epoch');
     const parsed = epoch === null ? undefined : parseEpoch(epoch);
     if (parsed?.ok === false) throw badRequest(`epoch ${parsed.issue.message}`);

@@ -12,15 +12,19 @@ export const readingCounts = ['received', 'accepted', 'rejected', 'nacked', 'unc
 export type OnSettled = (refusal: Refusal | undefined) => void;
 
 /**
- * The one place where readings are counted: the same call counts them in the metric and, for the edge report, in the reconciliation.
- *
- * A reading is received and then has exactly one outcome: rejected (refused for good), accepted (confirmed by the broker) or nacked (to be
- * sent again, which is received anew). Each path below adds to both sides of
+ * Everything that can become of a reading at the edge, and the only place that counts it: one call counts the outcome in the metric and,
+ * under the same name, for reconciliation. This is the edge's part of invariant 9: at any time
  *
  *     received = accepted + rejected + nacked + in flight
  *
- * so it holds in the metric at any time. The edge report needs no `received`: it is the sum of the outcomes of the minute.
- * `unconfirmed` is the part of `nacked` that was published without an answer: the broker may have it, so it may be stored after all.
+ * | Outcome (label of `fleetwire_ingest_readings_total`) | Counted when |
+ * | --- | --- |
+ * | `rejected` | the reading is refused for good: {@link reject} counts it as received and as rejected |
+ * | `accepted` | the broker has confirmed its envelope |
+ * | `nacked` | it was not taken or not confirmed; the device sends it again, and then it is received anew |
+ * | `unconfirmed` | as part of `nacked`: it was published without an answer, so the broker may have it |
+ *
+ * The edge report has no `received`: it is the sum of the three outcomes.
  */
 export class ReadingOutcomes {
   readonly #metric: Tally<(typeof readingCounts)[number]>;

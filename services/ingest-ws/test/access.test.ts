@@ -5,7 +5,7 @@ import { eventually } from '@fleetwire/platform/testing/eventually';
 import { describe, expect, it } from 'vitest';
 import { connect, ingest, queued, telemetry, token } from './harness.ts';
 
-describe('who may connect and publish', async () => {
+describe('access of devices', async () => {
   const amqpUrl = await freshVhost();
   const edge = await ingest(amqpUrl, { HEARTBEAT_INTERVAL_MS: '100', AUTH_CLOCK_TOLERANCE_SECONDS: '0' });
   const readings = await queued(amqpUrl);
@@ -22,7 +22,7 @@ describe('who may connect and publish', async () => {
     ['a forged token', forged, 401],
     ['an expired token', () => token('a', 'device', -10), 401],
     ['a role that does not exist', () => token('a', 'king'), 401],
-    ['an analyst, who does not publish', () => token('a', 'analyst'), 403],
+    ['the role of an analyst, which may not publish', () => token('a', 'analyst'), 403],
   ])('refuses %s before the upgrade', async (_name, bearer, status) => {
     await expect(connect(edge.webSocketUrl, { token: await bearer() })).rejects.toThrow(String(status));
   });
@@ -33,7 +33,7 @@ describe('who may connect and publish', async () => {
     await expect(connect(`${edge.webSocketUrl}?epoch=a%20b`, { token: bearer })).rejects.toThrow('400');
   });
 
-  it('takes a browser, which sends its token as a second subprotocol', async () => {
+  it('accepts a browser, which sends its token as a second subprotocol', async () => {
     const browser = await connect(edge.webSocketUrl, {
       protocols: ['fleetwire.v1.json', `fleetwire.token.${await token('page')}`],
     });
@@ -41,7 +41,7 @@ describe('who may connect and publish', async () => {
     expect(await browser.next('hello')).toMatchObject({ deviceId: 'page' });
   });
 
-  it('nacks for good what a device publishes as another, and takes what it publishes as itself', async () => {
+  it('nacks for good the readings that a device publishes as another device, and accepts those that it publishes as itself', async () => {
     const device = await connect(edge.webSocketUrl, { token: await token('honest') });
     device.send({ ...telemetry(1), deviceId: 'victim' });
     expect(await device.next('nack')).toMatchObject({ seq: 1, code: 'forbidden', retryable: false });

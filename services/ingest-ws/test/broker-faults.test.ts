@@ -5,7 +5,7 @@ import { eventually } from '@fleetwire/platform/testing/eventually';
 import { describe, expect, it } from 'vitest';
 import { connect, ingest, logger, queued, telemetry, token, untilReady } from './harness.ts';
 
-describe('while the broker is in trouble, a device', async () => {
+describe('while the broker fails, a device', async () => {
   it('gets no ack before the confirm, and a retryable nack when none comes in time', async () => {
     const edge = await ingest(await freshVhost(), { CONFIRM_TIMEOUT_MS: '1000' });
     const device = await connect(`${edge.webSocketUrl}?epoch=b`, { token: await token('a') });
@@ -42,7 +42,7 @@ describe('while the broker is in trouble, a device', async () => {
     expect(device.socket.readyState).toBe(1);
   });
 
-  it('is not acked for what no queue takes, and is when the binding is restored', async () => {
+  it('is nacked when no queue is bound, and acked when the binding is restored', async () => {
     const amqpUrl = await freshVhost();
     const edge = await ingest(amqpUrl);
     const operator = openBrokerConnection({ url: amqpUrl, name: 'operator', logger });
@@ -59,7 +59,7 @@ describe('while the broker is in trouble, a device', async () => {
     await operator.close();
   });
 
-  it('is told to come back later when the queue is full, and taken when there is room', async () => {
+  it('is nacked with a time to try again while the queue is full, and acked when there is room', async () => {
     const amqpUrl = await freshVhost();
     const bounds = { persistMessagesMax: 3 };
     const edge = await ingest(amqpUrl, { ENVELOPE_READINGS_MAX: '1', ENVELOPE_LINGER_MS: '0' }, bounds);
@@ -85,7 +85,7 @@ describe('while the broker is in trouble, a device', async () => {
     await eventually(() => expect(new Set(readings.map((reading) => reading.seq)).size).toBe(seq));
   });
 
-  it('is paused when too much waits for confirms, nacked beyond that, and goes on after', async () => {
+  it('is paused while too many bytes await confirms, nacked beyond that, and acked afterwards', async () => {
     const amqpUrl = await freshVhost();
     const edge = await ingest(amqpUrl, {
       PAYLOAD_BYTES_MAX: '32768',
@@ -109,7 +109,7 @@ describe('while the broker is in trouble, a device', async () => {
     edge.proxy.resume();
     await eventually(async () => expect(await congested()).toBe(0));
 
-    // What was nacked is sent again, in order, until all of it is acked.
+    // Nacked readings are sent again, in order, until all are acked.
     for (const device of devices) {
       await eventually(
         () => {
@@ -128,7 +128,7 @@ describe('while the broker is in trouble, a device', async () => {
 });
 
 describe('stopping', () => {
-  it('acks what it took, closes sockets with 1001, and refuses new ones meanwhile', async () => {
+  it('acks all readings in flight, closes sockets with 1001 and refuses new ones', async () => {
     const amqpUrl = await freshVhost();
     const edge = await ingest(amqpUrl, { ENVELOPE_LINGER_MS: '1000' });
     const readings = await queued(amqpUrl);

@@ -5,11 +5,11 @@ import { ingestVariables, readIngestConfiguration } from '../src/configuration.t
 const least = { AMQP_URL: 'amqp://broker', AUTH_JWKS: '{}' };
 
 describe('the configuration of ingest-ws', () => {
-  it('needs a broker and keys, no more', () => {
+  it('requires a broker and keys only', () => {
     expect(readIngestConfiguration(least)).toMatchObject({ port: 8080, host: '127.0.0.1', authMode: 'jwt' });
   });
 
-  it('lists all its problems at once', () => {
+  it('reports all invalid variables together', () => {
     const wrong = {
       ...least,
       PORT: 'eighty',
@@ -22,13 +22,13 @@ describe('the configuration of ingest-ws', () => {
     );
   });
 
-  it('is open to everybody on a loopback address only', () => {
+  it('allows the open mode on a loopback address only', () => {
     expect(() => readIngestConfiguration({ AMQP_URL: 'amqp://broker', AUTH_MODE: 'open', HOST: '0.0.0.0' })).toThrow(
       'AUTH_MODE=open needs a loopback HOST',
     );
   });
 
-  it('is documented as it is (vitest -u writes it)', async () => {
+  it('is documented completely (vitest -u rewrites the page)', async () => {
     await expect(`# Configuration of ingest-ws\n\n${variablesTable(ingestVariables)}`).toMatchFileSnapshot(
       '../../../docs/configuration/ingest-ws.md',
     );

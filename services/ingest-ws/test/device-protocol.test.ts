@@ -23,7 +23,7 @@ describe('a device on its socket', async () => {
     });
   });
 
-  it('gets one cumulative ack, and its readings are in the queue under their identity', async () => {
+  it('gets a cumulative ack, and its readings are in the queue under their identity', async () => {
     const thermo = await device('thermo-2', '?epoch=boot-1');
     for (let seq = 1; seq <= 20; seq += 1) thermo.send(telemetry(seq));
     await eventually(() =>
@@ -49,7 +49,7 @@ describe('a device on its socket', async () => {
     );
   });
 
-  it('may be small: device_id, a bare value, no seq and no time', async () => {
+  it('may send the smallest form: device_id, a bare value, no seq and no time', async () => {
     const thermo = await device('thermo-4');
     thermo.send({ type: 'telemetry', device_id: 'thermo-4', value: 19 });
     thermo.send({ type: 'telemetry', value: 20 });
@@ -68,7 +68,7 @@ describe('a device on its socket', async () => {
     );
   });
 
-  it('that leaves out its numbers never gets one twice, over all its sockets', async () => {
+  it('never gets the same number twice when it sends none, over all its sockets', async () => {
     for (const value of [1, 2]) {
       const thermo = await device('thermo-5', '?epoch=boot-1');
       thermo.send({ type: 'telemetry', value });
@@ -84,7 +84,7 @@ describe('a device on its socket', async () => {
     expect((await thermo.next('pong')).ts).toBeCloseTo(Date.now(), -4);
   });
 
-  it('is told which types there are when it sends another, and stays connected', async () => {
+  it('gets the list of frame types when it sends an unknown one, and stays connected', async () => {
     const thermo = await device('thermo-7');
     thermo.send({ type: 'telemetri' });
     expect(await thermo.next('error')).toMatchObject({ code: 'unknown-type', acceptedTypes: ['telemetry', 'ping'] });
@@ -92,7 +92,7 @@ describe('a device on its socket', async () => {
     await thermo.next('ack');
   });
 
-  it('has a bad reading nacked for good, and its neighbours acked', async () => {
+  it('gets a final nack for an invalid reading and an ack for the others of the frame', async () => {
     const thermo = await device('thermo-8', '?epoch=b');
     thermo.send({
       type: 'telemetry',
@@ -123,7 +123,7 @@ describe('a device on its socket', async () => {
     expect(answers.map(({ type }) => type)).toEqual([...readings.map(() => 'nack'), 'ack']);
   });
 
-  it('may not send binary frames', async () => {
+  it('gets an error for a binary frame', async () => {
     const thermo = await device('thermo-9');
     thermo.send(Buffer.from(JSON.stringify(telemetry(1))));
     expect(await thermo.next('error')).toMatchObject({ code: 'binary-frame' });
@@ -135,13 +135,13 @@ describe('a device on its socket', async () => {
     expect(await thermo.closed).toMatchObject({ code: 4400 });
   });
 
-  it('is closed with 4429 when it floods us with pings', async () => {
+  it('is closed with 4429 when it sends too many pings', async () => {
     const thermo = await device('thermo-11');
     for (let n = 0; n < 300; n += 1) thermo.send({ type: 'ping' });
     expect(await thermo.closed).toMatchObject({ code: 4429 });
   });
 
-  it('is closed with 1009 for a frame of 1 MB, and its neighbour notices nothing', async () => {
+  it('is closed with 1009 for a frame of 1 MB, without effect on another device', async () => {
     const [large, neighbour] = [await device('thermo-12'), await device('thermo-13')];
     large.send(JSON.stringify({ type: 'telemetry', seq: 1, ts: Date.now(), metrics: { text: 'x'.repeat(1_000_000) } }));
     expect(await large.closed).toMatchObject({ code: 1009 });
@@ -149,7 +149,7 @@ describe('a device on its socket', async () => {
     await neighbour.next('ack');
   });
 
-  it('has more readings nacked, as retryable, than may be in flight', async () => {
+  it('gets a retryable nack for readings beyond the in-flight limit', async () => {
     const thermo = await device('thermo-14', '?epoch=b');
     const many = Array.from({ length: 101 }, () => ({ ts: Date.now(), value: 1 }));
     thermo.send({ type: 'telemetry', seq: 1, readings: many });
@@ -170,7 +170,7 @@ describe('a device on its socket', async () => {
     await newer.next('ack');
   });
 
-  it('learns after a reconnect what was settled before', async () => {
+  it('learns from hello after a reconnect which readings are settled', async () => {
     const first = await device('thermo-16', '?epoch=b');
     first.send(telemetry(1));
     first.send(telemetry(2));
@@ -189,7 +189,7 @@ describe('a device on its socket', async () => {
   });
 });
 
-it('a device that never reads its answers is cut, so that they do not fill our memory', async () => {
+it('a device that never reads its answers is cut, so that they do not fill the memory of the edge', async () => {
   const edge = await ingest(await freshVhost(), {
     OUTBOUND_BYTES_MAX: '65536',
     UNPRODUCTIVE_FRAMES_PER_SECOND_MAX: '100000',
@@ -197,7 +197,7 @@ it('a device that never reads its answers is cut, so that they do not fill our m
   const deaf = await connect(edge.webSocketUrl, { token: await token('deaf') });
   await deaf.next('hello');
   deaf.socket.pause();
-  // Each frame is answered with a thousand nacks that nobody reads.
+  // Each frame is answered with a thousand nacks, which the device does not read.
   const frame = JSON.stringify({
     type: 'telemetry',
     seq: 1,

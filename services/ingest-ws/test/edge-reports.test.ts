@@ -37,13 +37,13 @@ async function readingsByResult(url: string): Promise<Record<string, number>> {
   return Object.fromEntries([...samples].map(([, result, count]) => [result, Number(count)]));
 }
 
-describe('an edge reports to the books', () => {
-  it('what it accepted, rejected and nacked, by device, in numbered reports through an outage, the last of which says so', async () => {
+describe('an edge reports for reconciliation', () => {
+  it('its accepted, rejected and nacked readings by device, in numbered reports through an outage up to a last one', async () => {
     const edge = await ingest(amqpUrl, { REPORT_INTERVAL_MS: '100', CONFIRM_TIMEOUT_MS: '1000' });
     const device = await connect(edge.webSocketUrl, { token: await token('pump-1') });
     device.send(telemetry(1));
     device.send({ type: 'telemetry', seq: 2, ts: Date.now(), metrics: { bad: null } });
-    device.send({ type: 'telemetry', deviceId: 'somebody-else', seq: 3, ts: Date.now(), metrics: { a: 1 } });
+    device.send({ type: 'telemetry', deviceId: 'pump-2', seq: 3, ts: Date.now(), metrics: { a: 1 } });
     await device.next('ack');
     edge.proxy.cut();
     await eventually(async () => expect((await fetch(`${edge.url}/readyz`)).status).toBe(503));
@@ -76,7 +76,7 @@ describe('an edge reports to the books', () => {
     await eventually(() => expect(reports.filter(({ instanceId }) => !known.has(instanceId))).toHaveLength(1));
   });
 
-  it('and stops in time when its last report cannot be sent, also when it is told to stop twice', async () => {
+  it('and stops in time when its last report cannot be sent, also when stopped twice', async () => {
     const edge = await ingest(amqpUrl, { DRAIN_TIMEOUT_MS: '2000' });
     edge.proxy.refuse();
     await eventually(async () => expect((await fetch(`${edge.url}/readyz`)).status).toBe(503));

@@ -37,7 +37,7 @@ describe('telemetry over HTTP', async () => {
   });
 
   it.each(['/api/v1/telemetry', '/api/telemetry', '/api/data'])(
-    'is taken at %s, as the smallest device sends it',
+    'is accepted at %s in its smallest form',
     async (path) => {
       expect(await post({ device_id: 'thermo', value: 21 }, { path })).toMatchObject({
         status: 202,
@@ -61,7 +61,7 @@ describe('telemetry over HTTP', async () => {
     ).toMatchObject({ status: 202, body: { accepted: 4 } });
   });
 
-  it('names each bad element, and says that its neighbours are safe', async () => {
+  it('names each invalid element, and says that the others are safe', async () => {
     const answer = await post([
       { epoch: 'e', seq: 1, ts, value: 1 },
       { value: null },
@@ -85,22 +85,22 @@ describe('telemetry over HTTP', async () => {
   });
 
   it.each([
-    ['what is not JSON', '{"value":', 400],
+    ['text that is not JSON', '{"value":', 400],
     ['an empty array', [], 400],
     ['bytes that are not UTF-8', new Uint8Array([0x22, 0xff, 0x22]), 400],
-    ['another device only', { deviceId: 'other', value: 1 }, 403],
+    ['readings of another device only', { deviceId: 'other', value: 1 }, 403],
     ['a body that is too large', { metrics: { text: 'x'.repeat(300_000) } }, 413],
   ])('refuses %s', async (_name, body, status) => {
     expect((await post(body)).status).toBe(status);
   });
 
-  it('asks for a token, and for POST', async () => {
+  it('requires a token, and POST', async () => {
     expect((await post({ value: 1 }, { as: 'forged.token.here' })).status).toBe(401);
     const response = await fetch(`${edge.url}/api/v1/telemetry`);
     expect([response.status, response.headers.get('allow')]).toEqual([405, 'POST']);
   });
 
-  it('is answered 503 with Retry-After while the broker is away, and taken again after', async () => {
+  it('is answered 503 with Retry-After while the broker is away, and 202 afterwards', async () => {
     edge.proxy.refuse();
     await eventually(async () => {
       const answer = await post({ value: 1 });
@@ -112,7 +112,7 @@ describe('telemetry over HTTP', async () => {
     expect((await post({ value: 1 })).status).toBe(202);
   });
 
-  it('is answered 429 when one caller asks too often, and no other', async () => {
+  it('is answered 429 for a caller with too many requests, and 202 for another', async () => {
     const busy = await token('busy');
     const statuses = await Promise.all(
       Array.from({ length: 55 }, async () => (await post({ value: 1 }, { as: busy })).status),
