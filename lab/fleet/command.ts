@@ -6,43 +6,43 @@ import { type Settings, connectsPerSecond, simulate } from './simulate.ts';
 
 export function simulatorCommand(): Command {
   return new Command('simulator')
-    .description('Simulates a fleet of devices, or replays CSV files as devices.')
-    .option('--url <url>', 'where devices connect', 'ws://127.0.0.1:8080/ws')
+    .description('Simulate a fleet of devices, or replay CSV files as devices.')
+    .option('--url <url>', 'URL of ingest-ws', 'ws://127.0.0.1:8080/ws')
     .option('--http', 'send by POST /api/v1/telemetry instead of WebSocket', false)
     .addOption(
-      new Option('--token <token>', "token for all devices: an admin's, or the one device's")
+      new Option('--token <token>', 'one token for all devices: of an admin, or of the only device')
         .env('FLEETWIRE_TOKEN')
         .conflicts('keys'),
     )
-    .option('--keys <file>', 'private JWK set: each device gets a token of its own')
-    .option('--devices <n>', 'devices of the fleet', whole(1), 10)
-    .option('--prefix <text>', 'device ids are this with a number', 'sim-')
-    .option('--rate <readings/s>', 'of each device; "max" is as fast as the acks come', rate, 1)
-    .option('--batch <n>', 'readings a frame at most (default: 1, with --csv 200)', whole(1))
-    .option('--duplicates <share>', 'of frames sent twice', share, 0)
-    .option('--out-of-order <share>', 'of readings with a time up to an hour back', share, 0)
-    .option('--malformed <share>', 'of frames that are bad on purpose', share, 0)
-    .option('--seed <n>', 'the same seed measures the same', whole(0), 1)
-    .option('--ramp-up <time>', `time over which devices connect (default: ${connectsPerSecond} a second)`, duration)
-    .option('--count <n>', 'readings of each device', whole(1))
-    .option('--duration <time>', 'such as 30s or 5m', duration)
-    .option('--buffer <n>', 'readings a device keeps while they are not acked', whole(1), 10_000)
+    .option('--keys <file>', 'private JWK set; mint a token for each device')
+    .option('--devices <n>', 'number of devices', whole(1), 10)
+    .option('--prefix <text>', 'prefix of device ids; a number follows', 'sim-')
+    .option('--rate <readings/s>', 'rate of each device; "max" sends as fast as acks arrive', rate, 1)
+    .option('--batch <n>', 'maximum number of readings per frame (default: 1, with --csv 200)', whole(1))
+    .option('--duplicates <share>', 'share of frames to send twice', share, 0)
+    .option('--out-of-order <share>', 'share of readings with a timestamp up to an hour in the past', share, 0)
+    .option('--malformed <share>', 'share of deliberately malformed frames', share, 0)
+    .option('--seed <n>', 'seed of the random numbers; the same seed gives the same readings', whole(0), 1)
+    .option('--ramp-up <time>', `time over which devices connect (default: ${connectsPerSecond} per second)`, duration)
+    .option('--count <n>', 'number of readings of each device', whole(1))
+    .option('--duration <time>', 'stop sending after this time, such as 30s or 5m', duration)
+    .option('--buffer <n>', 'maximum number of unacknowledged readings that a device keeps', whole(1), 10_000)
     .addOption(
-      new Option('--overflow <policy>', 'when that is full')
+      new Option('--overflow <policy>', 'which reading to drop when the buffer is full')
         .choices(['drop-oldest', 'drop-newest'])
         .default('drop-oldest'),
     )
-    .option('--csv <files...>', 'replay files: a time, then numeric columns, with a header')
-    .option('--device <id>', 'with --csv: one device for all files (default: each file is a device)')
-    .option('--epoch <epoch>', 'with --csv: boot identity (default: made from the content)')
-    .option('--metric <name>', 'with --csv: name for a column called "value"', 'value')
-    .option('--speed-up <x>', 'with --csv: times faster than it happened (default: as fast as the acks come)', positive)
-    .option('--settle-timeout <time>', 'how long to wait at the end for what is not acked', duration, 60_000)
-    .option('--report-every <time>', 'time between lines of progress', duration, 5_000)
+    .option('--csv <files...>', 'replay these files: a header, then lines of a timestamp and numeric columns')
+    .option('--device <id>', 'with --csv: replay all files as this device (default: each file is a device)')
+    .option('--epoch <epoch>', 'with --csv: boot identity (default: a hash of the content)')
+    .option('--metric <name>', 'with --csv: name of the metric in a column called "value"', 'value')
+    .option('--speed-up <x>', 'with --csv: factor over the original speed (default: as fast as acks arrive)', positive)
+    .option('--settle-timeout <time>', 'time to wait at the end for outstanding acks', duration, 60_000)
+    .option('--report-every <time>', 'interval between lines of progress', duration, 5_000)
     .option('--json', 'print the result as JSON; progress goes to stderr', false)
     .addHelpText(
       'after',
-      '\nExit codes: 0 all acked, or refused as planned; 1 not so; 2 wrong usage; 3 as 0, but lines of a file were skipped.',
+      '\nExit codes: 0 all readings acknowledged, or rejected as planned; 1 otherwise; 2 wrong usage; 3 like 0, but lines of a file were skipped.',
     )
     .action(async (settings: Settings, command: Command) => {
       const mistake = mistakeIn(settings);
@@ -51,14 +51,14 @@ export function simulatorCommand(): Command {
     });
 }
 
-/** What no single option shows. */
+/** Checks that involve several options. */
 function mistakeIn({ url, csv = [], device, epoch }: Settings): string | undefined {
   if (!URL.canParse(url)) return `Invalid URL: ${url}`;
   const nameless = device === undefined ? csv.find((file) => !isDeviceId(deviceIdOf(file))) : undefined;
-  if (nameless !== undefined) return `the name of ${nameless} is no device id; give one with --device`;
-  if (device !== undefined && !isDeviceId(device)) return `"${device}" is no device id`;
+  if (nameless !== undefined) return `the file name of ${nameless} is not a valid device id; set one with --device`;
+  if (device !== undefined && !isDeviceId(device)) return `"${device}" is not a valid device id`;
   if (device !== undefined && epoch !== undefined && csv.length > 1)
-    return 'several files as one device in one epoch would share their numbers; leave out --epoch';
+    return 'several files as one device in one epoch would share sequence numbers; omit --epoch';
   return undefined;
 }
 
@@ -70,7 +70,7 @@ function whole(min: number) {
   return (text: string): number => {
     const value = /^\d+$/.test(text) ? Number(text) : Number.NaN;
     if (value >= min && Number.isSafeInteger(value)) return value;
-    throw new InvalidArgumentError(`It must be a whole number from ${min}.`);
+    throw new InvalidArgumentError(`It must be an integer of at least ${min}.`);
   };
 }
 

@@ -3,7 +3,7 @@ import { tokenAudience, tokenIssuer } from '@fleetwire/contracts/access';
 import { parseKeySet } from '@fleetwire/auth/key-set';
 import { createTokenMinter } from '@fleetwire/auth/tokens';
 
-/** What a device shows the server. Without a token the server must be in open mode. */
+/** What a device sends to authenticate. Without a token the server must be in open mode. */
 interface Credential {
   readonly token?: string;
   readonly isGateway: boolean;
@@ -14,7 +14,7 @@ export type Credentials = (deviceId: string) => Promise<Credential>;
 const mintedTokenExpiresInSeconds = 7 * 24 * 60 * 60;
 
 /**
- * @param source `token`: the same one for all devices. If it is an admin's, or there is none at all, frames name their device.
+ * @param source `token`: the same token for all devices; frames then name their device, as an admin's token needs. The same without any token.
  * `keysFile`: a private JWK set from which each device gets a token of its own
  */
 export async function credentialsFrom(source: {

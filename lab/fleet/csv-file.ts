@@ -3,7 +3,7 @@ import { createReadStream } from 'node:fs';
 import { pipeline } from 'node:stream/promises';
 import { type Info, parse } from 'csv-parse';
 
-/** A data line: `line` counts as editors do, the header is 1. */
+/** A data line: `line` is its line number in the file; the header is line 1. */
 export interface CsvReading {
   readonly line: number;
   readonly ts: number;
@@ -11,12 +11,12 @@ export interface CsvReading {
 }
 
 export interface CsvOptions {
-  /** Name for a column that is just called `value`. */
+  /** Name of the metric in a column called `value`. */
   readonly metric: string;
   readonly onBadLine: (line: number, reason: string) => void;
 }
 
-/** A file that is not a table of a time and numbers. */
+/** The file is not a table of timestamps and numbers. */
 class CsvFileError extends Error {
   constructor(path: string, reason: string) {
     super(`${path}: ${reason}`);
@@ -28,8 +28,8 @@ const recordCharactersMax = 64 * 1024;
 
 /**
  * Streams a CSV file (RFC 4180) with a header: the first column is the time, the others are numeric metrics named by the header. An empty
- * cell leaves its metric out. Lines that do not fit are reported and skipped.
- * @throws CsvFileError when the header does not fit
+ * cell omits its metric. Invalid lines are reported and skipped.
+ * @throws CsvFileError when the header is invalid
  */
 export async function* readCsv(path: string, { metric, onBadLine }: CsvOptions): AsyncGenerator<CsvReading> {
   const parser = parse({
@@ -47,7 +47,7 @@ export async function* readCsv(path: string, { metric, onBadLine }: CsvOptions):
   });
   const source = createReadStream(path);
   const reading = pipeline(source, parser);
-  // A file that cannot be read ends the loop below with the same error.
+  // The loop below throws the same error.
   reading.catch(() => undefined);
 
   let names: readonly string[] | undefined;
@@ -63,7 +63,7 @@ export async function* readCsv(path: string, { metric, onBadLine }: CsvOptions):
   await reading;
 }
 
-/** Name and content decide: the same file is the same boot of the same device. */
+/** A hash of the content: the same file is the same boot of its device. */
 export async function csvEpoch(path: string): Promise<string> {
   const hash = createHash('sha256');
   await pipeline(createReadStream(path), hash);
@@ -99,7 +99,7 @@ function parseRecord(
   return Object.keys(metrics).length === 0 ? 'has no values' : { ts, metrics };
 }
 
-/** Epoch milliseconds, or a date and time; one without an offset is UTC. */
+/** Epoch milliseconds, or a date and time, in UTC unless it has an offset. */
 function parseTime(text: string): number | undefined {
   if (/^\d{11,14}$/.test(text)) return Number(text);
   const match = /^(\d{4}-\d{2}-\d{2})[T ](\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?)(Z|[+-]\d{2}:\d{2})?$/.exec(text);

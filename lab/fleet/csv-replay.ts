@@ -12,31 +12,31 @@ export interface ReplayOptions {
   readonly files: readonly string[];
   readonly credentials: Credentials;
   readonly statistics: LinkStatistics;
-  /** One device for all files, one after the other; else each file is a device of its name. */
+  /** Replays all files as this device, one after the other; by default each file is a device of its name. */
   readonly deviceId?: string;
-  /** Else it is made from the file's content, so that replaying a file twice stores it once. */
+  /** By default a hash of the file's content, so that replaying a file twice stores it once. */
   readonly epoch?: string;
-  /** Name for a column that is just called `value`. */
+  /** Name of the metric in a column called `value`. */
   readonly metric: string;
   readonly readingsPerFrameMax: number;
-  /** Times faster than it happened; as fast as the acks come where it is left out. */
+  /** Factor over the original speed; if omitted, as fast as acks arrive. */
   readonly speedUp?: number;
   readonly signal: AbortSignal;
   readonly settleTimeoutMs: number;
   readonly onBadLine: (file: string, line: number, reason: string) => void;
-  /** Every journal, as soon as its replay begins. */
+  /** Called for each journal when its replay begins. */
   readonly onJournal?: (journal: ClientJournal) => void;
 }
 
 const bufferReadingsMax = 4_000;
 
-/** Replays files as the telemetry of devices: `seq` is the line number. Resolves when all of it is settled or `signal` fires. */
+/** Replays files as the telemetry of devices: `seq` is the line number. Resolves when all readings are settled or `signal` fires. */
 export async function replayCsv(options: ReplayOptions): Promise<void> {
   if (options.deviceId === undefined) {
     await Promise.all(options.files.map((file) => replayFile(file, deviceIdOf(file), options)));
     return;
   }
-  // One session a device: a second one would replace the first.
+  // One after the other: a second session of the same device would replace the first.
   for (const file of options.files) await replayFile(file, options.deviceId, options);
 }
 

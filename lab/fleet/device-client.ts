@@ -14,25 +14,25 @@ export interface DeviceClientOptions {
   /** `ws://host:port/ws`, or `http://host:port/api/v1/telemetry` for the fallback. */
   readonly url: string;
   readonly deviceId: string;
-  /** Boot identity; a new one unless given. With an old one, give `firstSeq` too. */
+  /** Boot identity; a new one by default. Pass `firstSeq` too when you reuse one. */
   readonly epoch?: string;
   readonly firstSeq?: number;
   readonly token?: string;
   /** Names device and epoch in every frame, for a token that may publish for any device. */
   readonly isGateway?: boolean;
-  /** Readings kept while they are not settled, sent or not. */
+  /** Maximum number of unsettled readings, sent or waiting. */
   readonly bufferReadingsMax?: number;
   readonly overflow?: OverflowPolicy;
   readonly readingsPerFrameMax?: number;
   readonly backoff?: Backoff;
   readonly answerTimeoutMs?: number;
-  /** Of the reconnect delays. */
+  /** For the jitter of reconnect delays. */
   readonly random?: Random;
   /** Shared by a fleet. */
   readonly statistics?: LinkStatistics;
 }
 
-/** @property seq the next one unless given, and greater than every one before */
+/** @property seq by default the next number; must be greater than all numbers before it */
 interface NumberedText {
   readonly text: string;
   readonly seq?: number;
@@ -41,27 +41,27 @@ interface NumberedText {
 export interface DeviceClient {
   readonly journal: ClientJournal;
   readonly statistics: LinkStatistics;
-  /** Readings that are buffered or in flight. */
+  /** Number of readings that are buffered or in flight. */
   readonly unsettled: number;
-  /** Readings that can be sent now without dropping one. */
+  /** Number of readings that can be sent now without dropping one. */
   readonly room: number;
-  /** Why the server will not have this device, once it has said so. */
+  /** Why the server refuses this device, once it has. */
   readonly failure: Error | undefined;
-  /** Numbers, keeps and sends readings, as one frame where they fit. @returns the first one's number */
+  /** Numbers, buffers and sends readings, in one frame if they fit. @returns the number of the first one */
   send(...observations: readonly Observation[]): number;
-  /** The same for readings that are JSON objects already, be they good or not. @returns the first one's number */
+  /** The same for readings that are JSON text already, valid or not. @returns the number of the first one */
   sendTexts(readings: readonly NumberedText[]): number;
-  /** Sends anything at all, outside of numbering and journal, if the link is up. */
+  /** Sends any text or bytes, without number and journal, if the link is up. */
   sendRaw(text: string | Buffer): boolean;
-  /** Resolves when every reading is acked, refused or dropped. @throws LinkRefusedError when the server will not have the device */
+  /** Resolves when every reading is acked, refused or dropped. @throws LinkRefusedError when the server refuses the device */
   whenSettled(): Promise<void>;
   /** Resolves when `readings` can be sent without dropping one. @throws LinkRefusedError */
   whenRoom(readings: number): Promise<void>;
-  /** Waits for what is unsettled, then closes. What is still open after `settleTimeoutMs` is given up, and the journal says so. */
+  /** Waits for unsettled readings, then closes. Readings that are still open after `settleTimeoutMs` are recorded as given up in the journal. */
   stop(options?: { readonly settleTimeoutMs?: number }): Promise<void>;
 }
 
-/** A device as it should be: buffers while offline, numbers its readings, keeps each until the server has vouched for it. */
+/** A device that follows the device protocol: numbers its readings, buffers them while offline, and keeps each until the server has acknowledged it. */
 export function startDeviceClient(options: DeviceClientOptions): DeviceClient {
   const {
     deviceId,
@@ -140,7 +140,7 @@ async function settledWithin(stream: Stream, timeoutMs: number): Promise<void> {
   const deadline = new Promise<void>((resolve) => {
     timer = setTimeout(resolve, timeoutMs);
   });
-  // A refusal was told to those who waited; here it only means that waiting is over.
+  // Waiting callers have been told of a refusal; here it only ends the wait.
   await Promise.race([stream.whenSettled().catch(() => undefined), deadline]);
   clearTimeout(timer);
 }

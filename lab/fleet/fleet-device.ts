@@ -7,27 +7,27 @@ import type { Random } from './random.ts';
 import { RangeSet } from './range-set.ts';
 import { deviceSignals } from './signals.ts';
 
-/** Shares between 0 and 1. */
+/** How often a device violates the protocol or sends odd data: shares between 0 and 1. */
 export interface Misbehaviour {
-  /** Of frames that are sent a second time. */
+  /** Share of frames that are sent a second time. */
   readonly duplicates: number;
-  /** Of readings whose time lies up to an hour back. */
+  /** Share of readings with a timestamp up to an hour in the past. */
   readonly outOfOrder: number;
-  /** Of frames that hold a bad reading or are followed by a bad frame. */
+  /** Share of frames that contain a bad reading or are followed by a bad frame. */
   readonly malformed: number;
 }
 
 /** @param texts readings as JSON, numbered from `seq` on */
 export type OnFrame = (journal: ClientJournal, seq: number, texts: readonly string[]) => void;
 
-/** Frames to be sent twice that have not been sent once. */
+/** Frames that will be sent twice and have not been sent once. */
 const toRepeatMax = 100;
 const outOfOrderMaxMs = 60 * 60 * 1_000;
 
-/** A device of the fleet: what it measures, and how well it behaves. */
+/** A device of the fleet: its measurements and its misbehaviour. */
 export class FleetDevice {
   readonly client: DeviceClient;
-  /** Bad on purpose: exactly these must be refused. */
+  /** Deliberately bad: exactly these must be refused. */
   readonly plannedRefusals = new RangeSet();
   readings = 0;
   duplicateReadings = 0;
@@ -57,7 +57,7 @@ export class FleetDevice {
     this.#onFrame = options.onFrame;
   }
 
-  /** Measures `count` times, `intervalMs` apart, the last time now, and sends it as one frame. */
+  /** Measures `count` times, `intervalMs` apart, the last time now, and sends the readings as one frame. */
   emit(count: number, intervalMs: number, now: number): void {
     const { duplicates, malformed } = this.#misbehaviour;
     const isMalformed = this.#random() < malformed;
@@ -81,7 +81,7 @@ export class FleetDevice {
     return this.#random() < this.#misbehaviour.outOfOrder ? ts - Math.floor(this.#random() * outOfOrderMaxMs) : ts;
   }
 
-  /** Only what went out is sent twice, so that the journal stays complete. */
+  /** Repeats only frames that have been sent, so that the journal stays complete. */
   #repeat(): void {
     const { client } = this;
     for (

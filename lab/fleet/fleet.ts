@@ -12,52 +12,49 @@ export interface FleetOptions {
   readonly credentials: Credentials;
   readonly statistics: LinkStatistics;
   readonly devices: number;
-  /** Device ids are this with a number. */
+  /** Device ids are this prefix and a number. */
   readonly idPrefix: string;
-  /** Readings per second of each device; `Infinity` is as fast as the acks come. */
+  /** Readings per second of each device; `Infinity` sends as fast as acks arrive. */
   readonly ratePerDevice: number;
   readonly readingsPerFrame: number;
   readonly misbehaviour: Misbehaviour;
   readonly seed: number;
   /** Devices start evenly over this time. */
   readonly rampUpMs: number;
-  /** Readings of each device; no end where it is left out. */
+  /** Number of readings of each device; unlimited if omitted. */
   readonly countPerDevice?: number;
   readonly durationMs?: number;
   readonly bufferReadingsMax: number;
   readonly overflow: OverflowPolicy;
   readonly settleTimeoutMs: number;
-  /** Ends the sending; what was sent is still settled. */
+  /** Stops sending; readings that were sent are still settled. */
   readonly signal: AbortSignal;
-  /** Every device, as it starts. */
+  /** Called for each device when it starts. */
   readonly onDevice?: (device: FleetDevice) => void;
-  /** Every frame, as it is measured. */
+  /** Called for each frame when it is measured. */
   readonly onFrame?: OnFrame;
   readonly backoff?: Backoff;
   readonly answerTimeoutMs?: number;
 }
 
 const tickMs = 10;
-/** Readings a device keeps when it sends as fast as it can: what one round trip needs, not more. */
+/** Frames that a device buffers when it sends as fast as it can: enough for one round trip. */
 const unpacedBufferFramesMax = 64;
 
 /**
- * Runs a fleet of devices that measure and send until their count, the duration or the signal ends it.
- * @returns the devices, when everything is settled or given up and every link is closed
+ * Runs a fleet of devices that measure and send until their count or the duration is reached, or the signal fires.
+ * @returns the devices, when all readings are settled or given up and all links are closed
  */
 export async function runFleet(options: FleetOptions): Promise<readonly FleetDevice[]> {
   const { settleTimeoutMs, durationMs, onDevice } = options;
   const failed = new AbortController();
-  const signal = AbortSignal.any([
-    options.signal,
-    failed.signal,
-    ...(durationMs === undefined ? [] : [AbortSignal.timeout(durationMs)]),
-  ]);
+  const stopped = AbortSignal.any([options.signal, failed.signal]);
+  const signal = AbortSignal.any([stopped, ...(durationMs === undefined ? [] : [AbortSignal.timeout(durationMs)])]);
   const isPaced = Number.isFinite(options.ratePerDevice);
   const devices: FleetDevice[] = [];
   try {
     const sending: Promise<void>[] = [];
-    if (isPaced) sending.push(sendPaced(devices, options, signal));
+    if (isPaced) sending.push(sendPaced(devices, options, stopped));
     for await (const device of startDevices(options, signal)) {
       devices.push(device);
       onDevice?.(device);
@@ -123,23 +120,26 @@ async function* startDevices(options: FleetOptions, signal: AbortSignal): AsyncG
 }
 
 /**
- * One clock for the whole fleet: frame number n of all belongs to device n modulo their number, and is due n steps after the start. So the
- * load is even over time, however many devices there are.
+ * One schedule for the whole fleet: frame n is due n steps after the start, and is sent by device n modulo the number of devices. So the load is
+ * even over time. A busy machine may send a frame late, but the number of frames depends on the duration alone.
  */
 async function sendPaced(fleet: readonly FleetDevice[], options: FleetOptions, signal: AbortSignal): Promise<void> {
-  const { devices, ratePerDevice, readingsPerFrame, countPerDevice = Number.POSITIVE_INFINITY } = options;
+  const { devices, ratePerDevice, readingsPerFrame, durationMs = Number.POSITIVE_INFINITY } = options;
+  const { countPerDevice = Number.POSITIVE_INFINITY } = options;
   const stepMs = (1_000 * readingsPerFrame) / ratePerDevice / devices;
   const startedAt = performance.now();
   let frame = 0;
   let finished = 0;
   while (!signal.aborted && finished < devices) {
-    const dueFrames = (performance.now() - startedAt) / stepMs;
+    const elapsedMs = performance.now() - startedAt;
+    const dueFrames = Math.min(elapsedMs, durationMs) / stepMs;
     for (; frame < dueFrames && finished < devices; frame += 1) {
       const device = fleet[frame % devices];
       if (device === undefined || device.readings >= countPerDevice) continue;
       device.emit(Math.min(readingsPerFrame, countPerDevice - device.readings), 1_000 / ratePerDevice, Date.now());
       if (device.readings >= countPerDevice) finished += 1;
     }
+    if (elapsedMs >= durationMs) return;
     await sleep(tickMs, undefined, { signal }).catch(() => undefined);
   }
 }
@@ -149,7 +149,7 @@ async function sendUnpaced(device: FleetDevice, options: FleetOptions, signal: A
   const aborted = new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
   while (!signal.aborted && device.readings < countPerDevice) {
     const count = Math.min(readingsPerFrame, countPerDevice - device.readings);
-    // A device that is refused says so in its `failure`; the fleet goes on without it.
+    // A refused device has a `failure`; the fleet continues without it.
     await Promise.race([device.client.whenRoom(count).catch(() => undefined), aborted]);
     if (signal.aborted || device.client.failure !== undefined) return;
     device.emit(count, 0, Date.now());

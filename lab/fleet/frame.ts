@@ -1,7 +1,7 @@
 import type { Observation } from '@fleetwire/contracts/reading';
 import type { OutgoingRun } from './outbox.ts';
 
-/** What an observation costs around its text in a frame, generously: the frame's own fields, once. */
+/** Upper bound for the frame's own fields around the texts of its observations. */
 export const frameOverheadBytesMax = 512;
 
 export interface Address {
@@ -13,12 +13,12 @@ export function observationText({ ts, metrics }: Observation): string {
   return JSON.stringify({ ts, metrics });
 }
 
-/** A telemetry frame around texts that are JSON already. @param address left out where the session's own is meant */
+/** A telemetry frame of texts that are JSON already. @param address omitted for the session's own device and epoch */
 export function telemetryFrame({ seq, texts }: OutgoingRun, address?: Address): string {
   return `{"type":"telemetry",${telemetryFields(seq, texts, address)}`;
 }
 
-/** The body of an HTTP request: the same without a type. */
+/** The body of an HTTP request: a frame without a type. */
 export function telemetryBody({ seq, texts }: OutgoingRun, address: Address): string {
   return `{${telemetryFields(seq, texts, address)}`;
 }

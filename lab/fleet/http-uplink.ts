@@ -14,7 +14,7 @@ export class HttpUplink implements Uplink {
   readonly #stopping = new AbortController();
   #sending: Promise<void> | undefined;
   #failures = 0;
-  /** Up to this number readings go alone, because a request that held them was refused as a whole. */
+  /** Readings up to this number are sent one per request, because a request with several of them was refused as a whole. */
   #aloneUpTo = Number.NEGATIVE_INFINITY;
   #lastTaken = Number.NEGATIVE_INFINITY;
 
@@ -103,7 +103,7 @@ export class HttpUplink implements Uplink {
       stream.acknowledge(run.seq + run.texts.length - 1, performance.now());
       return 0;
     }
-    // It does not say which readings it means: each goes alone now.
+    // The response does not say which readings are bad: each is now sent in a request of its own.
     this.#aloneUpTo = run.seq + run.texts.length - 1;
     this.#lastTaken = run.seq - 1;
     stream.disconnect();

@@ -1,19 +1,19 @@
 import type { NackMessage } from '@fleetwire/contracts/device-protocol';
 import { RangeSet } from './range-set.ts';
 
-/** What a device knows about every reading of one epoch. It survives the connection, and costs as much as it has gaps. */
+/** The client journal: what a device knows about every reading of one epoch. It outlives connections; its memory grows with the gaps in its ranges. */
 export class ClientJournal {
   readonly deviceId: string;
   readonly epoch: string;
-  /** Sent at least once: only these can be stored. */
+  /** Sent at least once: only these can be stored by the server. */
   readonly attempted = new RangeSet();
-  /** The server vouches for these. */
+  /** Acknowledged by the server. */
   readonly acked = new RangeSet();
-  /** Nacked for good: these are stored nowhere. */
+  /** Finally nacked: the server does not store these. */
   readonly refused = new RangeSet();
-  /** Dropped by the device itself; stored or not, if they were attempted. */
+  /** Dropped by the device itself. If they were attempted, the server may have stored them. */
   readonly givenUp = new RangeSet();
-  /** Nacked as retryable at least once. */
+  /** Nacked as retryable, at least once. */
   readonly postponed = new RangeSet();
   /** Readings in nacks and refusals, by code. */
   readonly nacksByCode = new Map<NackMessage['code'], number>();
@@ -25,7 +25,7 @@ export class ClientJournal {
     this.epoch = epoch;
   }
 
-  /** Sent, and no word on them yet. */
+  /** Sent and not answered yet. */
   get open(): RangeSet {
     return this.attempted.minus(this.acked).minus(this.refused).minus(this.givenUp);
   }

@@ -1,6 +1,6 @@
 import type { Random } from './random.ts';
 
-/** Readings that look like readings and can never be taken: the server refuses them by number, their neighbours in the frame stand. */
+/** Invalid readings with a valid number: the server refuses them by number, and accepts the other readings of the frame. */
 const badReadings: readonly ((now: number) => string)[] = [
   (now) => `{"ts":${now},"metrics":{"temperature":null}}`,
   (now) => `{"ts":${now},"metrics":{}}`,
@@ -9,7 +9,7 @@ const badReadings: readonly ((now: number) => string)[] = [
   () => '{"ts":"yesterday","metrics":{"temperature":21}}',
 ];
 
-/** Frames without a readable number: each is answered with one error. */
+/** Invalid frames without a readable number: the server answers each with one error. */
 const badFrames: readonly (string | Buffer)[] = [
   '{"type":"telemetry","ts":17',
   '{"type":"telemetri"}',

@@ -1,21 +1,21 @@
-/** What happens to a reading that comes when the outbox is full. */
+/** Which reading is dropped when one is offered to a full outbox. */
 export type OverflowPolicy = 'drop-oldest' | 'drop-newest';
 
 export interface OutboxOptions {
-  /** Readings kept until they are settled, sent or not. */
+  /** Maximum number of unsettled readings, sent or waiting. */
   readonly readingsMax: number;
   readonly overflow: OverflowPolicy;
 }
 
-/** How much may be taken for one frame. */
+/** Bounds of one frame. */
 export interface FrameBounds {
   readonly readingsMax: number;
   readonly bytesMax: number;
-  /** Readings sent on this connection and not settled, over all frames. */
+  /** Maximum number of unsettled readings sent on this connection, over all frames. */
   readonly inFlightMax: number;
 }
 
-/** Readings with numbers that follow on, each as JSON text. */
+/** Readings with consecutive numbers, each as JSON text. */
 export interface OutgoingRun {
   readonly seq: number;
   readonly texts: readonly string[];
@@ -37,10 +37,10 @@ interface Entry {
 }
 
 /**
- * Readings that are not settled yet, in the order of their numbers: first those sent on this connection, then those that wait.
+ * Unsettled readings in the order of their numbers: first those sent on this connection, then the waiting ones.
  *
- * It knows no socket and no clock. A reading that was refused as retryable stays among the sent ones, because the server's cumulative
- * acks stop before it until it comes again; for that reason only readings that wait are ever dropped as the oldest.
+ * It has no socket and no clock. A reading that was nacked as retryable stays among the sent ones, because the server's cumulative acks stop
+ * before it until it is resent. Therefore only waiting readings are dropped as the oldest.
  */
 export class Outbox {
   readonly #options: OutboxOptions;
@@ -57,7 +57,7 @@ export class Outbox {
     return this.#sent.length + this.#waiting.length;
   }
 
-  /** Readings that can still be offered without dropping one. */
+  /** Number of readings that can be offered without dropping one. */
   get room(): number {
     return Math.max(0, this.#options.readingsMax - this.size);
   }
@@ -82,7 +82,7 @@ export class Outbox {
     return dropped;
   }
 
-  /** Takes the next readings to send: those to repeat first, then those that wait. */
+  /** Takes the next readings to send: first those to repeat, then waiting ones. */
   take(bounds: FrameBounds, now: number): OutgoingRun | undefined {
     const countMax = Math.min(bounds.readingsMax, bounds.inFlightMax - this.inFlight);
     if (countMax <= 0) return undefined;
@@ -91,7 +91,7 @@ export class Outbox {
       : this.#takeWaiting(countMax, bounds.bytesMax, now);
   }
 
-  /** Settles everything sent with a number up to `upTo`. */
+  /** Settles all sent readings with a number up to `upTo`. */
   acknowledge(upTo: number): Settled[] {
     let count = 0;
     while (count < this.#sent.length && this.#sent[count]!.seq <= upTo) count += 1;
@@ -102,7 +102,7 @@ export class Outbox {
     return reached.filter(({ mustRepeat }) => !mustRepeat);
   }
 
-  /** Settles what was sent on earlier connections with a number up to `upTo`; call it before anything is taken. */
+  /** Settles readings sent on earlier connections with a number up to `upTo`; call it before `take`. */
   acknowledgeEarlier(upTo: number): number[] {
     const isSettled = ({ seq, sentBefore }: Entry) => sentBefore && seq <= upTo;
     const settled = this.#waiting.filter(isSettled);
@@ -110,7 +110,7 @@ export class Outbox {
     return settled.map(({ seq }) => seq);
   }
 
-  /** Settles readings that will never be taken. @returns the numbers that were still open */
+  /** Settles readings that the server has refused for good. @returns the numbers that were still open */
   refuse(seq: number, count: number): number[] {
     const refused = this.#sentBetween(seq, count);
     if (refused.length === 0) return [];
@@ -119,7 +119,7 @@ export class Outbox {
     return refused.map((entry) => entry.seq);
   }
 
-  /** @returns how many readings are to be sent again */
+  /** @returns number of readings that will be resent */
   repeat(seq: number, count: number): number {
     const entries = this.#sentBetween(seq, count).filter(({ mustRepeat }) => !mustRepeat);
     for (const entry of entries) entry.mustRepeat = true;
@@ -127,7 +127,7 @@ export class Outbox {
     return entries.length;
   }
 
-  /** The connection is gone: what was sent on it and not settled waits again. */
+  /** The connection is lost: unsettled readings sent on it wait again. */
   disconnect(): void {
     for (const entry of this.#sent) entry.mustRepeat = false;
     this.#waiting = [...this.#sent, ...this.#waiting];
@@ -135,7 +135,7 @@ export class Outbox {
     this.#toRepeat = 0;
   }
 
-  /** Empties the outbox. @returns the numbers of what was in it */
+  /** Empties the outbox. @returns the numbers of the readings in it */
   abandon(): number[] {
     this.disconnect();
     return this.#waiting.splice(0).map(({ seq }) => seq);
@@ -162,11 +162,11 @@ export class Outbox {
   }
 }
 
-/** Length of the run from `from` on whose numbers follow on, that are alike in `mustRepeat`, and that fits; at least one. */
+/** Length of the run from `from` on with consecutive numbers and equal `mustRepeat` that fits the bounds; at least 1. */
 function runLength(entries: readonly Entry[], from: number, countMax: number, bytesMax: number): number {
   const first = entries[from];
   if (first === undefined) return 0;
-  // Characters of JSON text; readings beyond ASCII are a little larger, which the margin of the frame's own bound covers.
+  // Counts characters; text beyond ASCII has a few more bytes, which the margin for the frame's own fields covers.
   let bytes = first.text.length + 1;
   let count = 1;
   for (; count < countMax; count += 1) {

@@ -1,4 +1,4 @@
-/** Uniform numbers in [0, 1), the same ones for the same seed (splitmix32, after Steele, Lea and Flood 2014). */
+/** Uniform numbers in [0, 1). {@link seededRandom} gives the same sequence for the same seed (splitmix32, after Steele, Lea and Flood 2014). */
 export type Random = () => number;
 
 export function seededRandom(seed: number): Random {

@@ -1,15 +1,15 @@
-/** Whole numbers, first and last included. */
+/** Integers, first and last included. */
 export type Range = readonly [first: number, last: number];
 
 /**
- * A set of whole numbers kept as sorted ranges that neither overlap nor touch. Numbers that follow on cost nothing, so a device's
- * million acknowledged readings are one entry.
+ * A set of integers kept as sorted ranges that neither overlap nor touch. Consecutive numbers share a range, so a million acknowledged
+ * readings of a device are one entry.
  */
 export class RangeSet implements Iterable<Range> {
   readonly #ranges: [first: number, last: number][] = [];
   #size = 0;
 
-  /** How many numbers, not ranges. */
+  /** Count of numbers, not of ranges. */
   get size(): number {
     return this.#size;
   }
@@ -18,7 +18,7 @@ export class RangeSet implements Iterable<Range> {
     return this.#ranges.at(-1)?.[1];
   }
 
-  /** @returns how many of them were new */
+  /** @returns count of numbers that were new */
   add(first: number, last = first): number {
     if (last < first) return 0;
     const tail = this.#ranges.at(-1);

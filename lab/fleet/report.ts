@@ -3,7 +3,7 @@ import type { ClientJournal } from './journal.ts';
 import type { RangeSet } from './range-set.ts';
 import type { LinkStatistics } from './uplink.ts';
 
-/** Everything a run did, in readings unless the name says otherwise. */
+/** Totals of a run, in readings unless the name says otherwise. */
 export interface Totals {
   readonly devices: number;
   readonly connected: number;
@@ -72,7 +72,7 @@ export function totalsOf({ journals, fleet, statistics, startedAt }: Source, now
   };
 }
 
-/** What is not as it should be, one sentence each; nothing when all was acked, or refused as planned. */
+/** One sentence per problem; empty when every reading was acked, or refused as planned. */
 export function problemsOf({ journals, fleet, statistics }: Source): string[] {
   const planned = new Map(fleet.map(({ client, plannedRefusals }) => [client.journal, plannedRefusals]));
   const found: string[] = [];
@@ -82,7 +82,7 @@ export function problemsOf({ journals, fleet, statistics }: Source): string[] {
     const unexpected = expected === undefined ? journal.refused : journal.refused.minus(expected);
     const slipped = expected?.minus(journal.refused).minus(journal.givenUp);
     if (journal.givenUp.size > 0) found.push(`${name}: ${journal.givenUp.size} given up: ${journal.givenUp}`);
-    if (journal.open.size > 0) found.push(`${name}: ${journal.open.size} without an answer: ${journal.open}`);
+    if (journal.open.size > 0) found.push(`${name}: ${journal.open.size} unanswered: ${journal.open}`);
     if (unexpected.size > 0)
       found.push(`${name}: ${unexpected.size} refused: ${unexpected} (${[...journal.nacksByCode.keys()].join(', ')})`);
     if (slipped !== undefined && slipped.size > 0)
@@ -95,7 +95,7 @@ export function problemsOf({ journals, fleet, statistics }: Source): string[] {
   return found;
 }
 
-/** One line for the time since `before`. */
+/** One line of progress; the rate is that since `before`. */
 export function progressLine(totals: Totals, before: Totals | undefined): string {
   const seconds = totals.seconds - (before?.seconds ?? 0);
   const rate = (totals.acked - (before?.acked ?? 0)) / seconds;
@@ -123,11 +123,11 @@ export function table(totals: Totals): string {
       totals.refused === 0 ? '0' : `${whole(totals.refused)} (${whole(totals.refusedAsPlanned)} as planned)`,
     ],
     ['  given up', whole(totals.givenUp)],
-    ['  without an answer', whole(totals.open)],
-    ['nacked, to be sent again', whole(totals.postponed)],
+    ['  unanswered', whole(totals.open)],
+    ['nacked as retryable', whole(totals.postponed)],
     ['resent', whole(totals.resent)],
-    ['duplicates on purpose', whole(totals.duplicates)],
-    ['bad frames on purpose', whole(totals.badFrames)],
+    ['deliberate duplicates', whole(totals.duplicates)],
+    ['deliberately bad frames', whole(totals.badFrames)],
     ['nacks by code', counts(totals.nacks)],
     ['errors by code', counts(totals.errors)],
     ['frames', whole(totals.frames)],

@@ -13,7 +13,7 @@ export interface SignalMetrics extends Readonly<Record<string, number>> {
   readonly rssi: number;
 }
 
-/** Endless plausible telemetry of one device: the same seed gives the same numbers. */
+/** Endless plausible telemetry of one device; the same seed gives the same values. */
 export function* deviceSignals(seed: number): Generator<SignalMetrics, never> {
   const random = seededRandom(seed);
   let temperature = between(random, 14, 28);
@@ -22,7 +22,7 @@ export function* deviceSignals(seed: number): Generator<SignalMetrics, never> {
   const home = temperature;
   const distance = between(random, -85, -50);
   for (;;) {
-    // A walk that is drawn back to where it began: it wanders for ever and never leaves the room.
+    // Mean-reverting random walks: they stay within a plausible range for ever.
     temperature += 0.1 * gaussian(random) + 0.01 * (home - temperature);
     pressure += 0.05 * gaussian(random) + 0.001 * (1013 - pressure);
     charge = charge < 0.05 ? 1 : charge - 0.00002;

@@ -7,14 +7,14 @@ import type { OverflowPolicy } from './outbox.ts';
 import { type Source, type Totals, problemsOf, progressLine, table, totalsOf } from './report.ts';
 import { endpointOf, newLinkStatistics } from './uplink.ts';
 
-/** 2 is left to wrong usage. */
+/** 2 is the exit code for wrong usage. */
 const exitCodes = { fine: 0, notAllAcked: 1, linesSkipped: 3 } as const;
 const skippedLinesShownMax = 20;
 
-/** How fast a fleet connects unless told otherwise. */
+/** Default rate at which a fleet connects. */
 export const connectsPerSecond = 250;
 
-/** Times in milliseconds. */
+/** Durations are in milliseconds. */
 export interface Settings {
   url: string;
   http: boolean;
@@ -43,13 +43,13 @@ export interface Settings {
   json: boolean;
 }
 
-/** Runs a fleet or a replay and reports. @returns the exit code */
+/** Runs a fleet or a replay, and prints a report. @returns the exit code */
 export async function simulate(settings: Settings): Promise<number> {
   const interrupted = new AbortController();
   const interrupt = () => interrupted.abort();
-  // Once: the second Ctrl-C ends the process as usual.
+  // Only the first signal: a second Ctrl-C terminates the process.
   process.once('SIGINT', interrupt).once('SIGTERM', interrupt);
-  const say = (line: string) => (settings.json ? process.stderr : process.stdout).write(`${line}\n`);
+  const print = (line: string) => (settings.json ? process.stderr : process.stdout).write(`${line}\n`);
 
   const journals: ClientJournal[] = [];
   let skippedLines = 0;
@@ -66,7 +66,7 @@ export async function simulate(settings: Settings): Promise<number> {
   let before: Totals | undefined;
   const reporting = setInterval(() => {
     const totals = totalsOf(source(), performance.now());
-    say(progressLine(totals, before));
+    print(progressLine(totals, before));
     before = totals;
   }, settings.reportEvery);
   const onBadLine = (line: string) => {

@@ -6,9 +6,9 @@ import { type FrameBounds, Outbox, type OutboxOptions, type OutgoingRun } from '
 export type StreamOptions = OutboxOptions & {
   readonly deviceId: string;
   readonly epoch: string;
-  /** Number of the first reading that is offered without one. */
+  /** Number of the first reading that is offered without a number. */
   readonly firstSeq: number;
-  /** Takes the time from sending to ack of each reading, in microseconds. */
+  /** Records the time from sending to ack of each reading, in microseconds. */
   readonly latency: RecordableHistogram;
 };
 
@@ -18,7 +18,7 @@ interface Waiter {
   readonly reject: (error: Error) => void;
 }
 
-/** One device's readings of one epoch on their way: numbers them, keeps them until they are settled, writes the journal. */
+/** The readings of one device and epoch: numbers them, keeps them until they are settled, and writes the journal. */
 export class Stream {
   readonly journal: ClientJournal;
   readonly #outbox: Outbox;
@@ -50,7 +50,7 @@ export class Stream {
     return this.#outbox.size;
   }
 
-  /** @returns the reading's number, also where the overflow policy dropped it at once */
+  /** @returns the reading's number, even if the overflow policy dropped it immediately */
   offer(text: string, seq = this.#nextSeq): number {
     const dropped = this.#outbox.offer(seq, text);
     if (dropped !== undefined) this.journal.givenUp.add(dropped);
@@ -75,7 +75,7 @@ export class Stream {
     this.#wake();
   }
 
-  /** What the hello's `lastSeq` says. Readings never sent by us are sent all the same. */
+  /** Settles by the hello's `lastSeq`. Readings that were never sent are still sent. */
   acknowledgeEarlier(upTo: number): void {
     for (const seq of this.#outbox.acknowledgeEarlier(upTo)) this.journal.acked.add(seq);
     this.#wake();
@@ -97,19 +97,19 @@ export class Stream {
     this.#outbox.disconnect();
   }
 
-  /** Gives up on all that is not settled. */
+  /** Gives up all unsettled readings. */
   abandon(): void {
     for (const seq of this.#outbox.abandon()) this.journal.givenUp.add(seq);
     this.#wake();
   }
 
-  /** No connection will ever be made again: everyone who waits is told. */
+  /** No further connection will be made: rejects the promises of all waiting callers. */
   fail(error: Error): void {
     this.#failure ??= error;
     for (const { reject } of this.#waiters.splice(0)) reject(error);
   }
 
-  /** Resolves when every reading offered is settled; rejects when that can never be. */
+  /** Resolves when every offered reading is settled; rejects when the stream has failed. */
   whenSettled(): Promise<void> {
     return this.#when(() => this.#outbox.size === 0);
   }

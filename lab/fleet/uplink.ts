@@ -3,11 +3,11 @@ import type { Backoff } from '@fleetwire/contracts/backoff';
 import type { Random } from './random.ts';
 import type { Stream } from './stream.ts';
 
-/** The way of one stream to the server; it comes back by itself until it is closed or refused. */
+/** Sends one stream to the server; reconnects by itself until it is closed or refused. */
 export interface Uplink {
-  /** There may be something to send. */
+  /** Sends what the stream has, if the link allows. */
   pump(): void;
-  /** Sends text past the outbox: its answer is counted, not waited for. @returns whether it went out */
+  /** Sends text without the outbox: its answer is counted, not awaited. @returns whether it was sent */
   sendRaw(text: string | Buffer): boolean;
   close(): Promise<void>;
 }
@@ -20,21 +20,21 @@ export interface UplinkOptions {
   readonly isGateway: boolean;
   readonly readingsPerFrameMax: number;
   readonly backoff: Backoff;
-  /** How long the server may take to answer: the handshake, the hello, an HTTP request. */
+  /** Timeout for each answer of the server: handshake, hello, HTTP response. */
   readonly answerTimeoutMs: number;
   readonly random: Random;
   readonly statistics: LinkStatistics;
 }
 
-/** Counted over all links that share it. */
+/** Totals of all links that share it. */
 export interface LinkStatistics {
   connected: number;
   connects: number;
   /** By WebSocket close code, HTTP status or socket error code. */
   readonly disconnects: Map<string, number>;
-  /** `error` messages: what was refused without a number. */
+  /** `error` messages, for frames that were refused without a number. */
   readonly errors: Map<string, number>;
-  /** Sending to ack of each reading, in microseconds. */
+  /** From sending to ack of each reading, in microseconds. */
   readonly latency: RecordableHistogram;
 }
 
@@ -46,7 +46,7 @@ export function increment(counts: Map<string, number>, key: string): void {
   counts.set(key, (counts.get(key) ?? 0) + 1);
 }
 
-/** The server will not have this device as it is; trying again is of no use. */
+/** The server refuses this device for good: a retry would be refused as well. */
 export class LinkRefusedError extends Error {
   readonly code: string;
 

@@ -11,7 +11,7 @@ import { backoffMs } from '@fleetwire/contracts/backoff';
 import { frameOverheadBytesMax, telemetryFrame } from './frame.ts';
 import { LinkRefusedError, type Uplink, type UplinkOptions, increment } from './uplink.ts';
 
-/** Closes that the same client would only meet again: protocol errors, and what the application refuses. */
+/** Close codes after which a retry would fail in the same way: protocol errors, and refusals by the application. */
 const finalCloseCodes: ReadonlySet<number> = new Set([
   1002,
   1003,
@@ -26,10 +26,10 @@ const finalCloseCodes: ReadonlySet<number> = new Set([
 
 const finalStatuses: ReadonlySet<number> = new Set([400, 401, 403, 404]);
 const messageBytesMax = 1024 * 1024;
-/** Bytes in the socket's own buffer beyond which no more frames are made. */
+/** No further frames are made while the socket's buffer holds more bytes. */
 const sendBufferBytesMax = 256 * 1024;
 const closeTimeoutMs = 2_000;
-/** The server pings once in an interval; a socket without any sign of life for this many is dead. */
+/** The server pings once per interval; a socket that has received nothing for so many intervals is terminated. */
 const silentIntervalsMax = 2.5;
 
 /** Speaks the device protocol of `@fleetwire/contracts/device-protocol` for one stream. */
@@ -129,7 +129,7 @@ export class WebSocketUplink implements Uplink {
     });
   }
 
-  /** The server answered the upgrade with an HTTP status instead. */
+  /** The server answered the upgrade request with an HTTP status. */
   #refuse(response: IncomingMessage): void {
     const status = response.statusCode ?? 0;
     this.#retryAfterMs = Number(response.headers['retry-after'] ?? 0) * 1_000 || 0;
@@ -153,7 +153,7 @@ export class WebSocketUplink implements Uplink {
         if (message.retryAfterMs !== undefined) this.#hold(message.retryAfterMs);
         return;
       default:
-        // A newer server may say more than we know.
+        // A newer server may send message types that this client does not know.
         return;
     }
   }
@@ -192,7 +192,7 @@ export class WebSocketUplink implements Uplink {
     this.pump();
   }
 
-  /** A server that asks for patience gets it for the whole stream: new readings would be refused like the old ones. */
+  /** Holds the whole stream for the delay that the server requests: new readings would be refused as well. */
   #hold(forMs: number): void {
     this.#heldUntil = Math.max(this.#heldUntil, performance.now() + forMs);
   }

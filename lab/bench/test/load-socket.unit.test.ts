@@ -38,10 +38,10 @@ async function device(http: Server, returnDelayMs: (() => number) | undefined) {
   return { socket, onFailure };
 }
 
-describe('a socket of the load whose server drops it', () => {
+describe('a load socket that the server drops', () => {
   const drop = ({ clients }: WebSocketServer) => clients.forEach((client) => client.terminate());
 
-  it('comes back where it may, after refusals that pass', async () => {
+  it('reconnects after temporary refusals, if it may', async () => {
     const refusals = [undefined, '503 Service Unavailable', undefined];
     const { http, sockets } = await server(() => refusals.shift());
     const { socket, onFailure } = await device(http, () => 10);
@@ -52,7 +52,7 @@ describe('a socket of the load whose server drops it', () => {
     await socket.close();
   });
 
-  it('stays away when it is refused for good', async () => {
+  it('does not reconnect when it is refused for good', async () => {
     const refusals = [undefined, '401 Unauthorized'];
     const { http, sockets } = await server(() => refusals.shift());
     const { socket } = await device(http, () => 10);
@@ -61,7 +61,7 @@ describe('a socket of the load whose server drops it', () => {
     expect(socket.helloAt).toBeLessThan(socket.lostAt ?? 0);
   });
 
-  it('says so where nothing of the kind is expected', async () => {
+  it('reports a failure if drops are not expected', async () => {
     const { http, sockets } = await server(() => undefined);
     const { onFailure } = await device(http, undefined);
     drop(sockets);

@@ -30,7 +30,7 @@ async function csvFile(text: string): Promise<string> {
 }
 
 describe('simulator', () => {
-  it('ends with 0 and tells in JSON when everything was acked', async () => {
+  it('exits with 0 and prints the totals as JSON when every reading was acked', async () => {
     const server = await sink();
     const { code, stdout } = await simulator(
       '--url',
@@ -50,7 +50,7 @@ describe('simulator', () => {
     expect(server.stored.size).toBe(150);
   });
 
-  it('replays a file under its name and the same epoch each time, so that it is stored once', async () => {
+  it('replays a file as a device of its name with the same epoch every time, so that it is stored once', async () => {
     const server = await sink();
     const path = await csvFile('timestamp,value\n2015-07-28 11:56:00,248\n2015-07-28 12:06:00,178\n');
     for (const times of [1, 2]) {
@@ -61,20 +61,20 @@ describe('simulator', () => {
     expect(server.stored.size).toBe(2);
   });
 
-  it('keeps to the speed-up', async () => {
+  it('replays a file at the requested speed', async () => {
     const path = await csvFile('timestamp,value\n2015-07-28 11:56:00,1\n2015-07-28 11:57:00,2\n');
     const { stdout } = await simulator('--url', (await sink()).url, '--csv', path, '--speed-up', '120', '--json');
     expect((JSON.parse(stdout) as { seconds: number }).seconds).toBeGreaterThan(0.5);
   });
 
-  it('ends with 3 when it had to skip lines, and names them', async () => {
+  it('exits with 3 when it skipped lines, and names them', async () => {
     const path = await csvFile('timestamp,value\n2015-07-28 11:56:00,248\nnever,1\n');
     const { code, stderr } = await simulator('--url', (await sink()).url, '--csv', path);
     expect(code).toBe(3);
     expect(stderr).toContain(`${path}:3: skipped: "never" is not a time`);
   });
 
-  it('ends with 1 when readings are not acked, and says which', async () => {
+  it('exits with 1 when readings are not acked, and names them', async () => {
     const { code, stderr } = await simulator(
       '--url',
       'ws://127.0.0.1:9/ws',
@@ -92,7 +92,7 @@ describe('simulator', () => {
     expect(stderr).toContain('ECONNREFUSED');
   });
 
-  it('ends with 1 when a file is missing', async () => {
+  it('exits with 1 when a file is missing', async () => {
     expect(await simulator('--url', (await sink()).url, '--csv', '/nowhere.csv')).toMatchObject({
       code: 1,
       stderr: expect.stringContaining('/nowhere.csv'),
@@ -105,7 +105,7 @@ describe('simulator', () => {
     [['--duration', 'long'], '30s'],
     [['--url', 'not a url'], 'Invalid URL'],
     [['--token', 't', '--keys', 'k'], 'cannot be used with'],
-    [['--csv', 'a.csv', 'b.csv', '--device', 'd', '--epoch', 'e'], 'share their numbers'],
+    [['--csv', 'a.csv', 'b.csv', '--device', 'd', '--epoch', 'e'], 'share sequence numbers'],
     [['--csv', 'a b.csv'], '--device'],
     [['extra'], 'too many arguments'],
   ] as const)('ends with 2 for %j', async ([args, reason]) => {

@@ -23,7 +23,7 @@ async function read(path: string, metric = 'value'): Promise<{ readings: CsvRead
 }
 
 describe('CSV file', () => {
-  it('takes times without an offset for UTC and names metrics by the header', async () => {
+  it('reads timestamps without an offset as UTC, and names metrics by the header', async () => {
     const { readings } = await read(
       await fileWith(
         'time,temperature,humidity\n2015-07-28 11:56:00,21.5,40\n2015-07-28T12:06:00.5+02:00,22,\n1438084560000,,41',
@@ -36,7 +36,7 @@ describe('CSV file', () => {
     ]);
   });
 
-  it('gives a column called value the name that it is told', async () => {
+  it('names the metric of a column called value by the option', async () => {
     const { readings } = await read(
       await fileWith('\uFEFFtimestamp,value\r\n2015-07-28 11:56:00,248\r\n'),
       'travel_time',
@@ -44,7 +44,7 @@ describe('CSV file', () => {
     expect(readings).toMatchObject([{ line: 2, metrics: { travel_time: 248 } }]);
   });
 
-  it('reports bad lines by the number that an editor shows, and goes on', async () => {
+  it('reports bad lines by their line number, and continues', async () => {
     const lines = [
       'timestamp,value',
       '2015-07-28 11:56:00,1',
@@ -76,17 +76,17 @@ describe('CSV file', () => {
     await expect(read(await fileWith(text))).rejects.toThrow(reason);
   });
 
-  it('says which file is missing', async () => {
+  it('names a missing file in the error', async () => {
     await expect(read('/nowhere/device-1.csv')).rejects.toThrow('/nowhere/device-1.csv');
   });
 
-  it('has an epoch that changes with its content alone', async () => {
+  it('has an epoch that depends on its content only', async () => {
     const [one, same, other] = await Promise.all(['t,v\n1,1', 't,v\n1,1', 't,v\n1,2'].map(fileWith));
     expect(await csvEpoch(one!)).toBe(await csvEpoch(same!));
     expect(await csvEpoch(one!)).not.toBe(await csvEpoch(other!));
   });
 
-  it('reads every data line of the files that come with the simulator, repeated times included', async () => {
+  it('reads every data line of the bundled files, including repeated timestamps', async () => {
     const files = (await readdir(dataDirectory)).filter((name) => name.endsWith('.csv'));
     const counts: Record<string, number> = {};
     for (const file of files) {

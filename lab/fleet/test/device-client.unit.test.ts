@@ -30,7 +30,7 @@ async function startPair(serverOptions: DeviceServerOptions = {}, clientOptions:
 }
 
 describe('device client', () => {
-  it('shows its token and its epoch, numbers its readings from 1 and settles them by the ack', async () => {
+  it('sends its token and its epoch, numbers its readings from 1, and settles them with the ack', async () => {
     const { server, client } = await startPair({ onFrame: ackAll }, { token: 'secret', epoch: 'boot-7' });
     expect(client.send(at(1_000), at(2_000))).toBe(1);
     expect(client.send(at(3_000))).toBe(3);
@@ -45,7 +45,7 @@ describe('device client', () => {
     expect(client.statistics.latency.count).toBe(3);
   });
 
-  it('names device and epoch in every frame as a gateway, and hears only the acks of its own stream', async () => {
+  it('names device and epoch in every frame as a gateway, and ignores acks of other streams', async () => {
     const { server, client } = await startPair(
       { hello: () => ({ deviceId: 'gateway', epoch: 'other' }) },
       { isGateway: true, epoch: 'e1' },
@@ -60,7 +60,7 @@ describe('device client', () => {
     await client.whenSettled();
   });
 
-  it('keeps no more in flight than the server allows', async () => {
+  it('keeps at most as many readings in flight as the server allows', async () => {
     const { server, client } = await startPair({ limits: { inFlightMax: 5 } });
     client.send(...upTo(12).map(at));
     await vi.waitFor(() => expect(server.connection(1).seqs).toEqual(upTo(5)));
@@ -68,7 +68,7 @@ describe('device client', () => {
     await vi.waitFor(() => expect(server.connection(1).seqs).toEqual(upTo(8)));
   });
 
-  it('fills the hole that a retryable nack leaves, after the time that the server asks for, before anything new', async () => {
+  it('resends readings after a retryable nack, after the delay of the nack and before any new readings', async () => {
     const { server, client } = await startPair();
     client.send(at(1), at(2), at(3));
     await vi.waitFor(() => expect(server.connection(1).seqs).toEqual([1, 2, 3]));
@@ -87,7 +87,7 @@ describe('device client', () => {
     expect(client.journal.resentReadings).toBe(1);
   });
 
-  it('gives a reading up that is nacked for good, and keeps its neighbours of the same frame', async () => {
+  it('gives up a reading after a final nack, and keeps the other readings of the frame', async () => {
     const { client } = await startPair({
       onFrame: (connection, frame) => {
         connection.send({ type: 'nack', seq: 2, count: 1, code: 'not-finite', message: '', retryable: false });
@@ -104,7 +104,7 @@ describe('device client', () => {
     expect(client.journal.nacksByCode.get('not-finite')).toBe(1);
   });
 
-  it('sends again under the same numbers and epoch what a lost connection left without an ack', async () => {
+  it('resends unacknowledged readings after a lost connection, with the same numbers and epoch', async () => {
     const { server, client } = await startPair(
       {
         onFrame: (connection, frame, n) => {
@@ -123,7 +123,7 @@ describe('device client', () => {
     expect([...client.journal.acked]).toEqual([[1, 2]]);
   });
 
-  it.for([1001, 1012, 1013, 4429])('comes back after close code %i', async (code) => {
+  it.for([1001, 1012, 1013, 4429])('reconnects after close code %i', async (code) => {
     const { server, client } = await startPair({
       onFrame: (connection, frame, n) => {
         if (n === 1) connection.socket.close(code);
@@ -137,7 +137,7 @@ describe('device client', () => {
   });
 
   it.for([4400, 4401, 4403, 4409, 1009])(
-    'stays away after close code %i, and says why to those who wait',
+    'does not reconnect after close code %i, and reports the reason to waiting callers',
     async (code) => {
       const { server, client } = await startPair({ onFrame: ({ socket }) => socket.close(code, 'no') });
       client.send(at(1));
@@ -148,7 +148,7 @@ describe('device client', () => {
     },
   );
 
-  it('stays away when the upgrade is answered with 401, and comes back after 503', async () => {
+  it('does not reconnect after 401 to the upgrade, and reconnects after 503', async () => {
     const refused = await startPair({ rejectWithStatus: () => 401 });
     refused.client.send(at(1));
     await expect(refused.client.whenSettled()).rejects.toMatchObject({ code: 'HTTP 401' });
@@ -159,7 +159,7 @@ describe('device client', () => {
     expect(client.statistics.disconnects.get('503')).toBe(2);
   });
 
-  it('does not send again what the hello says was settled before', async () => {
+  it('does not resend readings that the hello reports as settled', async () => {
     const { server, client } = await startPair(
       {
         hello: (_request, n) => (n === 1 ? {} : { lastSeq: 2 }),
@@ -176,14 +176,14 @@ describe('device client', () => {
     expect([...client.journal.acked]).toEqual([[1, 3]]);
   });
 
-  it('gives a server up that never says hello', async () => {
+  it('reconnects when the server sends no hello', async () => {
     const { client } = await startPair({ hello: (_request, n) => (n === 1 ? 'none' : {}), onFrame: ackAll });
     client.send(at(1));
     await client.whenSettled();
     expect(client.statistics.connects).toBe(1);
   });
 
-  it('gives a server up that shows no sign of life any more', async () => {
+  it('reconnects when the server sends nothing for several heartbeat intervals', async () => {
     const { server, client } = await startPair({
       limits: { heartbeatIntervalMs: 40 },
       onFrame: (connection, frame, n) => {
@@ -197,7 +197,7 @@ describe('device client', () => {
     expect(server.connections).toHaveLength(2);
   });
 
-  it('keeps readings while offline, and drops the oldest when its buffer is full', async () => {
+  it('buffers readings while offline, and drops the oldest when the buffer is full', async () => {
     const { server, client } = await startPair(
       { rejectWithStatus: (n) => (n < 4 ? 503 : undefined), onFrame: ackAll },
       { bufferReadingsMax: 10 },
@@ -208,7 +208,7 @@ describe('device client', () => {
     expect([...client.journal.givenUp]).toEqual([[1, 3]]);
   });
 
-  it('ignores messages of types that it does not know', async () => {
+  it('ignores messages of unknown types', async () => {
     const { server, client } = await startPair({
       onFrame: (connection, frame) => {
         connection.socket.send('{"type":"weather","sunny":true}');
@@ -221,7 +221,7 @@ describe('device client', () => {
     expect(server.connections).toHaveLength(1);
   });
 
-  it('waits for its acks when it is stopped', async () => {
+  it('waits for outstanding acks when it is stopped', async () => {
     const { client } = await startPair({
       onFrame: (connection, frame) => setTimeout(() => ackAll(connection, frame), 50),
     });

@@ -32,7 +32,7 @@ async function fleetOf(options: Partial<FleetOptions>) {
 }
 
 describe('fleet', () => {
-  it('sends exactly the count of each device, as fast as the acks come', async () => {
+  it('sends exactly the count of each device, as fast as acks arrive', async () => {
     const { server, totals, problems } = await fleetOf({ countPerDevice: 101 });
     expect(problems).toEqual([]);
     expect(totals).toMatchObject({ devices: 20, sent: 2_020, acked: 2_020, refused: 0, connected: 0, reconnects: 0 });
@@ -40,16 +40,17 @@ describe('fleet', () => {
     expect(server.received).toBe(2_020);
   });
 
-  it('keeps the rate of each device', async () => {
+  it('sends at the rate of each device, whatever else the machine does', async () => {
     const { fleet, problems } = await fleetOf({ ratePerDevice: 100, durationMs: 1_000, rampUpMs: 0 });
     expect(problems).toEqual([]);
+    // A device that starts late has missed its first frames.
     for (const { readings } of fleet) {
       expect(readings).toBeGreaterThanOrEqual(50);
-      expect(readings).toBeLessThanOrEqual(105);
+      expect(readings).toBeLessThanOrEqual(100);
     }
   });
 
-  it('misbehaves in the measure asked for, and no neighbour of a bad reading is lost', async () => {
+  it('misbehaves at the requested shares, and loses no reading beside a bad one', async () => {
     const { server, fleet, totals, problems } = await fleetOf({
       countPerDevice: 1_000,
       misbehaviour: { duplicates: 0.2, outOfOrder: 0.1, malformed: 0.1 },
@@ -65,7 +66,7 @@ describe('fleet', () => {
     expect(fleet).toHaveLength(20);
   });
 
-  it('ends when told to, and still settles what it sent', async () => {
+  it('stops sending on the signal, and still settles what it has sent', async () => {
     const { totals, problems } = await fleetOf({ signal: AbortSignal.timeout(300) });
     expect(problems).toEqual([]);
     expect(totals.sent).toBeGreaterThan(0);

@@ -20,21 +20,21 @@ const seqsOf = (runs: readonly OutgoingRun[]) => runs.flatMap(({ seq, texts }) =
 const upTo = (last: number) => Array.from({ length: last }, (_, index) => index + 1);
 
 describe('outbox', () => {
-  it('sends in order, in frames, until the window is full', () => {
+  it('sends readings in order, in frames, until the window is full', () => {
     const outbox = outboxWith(40);
     const runs = takeAll(outbox);
     expect(runs.map(({ texts }) => texts.length)).toEqual([10, 10, 5]);
     expect(seqsOf(runs)).toEqual(upTo(25));
   });
 
-  it('goes on when an ack opens the window', () => {
+  it('continues when an ack opens the window', () => {
     const outbox = outboxWith(40);
     takeAll(outbox);
     expect(outbox.acknowledge(12).map(({ seq }) => seq)).toEqual(upTo(12));
     expect(seqsOf(takeAll(outbox))[0]).toBe(26);
   });
 
-  it('ends a frame where a number is missing, because the rest of a frame follows on', () => {
+  it('ends a frame before a gap in the numbers, because a frame holds consecutive numbers', () => {
     const outbox = new Outbox({ readingsMax: 100, overflow: 'drop-oldest' });
     for (const seq of [2, 3, 5, 6]) outbox.offer(seq, '{}');
     expect(takeAll(outbox).map(({ seq, texts }) => [seq, texts.length])).toEqual([
@@ -43,14 +43,14 @@ describe('outbox', () => {
     ]);
   });
 
-  it('ends a frame before it grows too large, but never sends none', () => {
+  it('ends a frame before it exceeds its size, but sends at least one reading', () => {
     const outbox = new Outbox({ readingsMax: 100, overflow: 'drop-oldest' });
     for (let seq = 1; seq <= 3; seq += 1) outbox.offer(seq, 'x'.repeat(60));
     expect(outbox.take({ ...bounds, bytesMax: 130 }, 0)?.texts.length).toBe(2);
     expect(outbox.take({ ...bounds, bytesMax: 10 }, 0)?.texts.length).toBe(1);
   });
 
-  it('repeats exactly what was nacked, before anything new, and counts it as sent again', () => {
+  it('repeats exactly the nacked readings, before any new ones, and counts them as resent', () => {
     const outbox = outboxWith(40);
     takeAll(outbox);
     expect(outbox.repeat(11, 10)).toBe(10);
@@ -60,7 +60,7 @@ describe('outbox', () => {
     expect(first?.texts).toHaveLength(10);
   });
 
-  it('keeps a nacked reading although a later ack passes over it', () => {
+  it('keeps a nacked reading when an ack covers a higher number', () => {
     const outbox = outboxWith(20);
     takeAll(outbox);
     outbox.repeat(5, 1);
@@ -68,7 +68,7 @@ describe('outbox', () => {
     expect(seqsOf(takeAll(outbox))).toEqual([5]);
   });
 
-  it('sends all that was not settled again after a disconnect', () => {
+  it('resends all unsettled readings after a disconnect', () => {
     const outbox = outboxWith(30);
     takeAll(outbox);
     outbox.acknowledge(7);
@@ -78,7 +78,7 @@ describe('outbox', () => {
     expect(first).toMatchObject({ seq: 8, resent: 1 });
   });
 
-  it('believes an earlier session only about what was sent in one', () => {
+  it('settles by the hello only readings that were sent in an earlier session', () => {
     const outbox = outboxWith(5);
     outbox.take({ ...bounds, readingsMax: 3 }, 0);
     outbox.disconnect();
@@ -86,7 +86,7 @@ describe('outbox', () => {
     expect(seqsOf(takeAll(outbox))).toEqual([4, 5]);
   });
 
-  it('drops the oldest reading that waits, never one that the server may still ask for', () => {
+  it('drops the oldest waiting reading, never one that is in flight', () => {
     const outbox = outboxWith(30, 30);
     takeAll(outbox);
     expect(outbox.offer(31, '{}')).toBe(26);
@@ -95,18 +95,18 @@ describe('outbox', () => {
     expect(seqsOf(takeAll(outbox))).toEqual([31, 32, 33, 34, 35]);
   });
 
-  it('drops the newest when all the others are in flight', () => {
+  it('drops the newest reading when all others are in flight', () => {
     const outbox = outboxWith(5, 5);
     takeAll(outbox);
     expect(outbox.offer(6, '{}')).toBe(6);
     expect(outbox.size).toBe(5);
   });
 
-  it('refuses numbers that do not rise', () => {
+  it('rejects numbers that do not increase', () => {
     expect(() => outboxWith(3).offer(3, '{}')).toThrow(RangeError);
   });
 
-  it('never holds more than its bound, never exceeds its window, and settles or drops every reading exactly once, whatever happens', () => {
+  it('never exceeds its bound or its window, and settles or drops every reading exactly once, in any sequence of events', () => {
     const step = fc.oneof(
       fc.record({ kind: fc.constant('offer' as const), count: fc.integer({ min: 1, max: 8 }) }),
       fc.record({ kind: fc.constantFrom('take' as const, 'disconnect' as const) }),

@@ -18,7 +18,7 @@ function rangeSetOf(list: readonly [number, number][]): RangeSet {
 }
 
 describe('range set', () => {
-  it('holds what a plain set would hold, and counts what was new', () => {
+  it('holds the same numbers as a plain set, and counts new ones', () => {
     fc.assert(
       fc.property(ranges, (list) => {
         const plain = new Set<number>();
@@ -35,7 +35,7 @@ describe('range set', () => {
     );
   });
 
-  it('keeps its ranges sorted and apart', () => {
+  it('keeps its ranges sorted and separate', () => {
     fc.assert(
       fc.property(ranges, (list) => {
         const kept = [...rangeSetOf(list)];
@@ -57,7 +57,7 @@ describe('range set', () => {
     );
   });
 
-  it('says what it holds, and cuts a long list', () => {
+  it('prints its ranges, and cuts a long list', () => {
     expect(
       String(
         rangeSetOf([

@@ -9,12 +9,12 @@ function measure(seed: number, count: number): SignalMetrics[] {
 const within = (value: number, low: number, high: number) => value >= low && value <= high;
 
 describe('device signals', () => {
-  it('are the same for the same seed, and others for another', () => {
+  it('are equal for equal seeds, and different for different ones', () => {
     expect(measure(7, 50)).toEqual(measure(7, 50));
     expect(measure(7, 50)).not.toEqual(measure(8, 50));
   });
 
-  it('stay plausible for as long as a device may run', () => {
+  it('stay plausible over the lifetime of a device', () => {
     const implausible = measure(3, 50_000).filter(
       ({ temperature, humidity, pressure, voltage, rssi }) =>
         !within(temperature, 0, 45) ||
