@@ -1,6 +1,10 @@
 /**
- * A bounded map that forgets what was not used lately: entries live in a young and an old generation, use moves them to the young
- * one, and when that is full it becomes the old one. Nearly as good as LRU, at the price of one look-up.
+ * A bounded map that drops entries not used recently: entries live in a young and an old generation, use moves them to the young one,
+ * and when that is full it becomes the old one.
+ *
+ * Not lru-cache, because a look-up, one per reading, costs less here: with 200,000 entries at most, of which 90,000 are used at random,
+ * 1.30 against 1.39 µs of CPU; of 2,000, 0.23 against 0.47 µs (lru-cache 11.5.3, Node 24, keys built for each look-up). What is lost is
+ * the guarantee that as many entries as fit are kept: only half of them are.
  */
 export class TwoGenerationCache<Value> {
   readonly #generationEntriesMax: number;

@@ -21,8 +21,8 @@ const all = Array.from({ length: devices * readingsPerDevice }, (_, index) => {
   });
 });
 
-describe('four writers of the same readings', () => {
-  it('store each identity once, without a deadlock', async () => {
+describe('writers of the same readings', () => {
+  it('store each identity once and without a deadlock when four write side by side', async () => {
     const writers = Array.from({ length: 4 }, () => createBatchWriter(open(databaseUrl, { poolMax: 2 }).pool));
     const counted = await Promise.all(
       writers.map(async (writer, who) => {
@@ -50,38 +50,34 @@ describe('four writers of the same readings', () => {
     }
   });
 
-  it('of which one loses its connection over and over lose nothing', async () => {
+  it('lose nothing when the connection of one is terminated once in each batch', async () => {
     await database.pool.query('truncate readings, sequence_blocks, device_latest');
     const steady = createBatchWriter(open(databaseUrl, { poolMax: 1 }).pool);
-    const shaken = open(databaseUrl, { poolMax: 1, applicationName: 'shaken' });
-    const unsteady = createBatchWriter(shaken.pool);
-    const writing = { done: false };
-    const shaking = (async () => {
-      while (!writing.done)
-        await database.pool.query(
-          `select pg_terminate_backend(pid), pg_sleep(0.02) from pg_stat_activity where application_name = 'shaken'`,
-        );
-    })();
+    const unsteady = createBatchWriter(open(databaseUrl, { poolMax: 1, applicationName: 'unsteady' }).pool);
     const failures: unknown[] = [];
     await Promise.all([
       (async () => {
         for (const batch of batches(0)) await steady.write(batch);
       })(),
       (async () => {
-        for (const batch of batches(1)) {
+        for (const [index, batch] of [...batches(1)].entries()) {
+          // At another moment in each batch, and once only: a slow machine still gets every batch stored in the end.
+          const terminated = database.pool.query(
+            `select pg_terminate_backend(pid) from pg_stat_activity, pg_sleep($1) where application_name = 'unsteady'`,
+            [(index % 10) / 1_000],
+          );
           while (!(await unsteady.write(batch).catch((error: unknown) => void failures.push(error))));
+          await terminated;
         }
       })(),
     ]);
-    writing.done = true;
-    await shaking;
     expect(failures.length).toBeGreaterThan(0);
     expect([...new Set(failures.map(classifyFailure))]).toEqual(['hold']);
     expect(await countReadings(database)).toBe(all.length);
   });
 });
 
-it('writers of different readings of the same devices never wait for each other in a circle', async () => {
+it('writers of different readings of the same devices never deadlock', async () => {
   const deviceIds = Array.from({ length: 60 }, (_, index) => `shared-${index}`);
   await Promise.all(
     [0, 1, 2, 3].map(async (who) => {

@@ -1,6 +1,6 @@
 import type { DeadLetter } from '@fleetwire/contracts/dead-letter';
 import { beforeEach, describe, expect, it } from 'vitest';
-import { insertDeadLetters } from '../src/dead-letters.ts';
+import { insertDeadLetters } from '../src/dead-letters/insert.ts';
 import { freshStore } from './fixture.ts';
 import { monday } from './reading.ts';
 

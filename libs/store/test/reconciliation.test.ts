@@ -9,7 +9,7 @@ import { replayHeader } from '@fleetwire/contracts/event';
 import { describe, expect, it } from 'vitest';
 import { createBatchWriter } from '../src/batch-writer.ts';
 import { deleteReconciliationEntries, readReconciliationEntries, recordEdgeReport } from '../src/reconciliation.ts';
-import { insertDeadLetters } from '../src/dead-letters.ts';
+import { insertDeadLetters } from '../src/dead-letters/insert.ts';
 import { maintainPartitions } from '../src/partitions.ts';
 import { freshStore, open } from './fixture.ts';
 import { day, monday, reading, run } from './reading.ts';

@@ -12,7 +12,7 @@ import { createRegistry } from '@fleetwire/runtime/metrics';
 import { type Tracer, untraced } from '@fleetwire/runtime/trace-context';
 import { createBatchWriter } from '@fleetwire/store/batch-writer';
 import { openDatabase } from '@fleetwire/store/database';
-import { insertDeadLetters } from '@fleetwire/store/dead-letters';
+import { insertDeadLetters } from '@fleetwire/store/dead-letters/insert';
 import { classifyFailure as classify } from '@fleetwire/store/failure';
 import { beginAttempt, endAttempt } from '@fleetwire/store/isolation-attempts';
 import { assertSchemaCurrent } from '@fleetwire/store/migrate';

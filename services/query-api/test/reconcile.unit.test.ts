@@ -40,22 +40,22 @@ function audited(
   return { ...result.total, explanation: result.explanation };
 }
 
-describe('the books', () => {
-  it('balance when everything received is stored, a duplicate, rejected or dead', () => {
+describe('reconciliation', () => {
+  it('is balanced when everything received is stored, a duplicate, rejected or dead-lettered', () => {
     const entry = { accepted: 10, rejected: 3, nacked: 5, stored: 6, duplicates: 3, dead: 1, rows: 6 };
     expect(audited(entry)).toMatchObject({ state: 'balanced', received: 13, difference: 0, inFlight: 0 });
   });
 
-  it('miss a reading that was accepted and is nowhere', () => {
+  it('reports an accepted reading that is nowhere as missing', () => {
     expect(audited({ accepted: 10, stored: 9 })).toMatchObject({ state: 'unbalanced', difference: 1 });
   });
 
-  it('miss a row that is not there any more, also while others are under way', () => {
+  it('reports a deleted row as missing, also while other readings are in flight', () => {
     const entry = { accepted: 10, stored: 9, rows: 7, forgotten: 1 };
     expect(audited(entry, { settledBefore: 0 })).toMatchObject({ state: 'unbalanced', difference: 1, inFlight: 1 });
   });
 
-  it('settle while readings may be under way', () => {
+  it('is settling while readings may be in flight', () => {
     expect(audited({ accepted: 10, stored: 4 }, { settledBefore: startOfMinute(minute) })).toMatchObject({
       state: 'settling',
       inFlight: 6,
@@ -63,30 +63,30 @@ describe('the books', () => {
     });
   });
 
-  it('settle while the report of what was stored is under way', () => {
+  it('is settling while the report of stored readings has not arrived', () => {
     const reporting = { ...edge, lastReportedAt: startOfMinute(minute) };
     const shortlyAfter = startOfMinute(minute + 1);
     expect(audited({ stored: 4 }, { edges: [reporting], now: shortlyAfter })).toMatchObject({ state: 'settling' });
   });
 
-  it('name an edge that fell silent when more came out than is known to have come in', () => {
+  it('names a silent ingest instance when more is stored than was reported as received', () => {
     const silent = { ...edge, lastReportedAt: startOfMinute(minute) };
     const result = audited({ accepted: 2, stored: 5 }, { edges: [silent], now: later });
     expect(result).toMatchObject({ state: 'incomplete', difference: -3 });
     expect(result.explanation).toContain('edge-1 has not reported since');
   });
 
-  it('name a report that never came', () => {
+  it('names a report that never arrived', () => {
     const result = audited({ stored: 5 }, { edges: [{ ...edge, missingReports: [{ from: 4, to: 6 }] }] });
     expect(result).toMatchObject({ state: 'incomplete' });
     expect(result.explanation).toContain('report 4 to 6 of ingest-ws edge-1 is missing');
   });
 
-  it('are unbalanced when readings are there that nobody received', () => {
+  it('is unbalanced when more is stored than was received and no report is missing', () => {
     expect(audited({ stored: 5 })).toMatchObject({ state: 'unbalanced', difference: -5 });
   });
 
-  it('take what was published without an answer for received, where it has arrived', () => {
+  it('counts a reading that was published without a confirm as received when it is stored', () => {
     expect(audited({ accepted: 2, nacked: 3, unconfirmed: 3, stored: 4 })).toMatchObject({
       state: 'balanced',
       received: 4,
@@ -94,12 +94,12 @@ describe('the books', () => {
     });
   });
 
-  it('take what a second try found for duplicates only where nothing else became of it', () => {
+  it('counts readings that a repeated attempt found stored as duplicates only where they are unaccounted for', () => {
     expect(audited({ accepted: 5, stored: 5, repeats: 5 })).toMatchObject({ state: 'balanced', duplicate: 0 });
     expect(audited({ accepted: 7, stored: 5, repeats: 5 })).toMatchObject({ state: 'balanced', duplicate: 2 });
   });
 
-  it('count a dead letter that was stored after all as both', () => {
+  it('counts a dead letter that was replayed and stored as both', () => {
     expect(audited({ accepted: 5, stored: 4, dead: 1, replayed: 1, rows: 5 })).toMatchObject({
       state: 'balanced',
       replayed: 1,
@@ -107,7 +107,7 @@ describe('the books', () => {
     });
   });
 
-  it('obey their equation whatever was entered', () => {
+  it('satisfies its equation whatever the entries', () => {
     const n = fc.nat(50);
     const entry = fc.record({
       accepted: n,

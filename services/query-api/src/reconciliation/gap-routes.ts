@@ -17,7 +17,7 @@ const Gap = Type.Object(
   {
     epoch: Epoch,
     from: Seq,
-    to: Type.Integer({ minimum: 0, description: 'Missing too' }),
+    to: Type.Integer({ minimum: 0, description: 'The last missing number' }),
     count: Count,
     deadLettered: Type.Integer({
       minimum: 0,
@@ -36,7 +36,7 @@ const Sequence = Type.Object(
     missing: Type.Integer({ minimum: 0, description: 'Between first and last' }),
     numberedBy: Type.Enum(['device', 'server'], {
       description:
-        '`server`: the device sends no numbers, and what is missing was taken by another instance or not at all',
+        '`server`: the device sends no numbers; a missing one was given to a reading by another instance, or to none',
     }),
   },
   { title: 'Sequence' },
@@ -50,7 +50,7 @@ export const gapRoutes = [
     tag: 'Operations',
     summary: 'Sequence numbers of a device that are missing',
     description:
-      'Between the first and the last that are stored, by boot: what the device sent and never arrived, never sent, or was refused for good. Epochs that the server numbered are left out, unless one is asked for.',
+      'Numbers between the first and the last stored one, by boot: readings that never arrived, were never sent, or were rejected for good. Epochs that the server numbered are listed only when `epoch` names one.',
     roles: ['device', 'analyst', 'operator', 'admin'],
     params: { id: DeviceId },
     query: {
@@ -61,7 +61,11 @@ export const gapRoutes = [
     success: {
       status: 200,
       description: 'One page of gaps, by boot and number',
-      schema: PageOf(Gap, {}, { epochs: Type.Array(Sequence, { description: 'The newest boots, in their order' }) }),
+      schema: PageOf(
+        Gap,
+        {},
+        { epochs: Type.Array(Sequence, { description: 'The newest boots, oldest of them first' }) },
+      ),
     },
     problems: [404],
     handler: async ({ params: { id }, query: { epoch, limit, cursor } }, { history }) => {

@@ -1,26 +1,33 @@
 import { startOfMinute } from '@fleetwire/contracts/edge-report';
-import type { ReconciliationEntries, MinuteEntries, Edge } from '@fleetwire/store/reconciliation';
+import type { Edge, MinuteEntries, ReconciliationEntries } from '@fleetwire/store/reconciliation';
+import { explain } from './explanation.ts';
 
 /**
- * `balanced`: everything received is accounted for. `settling`: some is under way, or its report is. `incomplete`: the report of an edge
- * is missing, so that more came out than is known to have come in. `unbalanced`: readings are missing, or nobody knows where they came from.
+ * From best to worst; of several minutes the total has the worst.
+ *
+ * | State | Meaning |
+ * | --- | --- |
+ * | `balanced` | everything received is accounted for |
+ * | `settling` | readings, or the reports of them, are still in flight: check again later |
+ * | `incomplete` | more is stored than was reported as received, and the report of an ingest instance is missing |
+ * | `unbalanced` | readings are missing, or more are stored than were received although no report is missing |
  */
 export const reconciliationStates = ['balanced', 'settling', 'incomplete', 'unbalanced'] as const;
-type ReconciliationState = (typeof reconciliationStates)[number];
+export type ReconciliationState = (typeof reconciliationStates)[number];
 
 /** received + replayed = stored + duplicate + rejected + deadLettered + inFlight + difference. */
 export interface Totals {
   readonly received: number;
-  /** Dead letters that were stored after all: they count as dead-lettered, and again as stored. */
+  /** Dead letters that were stored later: they count as dead-lettered, and again as stored. */
   readonly replayed: number;
   readonly stored: number;
   readonly duplicate: number;
   readonly rejected: number;
   readonly deadLettered: number;
   readonly inFlight: number;
-  /** Positive: readings are missing. Negative: more is there than was received. */
+  /** Positive: readings are missing. Negative: a surplus, more is stored than was received. */
   readonly difference: number;
-  /** Sent back to the device to come again; not part of the equation. */
+  /** Sent back to the device, which sends them again; not part of the equation. */
   readonly nacked: number;
   readonly state: ReconciliationState;
 }
@@ -33,94 +40,98 @@ export interface ReconciliationReport {
   readonly total: Totals;
   readonly minutes: readonly MinuteTotals[];
   readonly edges: readonly ReconciledEdge[];
-  /** A sentence for people. */
+  /** The result as a sentence. */
   readonly explanation: string;
 }
 
-interface ReconciledEdge extends Edge {
-  /** `silent`: it reported no more, and did not say that it was the last time. */
+export interface ReconciledEdge extends Edge {
+  /** `silent`: it has stopped reporting without a final report. */
   readonly state: 'reporting' | 'finished' | 'silent';
 }
 
 export interface ReconcileOptions {
   /** Epoch milliseconds. */
   readonly now: number;
-  /** Readings that arrived before this (epoch milliseconds) are under way no more; 0 where nobody knows. */
+  /** Readings that arrived before this (epoch milliseconds) are not in flight any more; 0 where that is not known. */
   readonly settledBefore: number;
   readonly deviceId?: string | undefined;
 }
 
-/** Without a report for so long an edge is silent: the longest interval, and a bit. */
+/** An instance without a report for this long is silent: the longest report interval, and half of it. */
 const silentAfterMs = 90_000;
-/** From a reading's arrival to the report that holds it: the confirm, and the interval. */
+/** Longest time from a reading's arrival to the report that counts it: the confirm, and the report interval. */
 const reportLagMs = 15_000;
 
-/** Balances the books: what came in against what became of it. */
-export function reconcile(books: ReconciliationEntries, circumstances: ReconcileOptions): ReconciliationReport {
-  const edges = books.edges.map((edge) => ({ ...edge, state: stateOf(edge, circumstances) }));
+/** Compares what ingest instances report as received with what was stored, minute by minute. */
+export function reconcile(entries: ReconciliationEntries, options: ReconcileOptions): ReconciliationReport {
+  const edges = entries.edges.map((edge) => ({ ...edge, state: stateOfEdge(edge, options) }));
   const areReportsMissing =
-    books.acceptedOfOthers > 0 ||
+    entries.acceptedOfOthers > 0 ||
     edges.some(({ state, missingReports }) => state === 'silent' || missingReports.length > 0);
   const settledBefore = Math.min(
-    circumstances.settledBefore,
-    circumstances.now - reportLagMs,
+    options.settledBefore,
+    options.now - reportLagMs,
     ...edges.filter(({ state }) => state === 'reporting').map(({ lastReportedAt }) => lastReportedAt - reportLagMs),
   );
-  const minutes = books.minutes.map((minute) =>
-    balanceOf(minute, { isSettling: startOfMinute(minute.minute + 1) > settledBefore, areReportsMissing }),
+  const minutes = entries.minutes.map((minute) =>
+    reconcileMinute(minute, { isSettling: startOfMinute(minute.minute + 1) > settledBefore, areReportsMissing }),
   );
   const total = sum(minutes);
-  return { total, minutes, edges, explanation: explain(total, edges, books, circumstances) };
+  return { total, minutes, edges, explanation: explain(total, edges, entries, options.deviceId) };
 }
 
-function balanceOf(
-  entry: MinuteEntries,
+/**
+ * The cases, for a minute in which 10 readings were accepted, none of them a duplicate or a dead letter, so that `expected` is 10:
+ *
+ * | Case | Entries | Result |
+ * | --- | --- | --- |
+ * | all there | stored 10 | `balanced` |
+ * | fewer stored, still settling | stored 8 | inFlight 2: `settling` |
+ * | fewer stored, settled | stored 8 | difference 2, missing: `unbalanced` |
+ * | fewer stored, found stored by a repeated attempt | stored 8, repeats 5 | duplicate 2, `balanced`: 2 of the 5 were true duplicates, 3 were stored by the first attempt |
+ * | more stored, published without a confirm | stored 12, unconfirmed 5 | received 12, `balanced`: 2 of the 5 did arrive, and their nack does not count |
+ * | more stored, still settling | stored 12 | difference −2, surplus: `settling` |
+ * | more stored, a report is missing | stored 12 | difference −2, surplus: `incomplete` |
+ * | more stored, all reports there | stored 12 | difference −2, surplus: `unbalanced` |
+ * | rows deleted by others than retention | stored 10, rows 9, forgotten 0 | stored 9, difference 1, missing: `unbalanced`, also while settling |
+ */
+function reconcileMinute(
+  entries: MinuteEntries,
   { isSettling, areReportsMissing }: { isSettling: boolean; areReportsMissing: boolean },
 ): MinuteTotals {
-  const { minute, accepted, rejected, nacked, unconfirmed, stored, replayed, duplicates, repeats, dead } = entry;
-  const open = accepted - stored - duplicates - dead;
-  // What a second try found stored already is a duplicate only where nothing else became of it.
-  const again = Math.min(repeats, Math.max(0, open));
-  // What was published without an answer has arrived after all.
-  const late = Math.min(unconfirmed, Math.max(0, -open));
-  const gone = entry.rows === null ? 0 : Math.max(0, stored + replayed - entry.forgotten - entry.rows);
-  const left = open - again + late;
-  const inFlight = isSettling ? Math.max(0, left) : 0;
-  const difference = left - inFlight + gone;
+  const { minute, accepted, rejected, nacked, unconfirmed, stored, replayed, duplicates, repeats, dead } = entries;
+  const expected = accepted - duplicates - dead;
+  const fewer = Math.max(0, expected - stored);
+  const more = Math.max(0, stored - expected);
+  const repeatedDuplicates = Math.min(repeats, fewer);
+  const arrivedUnconfirmed = Math.min(unconfirmed, more);
+  const deletedRows = entries.rows === null ? 0 : Math.max(0, stored + replayed - entries.forgotten - entries.rows);
+
+  const unaccounted = fewer - repeatedDuplicates;
+  const surplus = more - arrivedUnconfirmed;
+  const inFlight = isSettling ? unaccounted : 0;
+  const difference = unaccounted - inFlight - surplus + deletedRows;
+  const state = (): ReconciliationState => {
+    if (deletedRows > 0 || difference > 0) return 'unbalanced';
+    if (difference < 0) return isSettling ? 'settling' : areReportsMissing ? 'incomplete' : 'unbalanced';
+    return inFlight > 0 ? 'settling' : 'balanced';
+  };
   return {
     minute,
-    received: accepted + late + rejected,
+    received: accepted + arrivedUnconfirmed + rejected,
     replayed,
-    stored: stored + replayed - gone,
-    duplicate: duplicates + again,
+    stored: stored + replayed - deletedRows,
+    duplicate: duplicates + repeatedDuplicates,
     rejected,
     deadLettered: dead,
     inFlight,
     difference,
-    nacked: nacked - late,
-    state: stateOfMinute({ inFlight, difference, gone, isSettling, areReportsMissing }),
+    nacked: nacked - arrivedUnconfirmed,
+    state: state(),
   };
 }
 
-function stateOfMinute({
-  inFlight,
-  difference,
-  gone,
-  isSettling,
-  areReportsMissing,
-}: {
-  inFlight: number;
-  difference: number;
-  gone: number;
-  isSettling: boolean;
-  areReportsMissing: boolean;
-}): ReconciliationState {
-  if (gone > 0 || difference > 0) return 'unbalanced';
-  if (difference < 0) return isSettling ? 'settling' : areReportsMissing ? 'incomplete' : 'unbalanced';
-  return inFlight > 0 ? 'settling' : 'balanced';
-}
-
-function stateOf(edge: Edge, { now }: ReconcileOptions): ReconciledEdge['state'] {
+function stateOfEdge(edge: Edge, { now }: ReconcileOptions): ReconciledEdge['state'] {
   if (edge.isFinished) return 'finished';
   return now - edge.lastReportedAt > silentAfterMs ? 'silent' : 'reporting';
 }
@@ -143,41 +154,4 @@ function sum(minutes: readonly MinuteTotals[]): Totals {
   ) as Record<(typeof summed)[number], number>;
   const worst = Math.max(0, ...minutes.map(({ state }) => reconciliationStates.indexOf(state)));
   return { ...total, state: reconciliationStates[worst] ?? 'balanced' };
-}
-
-function explain(
-  { state, difference, inFlight }: Totals,
-  edges: readonly ReconciledEdge[],
-  books: ReconciliationEntries,
-  { deviceId }: ReconcileOptions,
-): string {
-  const doubts = [
-    ...edges.flatMap(({ instanceId, state: edge, lastReportedAt, missingReports }) => [
-      ...(edge === 'silent'
-        ? [
-            `ingest-ws ${instanceId} has not reported since ${new Date(lastReportedAt).toISOString()}, and did not say goodbye`,
-          ]
-        : []),
-      ...missingReports.map(
-        ({ from, to }) => `report ${from === to ? from : `${from} to ${to}`} of ingest-ws ${instanceId} is missing`,
-      ),
-    ]),
-    ...(books.acceptedOfOthers > 0
-      ? [`${books.acceptedOfOthers} readings were accepted of devices that reports do not tell apart`]
-      : []),
-    ...(books.unreadable > 0
-      ? [`${books.unreadable} dead letters could not be read: what they held is not known`]
-      : []),
-  ];
-  const whose = deviceId === undefined ? '' : ` of ${deviceId}`;
-  const verdicts: Record<ReconciliationState, string> = {
-    balanced: `Everything received${whose} is accounted for`,
-    settling: `${inFlight} readings${whose} are under way, or the report of them is`,
-    incomplete: `${-difference} readings${whose} are there of which no edge has reported`,
-    unbalanced:
-      difference < 0
-        ? `${-difference} readings${whose} are there that nobody has received`
-        : `${difference} readings${whose} are missing`,
-  };
-  return [verdicts[state], ...doubts].join('; ');
 }

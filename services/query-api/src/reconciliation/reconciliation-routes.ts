@@ -9,13 +9,13 @@ import { Instant, isoTime, parseRange } from '../time-range.ts';
 import { type Totals, reconcile, reconciliationStates } from './reconcile.ts';
 
 const minutesMax = 7 * 24 * 60;
-/** Counting the rows themselves takes about a second for so many. */
+/** Counting this many stored rows takes about a second. */
 const recountedRowsMax = 2_000_000;
 
 const Count = Type.Integer({ minimum: 0 });
 const counts = {
-  received: Type.Integer({ minimum: 0, description: 'Accepted at the edge, or rejected there for good' }),
-  replayed: Type.Integer({ minimum: 0, description: 'Dead letters that were stored after all' }),
+  received: Type.Integer({ minimum: 0, description: 'Readings that ingest-ws accepted, or rejected for good' }),
+  replayed: Type.Integer({ minimum: 0, description: 'Dead letters that were stored later' }),
   stored: Count,
   duplicate: Count,
   rejected: Count,
@@ -23,40 +23,46 @@ const counts = {
   inFlight: Count,
   difference: Type.Integer({
     description:
-      'received + replayed = stored + duplicate + rejected + deadLettered + inFlight + difference. Positive: readings are missing',
+      'received + replayed = stored + duplicate + rejected + deadLettered + inFlight + difference. Positive: readings are missing. Negative: more are stored than were received',
   }),
-  nacked: Type.Integer({ minimum: 0, description: 'Sent back to come again; not part of the equation' }),
+  nacked: Type.Integer({
+    minimum: 0,
+    description: 'Readings sent back, which the device sends again; not part of the equation',
+  }),
   state: Type.Enum([...reconciliationStates]),
 };
 
-const Ledger = Type.Object(
+const Report = Type.Object(
   {
     covers: Type.Object({
       from: Time,
       to: Time,
       deviceId: Type.Union([Type.String(), Type.Null()]),
-      recounted: Type.Boolean({ description: 'The rows themselves were counted, not only what writers noted' }),
+      recounted: Type.Boolean({ description: 'Stored rows were counted as well, so that deleted rows show' }),
     }),
-    explanation: Type.String({ description: 'The verdict in words' }),
-    total: Type.Object(counts, { title: 'Balance' }),
-    data: Type.Array(Type.Object({ minute: Time, ...counts }, { title: 'MinuteBalance' }), {
-      description: 'By the minute in which readings arrived at the edge; minutes without any are left out',
+    explanation: Type.String({ description: 'The result as a sentence' }),
+    total: Type.Object(counts, { title: 'ReconciliationTotals' }),
+    data: Type.Array(Type.Object({ minute: Time, ...counts }, { title: 'ReconciliationMinute' }), {
+      description: 'By the minute in which ingest-ws received the readings; minutes without readings are left out',
     }),
     edges: Type.Array(
       Type.Object({
         instanceId: Type.String(),
         state: Type.Enum(['reporting', 'finished', 'silent'], {
-          description: '`silent`: it reports no more, and did not say that it was the last time',
+          description: '`silent`: it has stopped reporting without a final report',
         }),
         lastReportedAt: Time,
         missingReports: Type.Array(Type.Object({ from: Count, to: Count }), {
-          description: 'Numbers, both ends included',
+          description: 'Numbers of reports, both ends included',
         }),
       }),
     ),
-    unreadable: Type.Integer({ minimum: 0, description: 'Dead letters of this time that held nothing readable' }),
+    unreadable: Type.Integer({
+      minimum: 0,
+      description: 'Unreadable dead letters of this time; how many readings they held is not known',
+    }),
   },
-  { title: 'Ledger' },
+  { title: 'ReconciliationReport' },
 );
 
 export const reconciliationRoutes = [
@@ -65,38 +71,43 @@ export const reconciliationRoutes = [
     path: '/ledger',
     operationId: 'getLedger',
     tag: 'Operations',
-    summary: 'The books: whether everything that was received is accounted for',
+    summary: 'Reconciliation report: whether every reading received is accounted for',
     description:
-      'By the minute in which readings arrived at the edge. `settling` is no fault: readings, or the reports of them, are still under way.',
+      'By the minute in which ingest-ws received the readings. `settling` is no fault: readings, or the reports of them, are still in flight.',
     roles: ['operator', 'admin'],
     query: {
-      from: Type.Optional(Instant('Start, widened to its minute; an hour ago without it')),
-      to: Type.Optional(Instant('End, widened to its minute; now without it')),
+      from: Type.Optional(Instant('Start, rounded down to the minute; default: an hour ago')),
+      to: Type.Optional(Instant('End, rounded up to the minute; default: now')),
       deviceId: Type.Optional(DeviceId),
     },
-    success: { status: 200, description: 'The books, minute by minute and in total', schema: Ledger },
+    success: { status: 200, description: 'The report, by minute and in total', schema: Report },
     handler: async ({ query, now }, { history, queues }) => {
       const { deviceId } = query;
       const range = parseRange({ from: query.from ?? 'now-1h', to: query.to ?? 'now' }, now);
       const fromMinute = minuteOf(range.from);
       const toMinute = minuteOf(range.to - 1) + 1;
       if (toMinute - fromMinute > minutesMax) {
-        const detail = `gives ${toMinute - fromMinute} minutes; at most ${minutesMax}`;
+        const detail = `spans ${toMinute - fromMinute} minutes; at most ${minutesMax} (7 days) are reported at a time`;
         throw badRequest('The time range is too long', [{ field: 'query.from', detail }]);
       }
-      // Before the books are read: what was settled then is in them.
+      // Before the entries are read, so that every reading settled by then is among them.
       const settledBefore = await queues.read().then(
         (report) => report.settledBefore,
         () => 0,
       );
-      const books = await history.run(readReconciliationEntries, { fromMinute, toMinute, deviceId, recountedRowsMax });
-      const { total, minutes, edges, explanation } = reconcile(books, { now, settledBefore, deviceId });
+      const entries = await history.run(readReconciliationEntries, {
+        fromMinute,
+        toMinute,
+        deviceId,
+        recountedRowsMax,
+      });
+      const { total, minutes, edges, explanation } = reconcile(entries, { now, settledBefore, deviceId });
       return {
         covers: {
           from: isoTime(startOfMinute(fromMinute)),
           to: isoTime(startOfMinute(toMinute)),
           deviceId: deviceId ?? null,
-          recounted: books.isRecounted,
+          recounted: entries.isRecounted,
         },
         explanation,
         total: present(total),
@@ -110,7 +121,7 @@ export const reconciliationRoutes = [
           lastReportedAt: isoTime(lastReportedAt),
           missingReports: [...missingReports],
         })),
-        unreadable: books.unreadable,
+        unreadable: entries.unreadable,
       };
     },
   }),

@@ -1,7 +1,7 @@
 import type { DeadLetter } from '@fleetwire/contracts/dead-letter';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { createBatchWriter } from '../src/batch-writer.ts';
-import { insertDeadLetters } from '../src/dead-letters.ts';
+import { insertDeadLetters } from '../src/dead-letters/insert.ts';
 import { getDeadLetter, listDeadLetterActions } from '../src/dead-letters/browse.ts';
 import { decideDeadLetters } from '../src/dead-letters/decisions.ts';
 import { nextOfReplay, recordPublished, renewLease, takeReplay } from '../src/dead-letters/replay-lease.ts';
