@@ -4,6 +4,7 @@
  */
 export const commands = {
   start: { program: 'scripts/launcher/main.ts', args: [], env: {} },
+  dev: { program: 'scripts/launcher/main.ts', args: ['--watch'], env: {} },
   test: { program: 'scripts/test.ts', args: [], env: {} },
   'test:containers': {
     program: 'scripts/test.ts',

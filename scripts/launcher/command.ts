@@ -12,6 +12,7 @@ export interface LauncherOptions {
   data: string;
   csv?: string[];
   backing: BackingMode;
+  watch: boolean;
 }
 
 /** @param calledFrom the folder that relative paths refer to; npm changes into the repository before it runs a script */
@@ -32,5 +33,6 @@ export function launcherCommand(calledFrom: string): Command {
         .choices(['auto', 'native', 'containers'] satisfies BackingMode[])
         .default('auto'),
     )
+    .option('--watch', 'restart a service when its sources change (npm run dev)', false)
     .allowExcessArguments(false);
 }

@@ -6,10 +6,11 @@ import { restartWithBackoff } from '@fleetwire/platform/processes/restart-policy
 import { type ServiceName, ServiceProcess } from '@fleetwire/platform/processes/service-process';
 import { type BackingServices, startBackingServices } from '@fleetwire/platform/servers/backing-services';
 import { openDataDirectory } from '@fleetwire/platform/servers/data-directory';
-import type { LauncherOptions } from './command.ts';
+import { type LauncherOptions, repositoryRoot } from './command.ts';
 import { type Fleet, startFleet } from './fleet.ts';
 import { type KeyFiles, openKeys } from './keys.ts';
 import { choosePorts } from './listen-ports.ts';
+import { restartOnChange } from './restart-on-change.ts';
 import { terminal } from './terminal.ts';
 
 export interface LaunchOptions extends LauncherOptions {
@@ -42,7 +43,7 @@ const loopback = '127.0.0.1';
  * @throws StartError with a sentence for the operator
  */
 export async function launch(
-  { data: dataDir, open, simulator, csv, backing: mode, env }: LaunchOptions,
+  { data: dataDir, open, simulator, csv, backing: mode, watch, env }: LaunchOptions,
   { interrupted, forced }: { interrupted: AbortSignal; forced: AbortSignal },
 ): Promise<Running> {
   const log = (line: string) => terminal.print(`start:   ${line}`);
@@ -50,7 +51,7 @@ export async function launch(
   const logDir = join(dataDir, 'logs');
   mkdirSync(logDir, { recursive: true });
 
-  // Released in reverse: 1. the fleet 2. ingest-ws 3. persistence-worker 4. query-api 5. RabbitMQ and Postgres.
+  // Released in reverse: 1. the watch of the sources 2. the fleet 3. ingest-ws 4. persistence-worker 5. query-api 6. RabbitMQ and Postgres.
   await using started = new AsyncDisposableStack();
   started.defer(() => directory.release());
   const backing = await terminal.step('RabbitMQ and Postgres', () =>
@@ -66,6 +67,7 @@ export async function launch(
 
   const failure = Promise.withResolvers<string>();
   void backing.failed.then(failure.resolve);
+  const services = new Map<ServiceName, ServiceProcess>();
   for (const name of startOrder) {
     interrupted.throwIfAborted();
     const logFile = join(logDir, `${name}.log`);
@@ -77,8 +79,10 @@ export async function launch(
       logFile,
       ownSession: true,
       record: directory,
-      restart: restartWithBackoff,
+      // Under watch, the next change starts it again.
+      ...(!watch && { restart: restartWithBackoff }),
       onCrash({ description, restartInMs }) {
+        if (watch) return terminal.print(`${description}; its log is ${logFile}`);
         if (restartInMs === undefined)
           return failure.resolve(
             `${description} after ${restartWithBackoff.restartsMax} restarts; its log is ${logFile}`,
@@ -97,6 +101,7 @@ export async function launch(
       }
     });
     started.defer(() => terminal.step(`stopping ${name}`, async () => void (await service.stop(forced))));
+    services.set(name, service);
   }
 
   let fleet: Fleet | undefined;
@@ -113,6 +118,11 @@ export async function launch(
     );
     fleet = running;
     started.defer(() => terminal.step('stopping the fleet', () => running.stop(forced)));
+  }
+
+  if (watch) {
+    started.use(restartOnChange({ root: repositoryRoot, services, forced, report: (line) => terminal.print(line) }));
+    terminal.print('dev: watching the sources of libs and services');
   }
 
   const tokens = keys && {

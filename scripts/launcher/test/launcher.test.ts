@@ -1,6 +1,6 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, utimesSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -57,6 +57,23 @@ describe('npm start', { timeout: 120_000 }, () => {
     const health = /http:\S+(?=\n)/.exec(launcher.output().split('Worker health')[1]!)![0];
     await expect.poll(async () => (await fetch(health).catch(() => undefined))?.ok, { timeout: 20_000 }).toBe(true);
     expect(await launcher.interrupt()).toBe(0);
+  });
+
+  it('restarts a service when one of its sources changes, with --watch, and leaves nothing running', async () => {
+    const launcher = await start('--no-simulator', '--watch');
+    const before = launcher.childCalled('ingest-ws');
+    utimesSync(
+      fileURLToPath(new URL('../../../services/ingest-ws/src/main.ts', import.meta.url)),
+      new Date(),
+      new Date(),
+    );
+    await appears(launcher, 'dev: restarted ingest-ws');
+    expect(launcher.childCalled('ingest-ws')).not.toBe(before);
+    expect(JSON.parse(launcher.runLineAfter('Send a reading:'))).toMatchObject({ accepted: 1 });
+    const children = launcher.children();
+    expect(children).toHaveLength(3);
+    expect(await launcher.interrupt()).toBe(0);
+    expect([before, ...children].filter(processIdentity)).toEqual([]);
   });
 
   it('stops the services that a killed launcher left running before it starts its own', async () => {
