@@ -21,7 +21,7 @@ export interface IntakeOptions {
   readonly metrics: IngestMetrics;
   readonly logger: Logger;
   readonly tracer: Tracer;
-  /** Told when sockets are to stop reading, and when to start again. */
+  /** Called with true when sockets must stop reading, with false when they may read again. */
   readonly onCongestion: (isCongested: boolean) => void;
 }
 

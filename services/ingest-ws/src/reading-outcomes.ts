@@ -24,7 +24,8 @@ export type OnSettled = (refusal: Refusal | undefined) => void;
  * | `nacked` | it was not taken or not confirmed; the device sends it again, and then it is received anew |
  * | `unconfirmed` | as part of `nacked`: it was published without an answer, so the broker may have it |
  *
- * The edge report has no `received`: it is the sum of the three outcomes.
+ * The edge report has no `received`: it is the sum of rejected, accepted and nacked. A frame that cannot be parsed holds no readings to count;
+ * it counts in `fleetwire_ingest_refused_frames_total` only.
  */
 export class ReadingOutcomes {
   readonly #metric: Tally<(typeof readingCounts)[number]>;
@@ -48,7 +49,7 @@ export class ReadingOutcomes {
     return submission;
   }
 
-  /** Made once and not per submission: frames arrive by the ten thousand a second. */
+  /** One closure for all submissions: tens of thousands of frames arrive in a second. */
   readonly #countRuns: CountRuns = (outcome, runs) => {
     for (const { deviceId, receivedAt, readings } of runs) this.#count(outcome, deviceId, receivedAt, readings.length);
   };
