@@ -1,13 +1,13 @@
-/** What a handler says of a message: it is safe elsewhere, or it goes back to the queue. */
+/** A handler's result: the message is safely stored elsewhere, or it must return to the queue. */
 export type Verdict = 'done' | 'requeue';
 
 /**
- * Finds what one `ack` with `multiple` may cover, while handlers finish in any order: the longest unbroken run of
+ * Computes what one `ack` with `multiple` may cover while handlers finish in any order: the longest unbroken run of
  * verdicts from the channel's first delivery on. Delivery tags count from 1 on each channel (AMQP 0-9-1, "basic.ack").
  */
 export interface SettledPrefix {
   settle(tag: number, verdict: Verdict): void;
-  /** The tag to acknowledge up to and how many messages that ends, or undefined when nothing new can be. */
+  /** The tag to acknowledge up to and how many messages that covers, or undefined when there is nothing new to acknowledge. */
   takeAck(): { upTo: number; messages: number } | undefined;
 }
 
@@ -21,7 +21,7 @@ export function createSettledPrefix(): SettledPrefix {
     settle(tag, verdict) {
       ahead.set(tag, verdict);
       for (let next = ahead.get(firstUnsettled); next !== undefined; next = ahead.get(firstUnsettled)) {
-        // Never a requeued tag: the broker has taken it back already and would call it unknown.
+        // Never a requeued tag: it is already back in the queue, and the broker would close the channel for an unknown tag.
         if (next === 'done') {
           ackable = firstUnsettled;
           messages += 1;

@@ -18,7 +18,7 @@ export interface BindingDeclaration {
   readonly routingKey: string;
 }
 
-/** Everything durable that Fleetwire needs in its vhost. */
+/** All durable exchanges, queues and bindings of Fleetwire in its vhost. */
 export interface Topology {
   readonly exchanges: readonly ExchangeDeclaration[];
   readonly queues: readonly QueueDeclaration[];
@@ -29,19 +29,19 @@ export interface Topology {
 export interface TopologyLimits {
   persistMessagesMax: number;
   persistBytesMax: number;
-  /** Deliveries of one message without a verdict before the broker dead-letters it by itself. */
+  /** Deliveries of one message without a verdict before the broker itself dead-letters it. */
   persistDeliveriesMax: number;
   retryMessagesMax: number;
   retryBytesMax: number;
   deadMessagesMax: number;
   deadBytesMax: number;
-  /** How long a message rests on each step of the ladder. */
+  /** How long a message waits in the retry queue of each step. */
   retryDelaysMs: Readonly<Record<RetryStep, number>>;
 }
 
 export type RetryStep = '10s' | '1m' | '10m';
 
-/** The ladder from its first step to its last. */
+/** The retry steps, from the first to the last. */
 export const retrySteps: readonly RetryStep[] = ['10s', '1m', '10m'];
 
 export const exchanges = {
@@ -75,8 +75,8 @@ export const defaultTopologyLimits: Readonly<TopologyLimits> = Object.freeze({
   retryDelaysMs: Object.freeze({ '10s': 10_000, '1m': 60_000, '10m': 600_000 }),
 });
 
-// A dead letter has nowhere further to go: a broker that gave up on it would drop it. RabbitMQ 4 counts to 20
-// unless told otherwise, and "no limit" (-1) is not understood by every version.
+// There is no dead-letter queue behind the dead-letter queue: at its delivery limit the broker would drop a dead letter. RabbitMQ 4
+// limits deliveries to 20 by default, and not every version accepts "no limit" (-1).
 const DEAD_DELIVERIES_MAX = 1_000_000_000;
 
 /**
@@ -87,8 +87,8 @@ export function fleetwireTopology(overrides: Partial<TopologyLimits> = {}): Topo
   const limits = { ...defaultTopologyLimits, ...overrides };
   return Object.freeze({
     exchanges: [
-      // Fanout without a queue, on purpose: a queue behind it would count as a route, and the broker would
-      // confirm what nobody will ever store instead of returning it. See decision 0010.
+      // Fanout without a queue, on purpose: a queue would count as a route, and the broker would confirm unroutable messages,
+      // which are never stored, instead of returning them. See decision 0010.
       { name: exchanges.unrouted, type: 'fanout' },
       { name: exchanges.telemetry, type: 'direct', alternateExchange: exchanges.unrouted },
       { name: exchanges.live, type: 'topic' },
@@ -129,7 +129,7 @@ function boundedQuorum(messagesMax: number, bytesMax: number) {
     'x-queue-type': 'quorum',
     'x-max-length': messagesMax,
     'x-max-length-bytes': bytesMax,
-    // drop-head, the default, would forget acknowledged readings.
+    // drop-head, the default, would drop acknowledged readings.
     'x-overflow': 'reject-publish',
   };
 }
@@ -144,9 +144,9 @@ function deadLetterTo(exchange: string, routingKey: string) {
 }
 
 /**
- * Declares what is missing and leaves alone what is there.
+ * Declares what is missing and does not change what exists.
  *
- * @throws {TopologyMismatchError} when something is there with other arguments; the broker then closes the channel
+ * @throws {TopologyMismatchError} when an entity exists with other arguments; the broker then closes the channel
  */
 export async function assertTopology(channel: Channel, topology: Topology = fleetwireTopology()): Promise<void> {
   for (const { name, type, alternateExchange } of topology.exchanges) {
@@ -163,11 +163,11 @@ export async function assertTopology(channel: Channel, topology: Topology = flee
   }
 }
 
-/** `onOpen` of a broker connection: asserts the topology on a channel of its own. */
+/** For `onOpen` of a broker connection: asserts the topology on a separate channel. */
 export function declareTopology(topology: Topology = fleetwireTopology()): (session: ChannelModel) => Promise<void> {
   return async (session) => {
     const channel = await session.createChannel();
-    // The same error rejects the declaration that caused it.
+    // The same error rejects the declaration that caused it, and is handled there.
     channel.on('error', () => {});
     await assertTopology(channel, topology);
     await channel.close();

@@ -22,7 +22,7 @@ async function socketsOpenedDuring(action: () => Promise<void>): Promise<Socket[
 describe('broker connection', async () => {
   const harness = brokerHarness(await freshVhost());
 
-  it('begins anew when what is done on opening never comes to an end', async () => {
+  it('starts a new session when the work after opening does not finish in time', async () => {
     let openings = 0;
     const connection = harness.open({
       connectTimeoutMs: 300,
@@ -32,7 +32,7 @@ describe('broker connection', async () => {
     expect(openings).toBe(2);
   });
 
-  it('declares the topology before it calls itself open', async () => {
+  it('declares the topology before its state becomes open', async () => {
     const connection = harness.open();
     await connection.opened;
     expect(connection).toMatchObject({ state: 'open', generation: 1 });
@@ -40,7 +40,7 @@ describe('broker connection', async () => {
     expect(await channel.checkQueue(queues.persist)).toMatchObject({ messageCount: 0 });
   });
 
-  it('comes back after a cut with a new generation, and restores what was deleted meanwhile', async () => {
+  it('reconnects after a cut with a new generation, and restores a queue that was deleted in between', async () => {
     const proxy = await harness.startProxy();
     const connection = harness.open({ proxy });
     await connection.opened;
@@ -55,7 +55,7 @@ describe('broker connection', async () => {
     expect(await channel.checkQueue(queues.persist)).toMatchObject({ messageCount: 0 });
   });
 
-  it('waits for a broker that is not there yet, and says so once', async () => {
+  it('waits for a broker that does not run yet, and logs it once', async () => {
     const proxy = await harness.startProxy();
     proxy.refuse();
     const logger = recordingLogger();
@@ -70,7 +70,7 @@ describe('broker connection', async () => {
     ]);
   });
 
-  it('gives up on a broker that accepts and then says nothing, and tries again', async () => {
+  it('gives up an attempt when the broker accepts and does not answer, and retries', async () => {
     const proxy = await harness.startProxy();
     proxy.stall();
     const logger = recordingLogger();
@@ -80,7 +80,7 @@ describe('broker connection', async () => {
     await connection.opened;
   });
 
-  it('notices a half-open connection by its heartbeat and leaves no socket behind', async () => {
+  it('detects a half-open connection by its heartbeat and destroys the socket', async () => {
     const proxy = await harness.startProxy();
     const sockets = await socketsOpenedDuring(() => harness.open({ proxy, heartbeatSeconds: 1 }).opened);
     const socket = sockets.find(({ remotePort }) => remotePort === proxy.port)!;
@@ -90,7 +90,7 @@ describe('broker connection', async () => {
     await eventually(() => expect(proxy.connections).toBe(1));
   });
 
-  it('calls a refused password permanent, but goes on trying', async () => {
+  it('reports a refused password as permanent, but keeps retrying', async () => {
     const url = new URL(harness.amqpUrl);
     url.password = 'wrong';
     const connection = harness.open({ url: url.href });
@@ -98,7 +98,7 @@ describe('broker connection', async () => {
     expect(connection.state).toBe('connecting');
   });
 
-  it('says that the broker refused the vhost, which may yet be created', async () => {
+  it('reports that the broker refused the vhost', async () => {
     const url = new URL(harness.amqpUrl);
     url.pathname = '/nowhere';
     const logger = recordingLogger();
@@ -106,7 +106,7 @@ describe('broker connection', async () => {
     await eventually(() => expect(logger.lines[0]?.fields['reason']).toBe('the broker refused the vhost'));
   });
 
-  it('does not call a lost connection permanent', async () => {
+  it('does not report a lost connection as permanent', async () => {
     const proxy = await harness.startProxy();
     proxy.refuse();
     const connection = harness.open({ proxy });
@@ -126,7 +126,7 @@ describe('broker connection', async () => {
     await expect(connection.whenOpen()).rejects.toThrow('was closed');
   });
 
-  it('closes within its time although the broker does not answer', async () => {
+  it('closes in bounded time when the broker does not answer', async () => {
     const proxy = await harness.startProxy();
     const connection = harness.open({ proxy, closeTimeoutMs: 100 });
     await connection.opened;

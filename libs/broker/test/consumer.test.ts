@@ -12,7 +12,7 @@ const queue = queues.persist;
 describe('consumer', async () => {
   const harness = brokerHarness(await freshVhost());
 
-  // Deleted, not purged: a purge leaves what a lost channel of the test before is still giving back.
+  // Deleted, not purged: a purge would miss messages that a lost channel of the previous test is still returning.
   beforeEach(async () => {
     const operator = await harness.operator();
     for (const each of Object.values(queues)) await operator.deleteQueue(each);
@@ -25,12 +25,12 @@ describe('consumer', async () => {
 
   const numbered = (count: number) => Array.from({ length: count }, (_, index) => String(index));
 
-  /** What is in the queue once nobody holds anything of it. */
+  /** Messages in the queue that are not delivered to a consumer. */
   async function waiting(): Promise<number> {
     return (await (await harness.operator()).checkQueue(queue)).messageCount;
   }
 
-  /** Keeps every delivery until the test settles it. */
+  /** Withholds the verdict on every delivery until the test gives it. */
   function holding() {
     const held: { delivery: Delivery; settle: (verdict: Verdict) => void }[] = [];
     const handle = (delivery: Delivery) =>
@@ -38,7 +38,7 @@ describe('consumer', async () => {
     return { held, handle };
   }
 
-  it('delivers content, identity and headers, and removes what is done', async () => {
+  it('delivers content, identity and headers, and removes a message after the verdict "done"', async () => {
     const message = telemetry('reading', {
       type: 'envelope',
       contentType: 'application/json',
@@ -64,7 +64,7 @@ describe('consumer', async () => {
     expect(await waiting()).toBe(0);
   });
 
-  it('starts handlers in the order of the queue, no more at once than the prefetch', async () => {
+  it('starts handlers in the order of the queue, and runs no more of them concurrently than the prefetch', async () => {
     await publish(...numbered(12));
     const order: string[] = [];
     let running = 0;
@@ -86,7 +86,7 @@ describe('consumer', async () => {
     expect(runningMax).toBe(4);
   });
 
-  it('acknowledges nothing beyond a message without a verdict, then all at once', async () => {
+  it('acknowledges nothing beyond a message without a verdict, and then all of them with one acknowledgement', async () => {
     await publish(...numbered(5));
     const { held, handle } = holding();
     const consumer = await harness.consumerOn(harness.open(), { queue, handle });
@@ -99,7 +99,7 @@ describe('consumer', async () => {
     expect(await waiting()).toBe(0);
   });
 
-  it('loses nothing and keeps nothing when handlers finish in random order', async () => {
+  it('acknowledges every message once when handlers finish in random order', async () => {
     await publish(...numbered(200));
     const done: string[] = [];
     const consumer = await harness.consumerOn(harness.open(), {
@@ -119,7 +119,7 @@ describe('consumer', async () => {
     expect(await waiting()).toBe(0);
   });
 
-  it('gets what it handed back again, and can see that', async () => {
+  it('receives a requeued message again, marked as redelivered', async () => {
     await publish('reading');
     const seen: Pick<Delivery, 'redelivered' | 'deliveryCount'>[] = [];
     const consumer = await harness.consumerOn(harness.open(), {
@@ -134,7 +134,7 @@ describe('consumer', async () => {
     expect(seen[0]?.deliveryCount).toBe(0);
   });
 
-  it('gets again after a cut what had no verdict, and only that', async () => {
+  it('receives after a lost connection the messages without a verdict, and only those', async () => {
     await publish(...numbered(6));
     const proxy = await harness.startProxy();
     const { held, handle } = holding();
@@ -157,7 +157,7 @@ describe('consumer', async () => {
     expect(consumer.stats()).toMatchObject({ staleVerdicts: 4, subscriptions: 2 });
   });
 
-  it('drops verdicts on a lost channel, which would acknowledge other messages on the new one', async () => {
+  it('drops verdicts on messages of a lost channel, which would acknowledge other messages on the new one', async () => {
     await publish('first', 'second');
     const proxy = await harness.startProxy();
     const { held, handle } = holding();
@@ -176,7 +176,7 @@ describe('consumer', async () => {
     await eventually(() => expect(consumer.stats().acked).toBe(2));
   });
 
-  it('takes nothing new while handlers of a lost channel fill the prefetch', async () => {
+  it('accepts no new messages while handlers of a lost channel fill the prefetch', async () => {
     await publish(...numbered(8));
     const proxy = await harness.startProxy();
     const connection = harness.open({ proxy });
@@ -194,7 +194,7 @@ describe('consumer', async () => {
     for (const { settle } of held) settle('requeue');
   });
 
-  it('subscribes again when its queue is deleted under it, with the queue restored, and says so', async () => {
+  it('restores a deleted queue, subscribes again and logs it', async () => {
     await publish('before');
     const logger = recordingLogger();
     const received: string[] = [];
@@ -218,7 +218,7 @@ describe('consumer', async () => {
     });
   });
 
-  it('hands a message back when its handler throws, until the delivery limit ends it, and disturbs no other', async () => {
+  it('requeues a message whose handler throws until the delivery limit dead-letters it, without affecting others', async () => {
     await publish('good', 'poison', 'good');
     const logger = recordingLogger();
     const consumer = await harness.consumerOn(harness.open(), {
@@ -239,7 +239,7 @@ describe('consumer', async () => {
     );
   });
 
-  it('drains: awaits running handlers, acknowledges them, takes nothing new', async () => {
+  it('drains: awaits running handlers, acknowledges their messages, accepts no new ones', async () => {
     await publish(...numbered(6));
     const { held, handle } = holding();
     const consumer = await harness.consumerOn(harness.open(), { queue, prefetch: 2, handle });
@@ -254,7 +254,7 @@ describe('consumer', async () => {
     expect(await waiting()).toBe(4);
   });
 
-  it('drains: hands back what has no verdict in time, and drops the verdict that comes later', async () => {
+  it('drains: requeues messages without a verdict in time, and drops the verdicts that follow', async () => {
     await publish(...numbered(3));
     const { held, handle } = holding();
     const consumer = await harness.consumerOn(harness.open(), { queue, handle });
@@ -267,7 +267,7 @@ describe('consumer', async () => {
     expect(await waiting()).toBe(2);
   });
 
-  it('drains: leaves to others what is on its way when it begins', async () => {
+  it('drains: requeues messages that were being delivered when it began', async () => {
     const proxy = await harness.startProxy();
     const { held, handle } = holding();
     const consumer = await harness.consumerOn(harness.open({ proxy }), { queue, handle });
@@ -281,7 +281,7 @@ describe('consumer', async () => {
     expect(await waiting()).toBe(3);
   });
 
-  it('drains in bounded time although the broker does not answer', async () => {
+  it('drains in bounded time when the broker does not answer', async () => {
     const proxy = await harness.startProxy();
     const connection = harness.open({ proxy });
     const consumer = await harness.consumerOn(connection, { queue, handle: async () => 'done', closeTimeoutMs: 100 });
@@ -291,7 +291,7 @@ describe('consumer', async () => {
     expect(performance.now() - startedAt).toBeLessThan(1_500);
   });
 
-  it.each<Verdict>(['done', 'requeue'])('survives a verdict of %s while its connection is closing', async (verdict) => {
+  it.each<Verdict>(['done', 'requeue'])('tolerates the verdict %s while its connection is closing', async (verdict) => {
     await publish('reading');
     const proxy = await harness.startProxy();
     const connection = harness.open({ proxy, closeTimeoutMs: 200 });
@@ -307,7 +307,7 @@ describe('consumer', async () => {
     await eventually(async () => expect(await waiting()).toBe(1));
   });
 
-  it('shares a queue with a second consumer, which takes over what the first one held when it dies', async () => {
+  it('shares a queue with a second consumer, which receives the unacknowledged messages of the first when that disconnects', async () => {
     await publish(...numbered(20));
     const proxy = await harness.startProxy();
     const stuck = holding();
@@ -320,7 +320,7 @@ describe('consumer', async () => {
     expect(first.stats().acked).toBe(0);
   });
 
-  it('finishes its handler while the connection is down and then goes on', async () => {
+  it('lets a handler finish while the connection is down, and resumes afterwards', async () => {
     await publish('reading');
     const proxy = await harness.startProxy();
     const running = gate();

@@ -13,7 +13,7 @@ describe('publisher', async () => {
 
   beforeEach(async () => void (await (await harness.operator()).deleteQueue(queues.persist)));
 
-  it('resolves only when the broker has confirmed, not when the message has arrived', async () => {
+  it('resolves only after the confirm, not when the message is queued', async () => {
     const proxy = await harness.startProxy();
     const publisher = await harness.publisherOn(harness.open({ proxy }));
     const operator = await harness.operator();
@@ -49,7 +49,7 @@ describe('publisher', async () => {
     });
   });
 
-  it('rejects what no queue takes as returned, and nothing else', async () => {
+  it('rejects a message that no queue receives as returned, and no other', async () => {
     const publisher = await harness.publisherOn(harness.open());
     const publishes = ['persist', 'nowhere', 'persist', 'nowhere'].map((routingKey) =>
       attempt(publisher, telemetry('reading', { routingKey })),
@@ -57,7 +57,7 @@ describe('publisher', async () => {
     expect(await Promise.all(publishes)).toEqual(['confirmed', 'returned', 'confirmed', 'returned']);
   });
 
-  it('restores a binding that was removed under it', async () => {
+  it('restores a binding that was removed while it publishes', async () => {
     const publisher = await harness.publisherOn(harness.open());
     const operator = await harness.operator();
     await operator.unbindQueue(queues.persist, exchanges.telemetry, routingKeys.persist);
@@ -65,7 +65,7 @@ describe('publisher', async () => {
     await eventually(() => publisher.publish(telemetry()));
   });
 
-  it('survives an exchange that was deleted under it', async () => {
+  it('restores an exchange that was deleted while it publishes', async () => {
     const publisher = await harness.publisherOn(harness.open());
     await (await harness.operator()).deleteExchange(exchanges.telemetry);
     expect(await attempt(publisher, telemetry())).toBe('channel-lost');
@@ -74,7 +74,7 @@ describe('publisher', async () => {
 
   it('is nacked while the queue is at its length limit, and confirmed again when there is room', async () => {
     const publisher = await harness.publisherOn(harness.open());
-    // The broker tells publishers of the limit with a small delay, so a few more get in.
+    // The broker announces the limit to publishers with a small delay, so that a few more messages are accepted.
     await eventually(async () => expect(await attempt(publisher, telemetry())).toBe('nacked'), {
       intervalMs: 1,
     });
@@ -82,7 +82,7 @@ describe('publisher', async () => {
     await eventually(() => publisher.publish(telemetry()));
   });
 
-  it('gives up on confirms that do not come, replaces the channel, and works again', async () => {
+  it('rejects messages without a confirm in time, replaces the channel, and recovers', async () => {
     const proxy = await harness.startProxy();
     const connection = harness.open({ proxy });
     const publisher = await harness.publisherOn(connection, { confirmTimeoutMs: 400 });
@@ -99,7 +99,7 @@ describe('publisher', async () => {
     await publisher.publish(telemetry());
   });
 
-  it('replaces only the channel when the connection is alive and merely slow to confirm', async () => {
+  it('replaces only the channel when the connection is alive but confirms are late', async () => {
     const proxy = await harness.startProxy();
     const connection = harness.open({ proxy });
     const logger = recordingLogger();
@@ -113,7 +113,7 @@ describe('publisher', async () => {
     expect(connection.generation).toBe(1);
   });
 
-  it('rejects what is outstanding when the connection is cut, exactly once each, and comes back with the topology', async () => {
+  it('rejects every outstanding message once when the connection is lost, and reconnects with the topology', async () => {
     const proxy = await harness.startProxy();
     const publisher = await harness.publisherOn(harness.open({ proxy }));
     proxy.stall();
@@ -143,7 +143,7 @@ describe('publisher', async () => {
     expect(writable).toEqual([false, true]);
   });
 
-  it('admits no more bytes than its window holds, but for one message', async () => {
+  it('admits no more bytes than its window holds, except for the last message', async () => {
     const proxy = await harness.startProxy();
     const publisher = await harness.publisherOn(harness.open({ proxy }), { bytesInFlightMax: 1_000 });
     proxy.stall();
@@ -155,7 +155,7 @@ describe('publisher', async () => {
     expect(publisher.inFlight).toEqual({ messages: 0, bytes: 0 });
   });
 
-  it('stops being writable when the socket takes less than is published', async () => {
+  it('stops being writable when the socket is slower than the caller', async () => {
     const proxy = await harness.startProxy();
     const publisher = await harness.publisherOn(harness.open({ proxy }), {
       messagesInFlightMax: 100_000,
@@ -171,7 +171,7 @@ describe('publisher', async () => {
     expect(new Set(await Promise.all(publishes))).toEqual(new Set(['returned']));
   });
 
-  it('refuses at once while there is no connection', async () => {
+  it('rejects immediately while there is no connection', async () => {
     const proxy = await harness.startProxy();
     const publisher = await harness.publisherOn(harness.open({ proxy }));
     proxy.refuse();
@@ -182,7 +182,7 @@ describe('publisher', async () => {
     await expect(publisher.whenWritable(AbortSignal.timeout(20))).rejects.toThrow('timeout');
   });
 
-  it('rejects what AMQP cannot carry without losing count of the others', async () => {
+  it('rejects a message that AMQP cannot encode without losing count of the others', async () => {
     const publisher = await harness.publisherOn(harness.open());
     const tooLarge = telemetry('reading', { headers: { note: 'x'.repeat(100_000) } });
     const [first, second, third] = [telemetry(), tooLarge, telemetry()].map((message) => publisher.publish(message));
@@ -191,7 +191,7 @@ describe('publisher', async () => {
     expect(publisher.inFlight).toEqual({ messages: 0, bytes: 0 });
   });
 
-  it('rejects what is in flight when it is closed', async () => {
+  it('rejects the messages in flight when it is closed', async () => {
     const proxy = await harness.startProxy();
     const publisher = await harness.publisherOn(harness.open({ proxy }), { closeTimeoutMs: 50 });
     proxy.stall();

@@ -16,25 +16,25 @@ const fromTheBroker = {
   'x-acquired-count': 4,
 };
 
-describe('headers of a message on the retry ladder', () => {
-  it('lose what the broker wrote and keep all others', () => {
+describe('headers of a retried message', () => {
+  it('lose the headers of the broker and keep all others', () => {
     expect(stripDeathHeaders({ ...fromTheBroker, traceparent: '00-1', 'x-deathly': 1 })).toEqual({
       traceparent: '00-1',
     });
   });
 
-  it('count our own attempts', () => {
+  it('count the attempts', () => {
     const first = headersOfNextAttempt(fromTheBroker);
     expect(attemptOf(first)).toBe(1);
     expect(attemptOf(headersOfNextAttempt({ ...first, ...fromTheBroker }))).toBe(2);
   });
 
-  it.each([undefined, 'two', -1, 1.5, Number.NaN])('take an attempt of %s for none', (attempt) => {
+  it.each([undefined, 'two', -1, 1.5, Number.NaN])('treat an attempt of %s as none', (attempt) => {
     expect(attemptOf({ 'x-fleetwire-attempt': attempt })).toBe(0);
   });
 });
 
-it('begin anew without what happened on the way', () => {
+it('headers of a fresh start keep the sender and drop the history', () => {
   const worn = headersOfNextAttempt({ ...fromTheBroker, traceparent: '00-1', [isolatedHeader]: true });
   expect(headersOfFreshStart(worn)).toEqual({ traceparent: '00-1' });
 });

@@ -11,7 +11,7 @@ const history = fc
   });
 
 describe('settled prefix', () => {
-  it('acknowledges exactly what is done, never beyond a gap, and never a requeued tag', () => {
+  it('acknowledges exactly the messages that are done, never beyond a gap, and never a requeued tag', () => {
     fc.assert(
       fc.property(history, fc.infiniteStream(fc.boolean()), (settlements, flushes) => {
         const prefix = createSettledPrefix();

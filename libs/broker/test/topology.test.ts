@@ -22,7 +22,7 @@ describe('topology', async () => {
   const topology = fleetwireTopology({ retryDelaysMs, persistDeliveriesMax: 2 });
   const harness = brokerHarness(await freshVhost(), topology);
 
-  it('is there after a declaration, and a second one changes nothing', async () => {
+  it('exists after a declaration, and a second declaration changes nothing', async () => {
     await harness.open().opened;
     await harness.open().opened;
     const channel = await harness.operator();
@@ -34,7 +34,7 @@ describe('topology', async () => {
     }
   });
 
-  it('names the queue and the argument when a queue exists with another setting', async () => {
+  it('names the queue and the argument when a queue exists with a different setting', async () => {
     await harness.open().opened;
     const onOpen = declareTopology(fleetwireTopology({ retryDelaysMs, persistDeliveriesMax: 2, deadMessagesMax: 7 }));
     const mismatch = await harness.open({ onOpen }).opened.catch((error: unknown) => error);
@@ -42,12 +42,12 @@ describe('topology', async () => {
     expect(mismatch).toMatchObject({ entity: `queue '${queues.dead}'`, argument: 'x-max-length' });
   });
 
-  it('reveals an unroutable message to its publisher in spite of the alternate exchange', async () => {
+  it('returns an unroutable message to its publisher in spite of the alternate exchange', async () => {
     const publisher = await harness.publisherOn(harness.open());
     expect(await attempt(publisher, telemetry('lost', { routingKey: 'nowhere' }))).toBe('returned');
   });
 
-  it('brings a message back from every step of the ladder, without growing broker headers', async () => {
+  it('returns a message to the work queue from every retry queue, without growing broker headers', async () => {
     const publisher = await harness.publisherOn(harness.open());
     let headers: Headers = { traceparent: '00-1' };
     for (const [index, step] of retrySteps.entries()) {
@@ -66,7 +66,7 @@ describe('topology', async () => {
     }
   });
 
-  it('dead-letters what was delivered too often without a verdict', async () => {
+  it('dead-letters a message that was delivered too often without a verdict', async () => {
     const connection = harness.open();
     const publisher = await harness.publisherOn(connection);
     const poison = telemetry('poison');

@@ -2,17 +2,21 @@ import { relation } from './configuration.ts';
 import { isLoopback } from './listen.ts';
 import { choice, integer, optional, secret, string } from './variables.ts';
 
-/** How callers prove who they are; the same for every service, so that one token opens all of them. */
+/** How callers are authenticated; equal for every service, so that one token is valid for all of them. */
 export const authenticationVariables = {
   authMode: choice('AUTH_MODE', ['jwt', 'open'], {
     default: 'jwt',
-    doc: '`jwt` asks for a bearer token; `open` takes every caller for an admin, on a loopback address only',
+    doc: '`jwt` requires a bearer token; `open` treats every caller as an admin and is allowed on a loopback address only',
   }),
   authJwks: optional({
-    ...secret(string('AUTH_JWKS', { doc: 'JWK set as JSON; its last private key signs new tokens' })),
+    ...secret(
+      string('AUTH_JWKS', {
+        doc: 'JWK set as JSON, of Ed25519, P-256 or RSA keys; its last private key signs new tokens',
+      }),
+    ),
     fromFile: false,
   }),
-  authJwksFile: optional(string('AUTH_JWKS_FILE', { doc: 'File that holds the JWK set; read again when it changes' })),
+  authJwksFile: optional(string('AUTH_JWKS_FILE', { doc: 'File with the JWK set; read again when it changes' })),
   authIssuer: string('AUTH_ISSUER', {
     default: 'fleetwire',
     doc: 'The `iss` that tokens must carry',
@@ -26,7 +30,7 @@ export const authenticationVariables = {
     max: 300,
     default: 30,
     unit: 's',
-    doc: 'How far clocks may differ when tokens are checked',
+    doc: 'Accepted difference between clocks when the times of a token are checked',
   }),
 };
 

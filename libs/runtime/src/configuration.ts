@@ -1,23 +1,23 @@
 import { readFileSync } from 'node:fs';
-import { scrub } from './scrub.ts';
+import { scrub } from './logger.ts';
 import type { Variable } from './variables.ts';
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 export type Variables = Readonly<Record<string, Variable<unknown>>>;
 
-/** The frozen object that a set of variables yields. */
+/** The frozen object that `readConfiguration` returns for a set of variables. */
 export type ConfigurationOf<V extends Variables> = {
   readonly [K in keyof V]: V[K] extends Variable<infer T> ? T : never;
 };
 
-/** A condition over several values, checked when each of them is valid by itself. */
+/** A condition between several values, checked after each of them is valid by itself. */
 export interface Relation {
   readonly text: string;
   readonly between: readonly string[];
   readonly holds: (configuration: never) => boolean;
 }
 
-/** Everything that is wrong with the environment, one line a problem. */
+/** All problems of the environment, one per line. */
 export class ConfigurationError extends Error {
   readonly problems: readonly string[];
 
@@ -43,8 +43,8 @@ export function relation<V extends Variables, K extends keyof V & string>(
 }
 
 /**
- * Reads all variables at once into a frozen object.
- * @throws {ConfigurationError} naming every variable that is missing or not allowed, and every relation that does not hold
+ * Reads all variables into a frozen object.
+ * @throws {ConfigurationError} naming every variable that is missing or invalid, and every relation that does not hold
  */
 export function readConfiguration<V extends Variables>(
   variables: V,
@@ -67,7 +67,7 @@ export function readConfiguration<V extends Variables>(
   return Object.freeze(values) as ConfigurationOf<V>;
 }
 
-/** One row a variable, for the documentation. */
+/** One row per variable, for the documentation. */
 export interface VariableRow {
   readonly name: string;
   readonly allowed: string;
@@ -123,7 +123,7 @@ function readText(
 ): { readonly text: string | undefined } | { readonly problem: string } {
   const file = environment[`${name}_FILE`];
   if (!file) return { text: environment[name] };
-  if (environment[name]) return { problem: `${name} and ${name}_FILE are both given: expected one of them` };
+  if (environment[name]) return { problem: `${name} and ${name}_FILE are both set: expected one of them` };
   try {
     return { text: readFileSync(file, 'utf8').trim() };
   } catch (error) {
@@ -132,7 +132,7 @@ function readText(
 }
 
 function given(variable: Variable<unknown> | undefined, value: unknown): string {
-  return `${variable?.name} is ${variable?.secret ? '(hidden)' : shown(value) || 'not given'}`;
+  return `${variable?.name} is ${variable?.secret ? '(hidden)' : shown(value) || 'not set'}`;
 }
 
 /** Values are texts, numbers and booleans. */

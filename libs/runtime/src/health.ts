@@ -1,7 +1,7 @@
 import { Router } from 'express';
 import { Gauge, type Registry } from 'prom-client';
 
-/** Looks at state that is held already: no I/O. `true` means ready; a text says what is wrong. */
+/** Reads state in memory, without I/O. `true` means ready; a text says what is wrong. */
 type ReadinessCheck = () => true | string;
 
 interface Readiness {
@@ -12,7 +12,7 @@ interface Readiness {
 
 export interface Health {
   addCheck(name: string, check: ReadinessCheck): void;
-  /** Readiness answers 503 from now on; call it first when stopping. */
+  /** From now on `/readyz` answers 503; call it first when stopping. */
   setDraining(): void;
   readiness(): Readiness;
   /** `/healthz` (the process alone), `/readyz` (its dependencies) and `/metrics`. */

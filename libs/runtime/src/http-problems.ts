@@ -2,7 +2,7 @@ import type { ErrorRequestHandler } from 'express';
 import type { Logger } from './logger.ts';
 import { badRequest, payloadTooLarge, Problem, sendProblem } from './problem.ts';
 
-/** The last handler: whatever was thrown becomes a problem document that tells the caller only what is theirs to know. */
+/** The last handler: turns a thrown error into a problem document, which does not disclose internal details. */
 export function writeProblems({
   logger,
   bodyBytesMax,
@@ -14,9 +14,9 @@ export function writeProblems({
     const problem = toProblem(error, bodyBytesMax);
     const log = request.log ?? logger;
     if (problem !== error && problem.status >= 500) log.error({ err: error }, 'request failed');
-    else if (problem.status >= 500) log.warn({ problem }, 'request refused');
+    else if (problem.status >= 500) log.warn({ problem }, 'request answered with a problem');
     if (response.headersSent) {
-      // Half an answer must not look like a whole one.
+      // A truncated response must not look complete.
       response.destroy();
       return;
     }
@@ -36,9 +36,8 @@ function toProblem(error: unknown, bodyBytesMax: number): Problem {
   if (type === 'encoding.unsupported' || type === 'charset.unsupported') {
     return new Problem(415, 'Unsupported media type', { detail: message ?? '' });
   }
-  if (status !== undefined && status >= 400 && status < 500)
-    return badRequest(message ?? 'The request cannot be understood');
+  if (status !== undefined && status >= 400 && status < 500) return badRequest(message ?? 'The request is malformed');
   return new Problem(500, 'Internal server error', {
-    detail: 'Something failed on our side; the request id finds it in the logs',
+    detail: 'Unexpected failure in the service; its log has the details under the X-Request-Id of this response',
   });
 }

@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import type { RequestHandler, Response } from 'express';
 import { type BegunSpan, type Context, type Tracer, beginSpan, contextOf } from './trace-context.ts';
 
-/** The span of a request, which continues the caller's trace where its headers tell of one. */
+/** The span of a request; it continues the trace in the request's headers, if there is one. */
 export function beginRequestSpan(tracer: Tracer, { headers, method = '' }: IncomingMessage): BegunSpan {
   const from = contextOf(headers);
   return beginSpan(tracer, method, {
@@ -12,7 +12,7 @@ export function beginRequestSpan(tracer: Tracer, { headers, method = '' }: Incom
   });
 }
 
-/** Gives every request a span, and its log lines the trace. */
+/** Gives every request a span, and its log lines the trace id. */
 export function traceRequests(tracer: Tracer): RequestHandler {
   return (request, response, next) => {
     const span = beginRequestSpan(tracer, request);
@@ -20,7 +20,7 @@ export function traceRequests(tracer: Tracer): RequestHandler {
     response.locals['trace'] = span.context;
     request.log = request.log.child({ traceId: span.traceId });
     response.once('close', () => {
-      // The pattern, never the path: a name with a device id in it would be a name of its own.
+      // The pattern, never the path: paths with device ids would each become a name.
       const { path: route } = (request.route ?? {}) as { path?: unknown };
       const { statusCode } = response;
       if (typeof route === 'string') span.set({ 'http.route': route });
@@ -31,7 +31,7 @@ export function traceRequests(tracer: Tracer): RequestHandler {
   };
 }
 
-/** The trace that a request belongs to; undefined outside any. */
+/** The trace of a request; undefined without one. */
 export function traceOf({ locals }: Response): Context | undefined {
   return locals['trace'] as Context | undefined;
 }

@@ -18,19 +18,19 @@ export interface HttpAppOptions {
   readonly tracer?: Tracer;
   readonly registry: Registry;
   readonly health: Health;
-  /** Reverse proxies in front whose X-Forwarded-For is believed; 0 believes none. */
+  /** Number of reverse proxies in front whose X-Forwarded-For is trusted; 0 trusts none. */
   readonly trustProxyHops: number;
   readonly bodyBytesMax: number;
-  /** `false` leaves bodies to the routes; else JSON bodies are read. */
+  /** By default JSON bodies are parsed; `false` leaves bodies to the routes. */
   readonly parseBody?: boolean;
   readonly helmet?: HelmetOptions;
-  /** Adds the service's own routes, between the base's middleware and its 404 and error handlers. */
+  /** Adds the service's routes, between the common middleware and the 404 and error handlers. */
   readonly routes: (app: Express) => void;
 }
 
 /**
- * The express application every service builds on: security headers, request ids, counted requests, a bounded JSON body,
- * health endpoints, and problem documents for whatever is thrown. There is no CORS: other origins may not read answers.
+ * The express application of every service: security headers, request ids, request durations, bounded JSON bodies, health endpoints,
+ * and problem documents for thrown errors. There is no CORS: pages of other origins cannot read responses.
  */
 export function createHttpApp(options: HttpAppOptions): Express {
   const { logger, registry, health, trustProxyHops, bodyBytesMax, parseBody = true, tracer = untraced } = options;
@@ -50,13 +50,13 @@ export function createHttpApp(options: HttpAppOptions): Express {
   app.use(newestVersion);
   options.routes(app);
   app.use((request) => {
-    throw notFound(`There is nothing at ${request.path}`);
+    throw notFound(`No route matches ${request.path}`);
   });
   app.use(writeProblems({ logger, bodyBytesMax }));
   return app;
 }
 
-/** Gives every request an id and a logger that carries it; lines are written for faults only, since the rest is counted. */
+/** Gives every request an id and a logger with that id. Only failures are logged; successful requests are counted. */
 function requestIds(logger: Logger): RequestHandler {
   return pinoHttp({
     logger,

@@ -4,23 +4,23 @@ import type { AddressInfo } from 'node:net';
 
 export interface ListenOptions {
   readonly host: string;
-  /** 0 lets the system choose. */
+  /** With 0 the operating system picks a free one. */
   readonly port: number;
-  /** Time for a client to send all headers. */
+  /** How long a client may take to send all headers; tests shorten it. */
   readonly headersTimeoutMs?: number;
-  /** Time for a client to send the whole request. */
+  /** How long a client may take to send the whole request; tests shorten it. */
   readonly requestTimeoutMs?: number;
-  /** How long `stop` lets answers in flight take before it cuts their connections. */
+  /** How long `stop` waits for responses in flight before it closes their connections; tests shorten it. */
   readonly stopTimeoutMs?: number;
 }
 
 export interface Listening {
-  /** For protocols that upgrade. Upgraded sockets are their owner's to close before `stop`. */
+  /** For protocols that upgrade. Close upgraded sockets before calling `stop`. */
   readonly server: Server;
   readonly host: string;
   readonly port: number;
   readonly url: string;
-  /** Stops accepting, closes idle connections, lets answers in flight finish within `stopTimeoutMs`. */
+  /** Stops accepting, closes idle connections, and lets responses in flight finish within `stopTimeoutMs`. */
   stop(): Promise<void>;
 }
 
@@ -65,7 +65,7 @@ export async function listen(handler: RequestListener, options: ListenOptions): 
   };
 }
 
-/** Whether only this machine can reach what listens there. */
+/** Whether only this machine can reach a server that listens on this host. */
 export function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || /^127(\.\d{1,3}){3}$/.test(host);
 }

@@ -1,5 +1,4 @@
 import { pino, type DestinationStream, type Logger } from 'pino';
-import { scrub } from './scrub.ts';
 
 export type { Logger };
 
@@ -9,14 +8,14 @@ export type LogLevel = (typeof logLevels)[number];
 export interface LoggerOptions {
   readonly name: string;
   readonly level?: LogLevel;
-  /** `json` is one object a line; `pretty` is for people at a terminal. */
+  /** `json` is one object per line; `pretty` is readable text for a terminal. */
   readonly format?: 'json' | 'pretty';
   readonly destination?: DestinationStream;
 }
 
 /**
- * A pino logger that carries the service's name. Writes are synchronous, so that the last line before an exit is seen.
- * Fields named like credentials are removed, and passwords in URLs and tokens are scrubbed from every line.
+ * A pino logger that carries the service's name. Writes are synchronous, so that the last line before an exit is written.
+ * Fields named like credentials are masked, and passwords in URLs and JSON web tokens are masked in every line.
  */
 export async function createLogger({
   name,
@@ -55,4 +54,12 @@ const credentialPaths = credentialNames.flatMap((name) => {
 async function prettyStream(): Promise<DestinationStream> {
   const { default: pretty } = await import('pino-pretty');
   return pretty({ sync: true, ignore: 'pid,name', messageFormat: '{name}: {msg}' });
+}
+
+const urlPassword = /(:\/\/[^:@/\s"]*:)[^@/\s"]+@/g;
+const jsonWebToken = /\beyJ[\w-]+\.[\w-]+\.[\w-]*/g;
+
+/** Masks passwords in URLs and JSON web tokens, anywhere in the text. */
+export function scrub(text: string): string {
+  return text.replace(urlPassword, '$1***@').replace(jsonWebToken, '***');
 }

@@ -2,7 +2,7 @@ import { collectDefaultMetrics, Counter, Registry } from 'prom-client';
 
 export { Counter, Gauge, Histogram, Registry } from 'prom-client';
 
-/** A registry of its own for each service instance, holding the process metrics already. */
+/** A separate registry for each service instance, with the metrics of the process. */
 export function createRegistry(): Registry {
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
@@ -10,8 +10,8 @@ export function createRegistry(): Registry {
 }
 
 /**
- * The counter with a series of zero for each value of its label. One that began with its first event would hide that event from
- * `increase()` (Prometheus, "Writing client libraries": avoid missing metrics).
+ * Adds a series at zero for each value of the counter's label. `increase()` does not see the first event of a series that begins with
+ * it (Prometheus, "Instrumentation": avoid missing metrics).
  */
 export function fromZero<Label extends string>(
   counter: Counter<Label>,
@@ -22,7 +22,7 @@ export function fromZero<Label extends string>(
   return counter;
 }
 
-/** A counter for what happens many thousand times a second: counting is an addition, and its series are made when somebody asks. */
+/** A counter for events at a high rate: counting is one addition, and the series are computed when metrics are scraped. */
 export class Tally<Value extends string> {
   readonly #counts: Map<Value, number>;
 
@@ -30,7 +30,7 @@ export class Tally<Value extends string> {
     const { name, help, label, values, registers } = options;
     const counts = new Map(values.map((value) => [value, 0]));
     this.#counts = counts;
-    // Its registry holds it.
+    // The registry keeps a reference to it.
     void new Counter({
       name,
       help,

@@ -1,4 +1,4 @@
-/** What waits to share an envelope. */
+/** The size of an item, which counts towards a batch. */
 export interface Sized {
   readonly readings: number;
   readonly bytes: number;
@@ -11,8 +11,8 @@ export interface BatchBounds {
 }
 
 /**
- * Decides when and which items travel together, in the order they came. It knows counts, bytes and a deadline, but no timer and no
- * channel: time is an argument (milliseconds on any steady clock).
+ * Groups items into batches, in order of arrival, and decides when a batch is due. It has no timer and does no I/O: the time is an
+ * argument, in milliseconds on any monotonic clock.
  */
 export class MicroBatcher<T extends Sized> {
   readonly #bounds: BatchBounds;
@@ -35,7 +35,10 @@ export class MicroBatcher<T extends Sized> {
     this.#bytes += item.bytes;
   }
 
-  /** A linger after the batch before, if that was lately, and no item waits for longer than that; undefined when nothing waits. */
+  /**
+   * When the next batch is due: one linger after the previous batch, or immediately if that is longer ago, and never later than one
+   * linger after the oldest item. Undefined without items.
+   */
   get deadline(): number | undefined {
     const oldest = this.#items[0];
     if (oldest === undefined) return undefined;
@@ -43,7 +46,7 @@ export class MicroBatcher<T extends Sized> {
     return Math.min(Math.max(this.#takenAt + lingerMs, oldest.at), oldest.at + lingerMs);
   }
 
-  /** What waits reaches a bound: waiting longer would make no larger batch. */
+  /** The items reach a bound: waiting longer would not make the batch larger. */
   get isFull(): boolean {
     return this.#readings >= this.#bounds.readingsMax || this.#bytes >= this.#bounds.bytesMax;
   }
@@ -53,7 +56,7 @@ export class MicroBatcher<T extends Sized> {
     return deadline !== undefined && (now >= deadline || this.isFull);
   }
 
-  /** One batch: as many of the oldest as the bounds allow, and at least one; empty only when nothing waits. */
+  /** One batch: as many of the oldest items as the bounds allow, but at least one; empty only without items. */
   take(now: number): T[] {
     this.#takenAt = now;
     let count = 0;

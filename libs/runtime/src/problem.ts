@@ -2,11 +2,11 @@ import type { ServerResponse } from 'node:http';
 
 export const problemMediaType = 'application/problem+json';
 
-/** One element of a request that was refused. */
+/** One invalid part of a request. */
 export interface FieldProblem {
-  /** Where it stands: `query.limit`, `body[3].metrics.temperature`. */
+  /** Its place, such as `query.limit` or `body[3].metrics.temperature`. */
   readonly field: string;
-  /** What is wrong and what is allowed. */
+  /** What is wrong with it, and what is allowed. */
   readonly detail: string;
   readonly [extension: string]: unknown;
 }
@@ -20,7 +20,7 @@ export interface ProblemOptions {
   readonly cause?: unknown;
 }
 
-/** The body of an RFC 9457 answer. */
+/** The body of an RFC 9457 response. */
 export interface ProblemDocument {
   readonly type: string;
   readonly title: string;
@@ -29,7 +29,7 @@ export interface ProblemDocument {
   readonly errors?: readonly FieldProblem[];
 }
 
-/** An error that knows its HTTP answer (RFC 9457). Thrown by handlers, written by the HTTP base. */
+/** An error with its HTTP response (RFC 9457). Handlers throw it, `writeProblems` sends it. */
 export class Problem extends Error {
   readonly status: number;
   readonly type: string;
@@ -68,7 +68,7 @@ export function badRequest(detail: string, errors?: readonly FieldProblem[]): Pr
   return new Problem(400, 'Bad request', { detail, ...(errors && { errors }) });
 }
 
-/** @param error the RFC 6750 error code; left out when no credentials came at all */
+/** @param error the RFC 6750 error code; omitted when the request carries no credentials */
 export function unauthorized(detail: string, error?: 'invalid_token' | 'invalid_request'): Problem {
   const challenge = error ? `Bearer realm="fleetwire", error="${error}"` : 'Bearer realm="fleetwire"';
   return new Problem(401, 'Unauthorized', { detail, headers: { 'WWW-Authenticate': challenge } });
@@ -85,7 +85,7 @@ export function notFound(detail: string): Problem {
 export function methodNotAllowed(allowed: readonly string[]): Problem {
   const list = allowed.join(', ');
   return new Problem(405, 'Method not allowed', {
-    detail: `Allowed here: ${list}`,
+    detail: `This route supports ${list}`,
     headers: { Allow: list },
   });
 }
@@ -108,7 +108,7 @@ export function unavailable(detail: string, retryAfterMs: number): Problem {
   return new Problem(503, 'Service unavailable', { detail, headers: retryAfter(retryAfterMs) });
 }
 
-/** Writes a problem to any HTTP response, with or without express. */
+/** Sends a problem as the HTTP response, with or without express. */
 export function sendProblem(response: ServerResponse, problem: Problem): void {
   const body = Buffer.from(JSON.stringify(problem));
   response.writeHead(problem.status, {

@@ -5,7 +5,7 @@ import type { Tracer } from './trace-context.ts';
 import { startTracing } from './tracing.ts';
 
 interface Running {
-  /** Drains and releases everything; settles when nothing is left in flight. */
+  /** Drains and releases everything; settles when no work is in flight. */
   stop(): Promise<void>;
 }
 
@@ -18,7 +18,7 @@ interface RunnableConfiguration {
 export interface Service<C extends RunnableConfiguration> {
   readonly name: string;
   readonly environment: Environment;
-  /** Reads the environment; a ConfigurationError is printed whole and ends the process with exit code 1. */
+  /** Reads the environment. A `ConfigurationError` is logged with all its problems and ends the process with exit code 1. */
   readonly configure: (environment: Environment) => C;
   readonly start: (context: {
     readonly config: C;
@@ -28,10 +28,10 @@ export interface Service<C extends RunnableConfiguration> {
 }
 
 /**
- * Runs a service for the life of the process: the one place that owns signals, the drain deadline and the exit code.
+ * Runs a service until the process ends. Signals, the drain deadline and the exit code are handled here and nowhere else.
  *
  * The first SIGTERM or SIGINT drains and exits with 0, or with 1 when `drainTimeoutMs` passes or draining fails.
- * The second signal exits with 1 at once. A failing start, an uncaught exception and an unhandled rejection exit with 1.
+ * The second signal exits with 1 immediately. A failing start, an uncaught exception and an unhandled rejection exit with 1.
  */
 export async function runService<C extends RunnableConfiguration>({
   name,
@@ -39,7 +39,7 @@ export async function runService<C extends RunnableConfiguration>({
   configure,
   start,
 }: Service<C>): Promise<void> {
-  keepReadingsYoung();
+  disablePretenuring();
   const { config, logger } = await prepare(name, () => configure(environment));
   exitOnUncaught(logger);
   const signal = firstSignal();
@@ -49,10 +49,10 @@ export async function runService<C extends RunnableConfiguration>({
   const received = await signal;
 
   logger.info({ signal: received, drainTimeoutMs: config.drainTimeoutMs }, 'draining');
-  process.on('SIGTERM', () => exit(logger, 1, {}, 'second signal: stopped without draining'));
-  process.on('SIGINT', () => exit(logger, 1, {}, 'second signal: stopped without draining'));
+  process.on('SIGTERM', () => exit(logger, 1, {}, 'second signal: exiting without draining'));
+  process.on('SIGINT', () => exit(logger, 1, {}, 'second signal: exiting without draining'));
   setTimeout(() => {
-    exit(logger, 1, { drainTimeoutMs: config.drainTimeoutMs }, 'drain deadline passed: work in flight was dropped');
+    exit(logger, 1, { drainTimeoutMs: config.drainTimeoutMs }, 'drain deadline exceeded: work in flight was abandoned');
   }, config.drainTimeoutMs);
   try {
     const running = await starting;
@@ -65,11 +65,11 @@ export async function runService<C extends RunnableConfiguration>({
 }
 
 /**
- * Where V8 has seen objects live long, it allocates their like in the old generation from then on, and seldom unlearns it. So after one burst,
- * with readings waiting, each later one would be garbage that only a collection of the whole heap finds: a pause of 30 to 50 ms every two
- * seconds, in which acks wait (docs/performance/profiles.md).
+ * V8's allocation-site pretenuring allocates objects directly in the old generation once objects from the same place in the code have
+ * survived, and rarely reverts. After one burst of queued readings every later reading would become old-generation garbage, which
+ * only a major collection frees: a pause of 30 to 50 ms every two seconds, during which no ack is sent (docs/performance/profiles.md).
  */
-function keepReadingsYoung(): void {
+function disablePretenuring(): void {
   setFlagsFromString('--no-allocation-site-pretenuring');
 }
 
@@ -86,7 +86,7 @@ async function prepare<C extends RunnableConfiguration>(
   } catch (error) {
     const logger = await createLogger({ name });
     if (error instanceof ConfigurationError)
-      return exit(logger, 1, { problems: error.problems }, 'the configuration is not usable');
+      return exit(logger, 1, { problems: error.problems }, 'invalid configuration');
     return exit(logger, 1, { err: error }, 'could not read the configuration');
   }
 }

@@ -1,7 +1,7 @@
 import { logLevels } from './logger.ts';
 import { choice, integer, port, string } from './variables.ts';
 
-/** What `runService` asks of every configuration. */
+/** Variables of every service; `runService` uses them. */
 export const serviceVariables = {
   logLevel: choice('LOG_LEVEL', logLevels, {
     default: 'info',
@@ -9,7 +9,7 @@ export const serviceVariables = {
   }),
   logFormat: choice('LOG_FORMAT', ['json', 'pretty'], {
     default: 'json',
-    doc: 'One JSON object a line, or lines for people',
+    doc: 'One JSON object per line, or readable text for a terminal',
   }),
   drainTimeoutMs: integer('DRAIN_TIMEOUT_MS', {
     min: 100,
@@ -23,7 +23,7 @@ export const serviceVariables = {
     max: 60_000,
     default: 0,
     unit: 'ms',
-    doc: 'Pause between readiness going off and the listener closing, for load balancers to notice',
+    doc: 'Time between `/readyz` answering 503 and the listener closing, so that load balancers stop sending requests',
   }),
 };
 
@@ -33,14 +33,14 @@ export function listenVariables(defaultPort: number) {
     host: string('HOST', { default: '127.0.0.1', doc: 'Address to listen on' }),
     port: port('PORT', {
       default: defaultPort,
-      doc: 'Port to listen on; 0 lets the system choose',
+      doc: 'Port to listen on; with 0 the operating system picks a free one',
     }),
     trustProxyHops: integer('TRUST_PROXY_HOPS', {
       min: 0,
       max: 10,
       default: 0,
       unit: 'proxies',
-      doc: 'Reverse proxies in front whose X-Forwarded-For is believed',
+      doc: 'Number of reverse proxies in front whose X-Forwarded-For is trusted',
     }),
   };
 }

@@ -37,7 +37,7 @@ function samplerOf(environment: Environment, logger: Logger): Sampler {
   const name = environment['OTEL_TRACES_SAMPLER'] || standardSampler;
   const root = rootSamplers[name.replace(/^parentbased_/, '')]?.(ratioOf(environment));
   if (root === undefined) {
-    logger.warn({ sampler: name }, `OTEL_TRACES_SAMPLER is not known, ${standardSampler} is taken`);
+    logger.warn({ sampler: name }, `unknown OTEL_TRACES_SAMPLER, using ${standardSampler}`);
     return new ParentBasedSampler({ root: new AlwaysOnSampler() });
   }
   return name.startsWith('parentbased_') ? new ParentBasedSampler({ root }) : root;
@@ -49,7 +49,7 @@ const rootSamplers: Record<string, (ratio: number) => Sampler> = {
   traceidratio: (ratio) => new TraceIdRatioBasedSampler(ratio),
 };
 
-/** Everything, where the ratio is left out or cannot be read. */
+/** 1 when the ratio is missing or invalid. */
 function ratioOf(environment: Environment): number {
   const ratio = Number(environment['OTEL_TRACES_SAMPLER_ARG'] || 1);
   return ratio >= 0 && ratio <= 1 ? ratio : 1;

@@ -18,12 +18,12 @@ export type { Context, Tracer };
 
 const propagator = new W3CTraceContextPropagator();
 
-/** Starts spans that nobody exports, but carries on the trace that a caller began. */
+/** Starts spans that are not exported, but propagates a caller's trace. */
 export const untraced: Tracer = trace.getTracer('fleetwire');
 
 /**
- * The trace that HTTP or AMQP headers tell of (W3C Trace Context).
- * @returns undefined where they tell of none, or of one that cannot be read: that is never a reason to refuse what they came with
+ * The trace in HTTP or AMQP headers (W3C Trace Context).
+ * @returns undefined when there is none or it is invalid, which is never a reason to refuse the message
  */
 export function contextOf(headers: Readonly<Record<string, unknown>>): Context | undefined {
   if (headers['traceparent'] === undefined) return undefined;
@@ -31,7 +31,7 @@ export function contextOf(headers: Readonly<Record<string, unknown>>): Context |
   return context === ROOT_CONTEXT ? undefined : context;
 }
 
-/** For lines of the log; undefined outside any trace. */
+/** For log lines; undefined without a trace. */
 export function traceIdOf(context: Context | undefined): string | undefined {
   const spanContext = context === undefined ? undefined : trace.getSpanContext(context);
   return spanContext !== undefined && isSpanContextValid(spanContext) ? spanContext.traceId : undefined;
@@ -39,7 +39,7 @@ export function traceIdOf(context: Context | undefined): string | undefined {
 
 export interface SpanOptions {
   readonly kind: keyof typeof SpanKind;
-  /** The traces that lead here: a single one is continued; of several the span begins a new one, with a link to each. */
+  /** The traces of the causes: a single one is continued; for several the span starts a new trace with a link to each. */
   readonly from: readonly Context[];
   readonly attributes: Attributes;
 }
@@ -47,14 +47,14 @@ export interface SpanOptions {
 export interface BegunSpan {
   readonly context: Context;
   readonly traceId: string | undefined;
-  /** `traceparent` and `tracestate` for who works on; empty outside any trace. */
+  /** `traceparent` and `tracestate` for the next service; empty without a trace. */
   readonly headers: Readonly<Record<string, string>>;
   set(attributes: Attributes): void;
-  /** @param failure what went wrong, where something did */
+  /** @param failure the error, if the work failed */
   end(failure?: unknown): void;
 }
 
-/** Begins a span. Contexts are handed on by the caller: nothing is ambient. */
+/** Starts a span. Contexts are passed explicitly: there is no ambient context. */
 export function beginSpan(tracer: Tracer, name: string, { kind, from, attributes }: SpanOptions): BegunSpan {
   const [only] = from;
   const parent = only !== undefined && from.length === 1 ? only : ROOT_CONTEXT;

@@ -6,14 +6,14 @@ import { type Tracer, untraced } from './trace-context.ts';
 
 export interface Tracing {
   readonly tracer: Tracer;
-  /** Sends what waits. A collector that does not answer holds nobody up. */
+  /** Sends the queued spans. A collector that does not answer delays this by `flushTimeoutMs` at most; the spans are then dropped. */
   stop(): Promise<void>;
 }
 
-const flushTimeoutMs = 3_000;
+export const flushTimeoutMs = 3_000;
 
 /**
- * Exports spans where OpenTelemetry's standard variables name an exporter; without one, the SDK is not even loaded.
+ * Exports spans if OpenTelemetry's standard variables name an exporter; otherwise the SDK is not even loaded.
  * The address, headers and resource attributes are read by OpenTelemetry itself.
  * Source: OpenTelemetry specification, "Environment Variable Specification".
  */
@@ -29,7 +29,7 @@ export async function startTracing({
   const choice = exporterOf(environment);
   if (choice === 'none') return { tracer: untraced, stop: async () => {} };
   if (choice !== 'otlp') {
-    logger.warn({ exporter: choice }, 'OTEL_TRACES_EXPORTER is not known, tracing is off; known are otlp and none');
+    logger.warn({ exporter: choice }, 'unknown OTEL_TRACES_EXPORTER, tracing is off; supported are otlp and none');
     return { tracer: untraced, stop: async () => {} };
   }
   diag.setLogger(
@@ -44,17 +44,21 @@ export async function startTracing({
   );
   const { openExport } = await import('./span-export.ts');
   const provider = openExport({ serviceName, environment, logger });
-  logger.info('traces are exported');
+  logger.info('exporting traces');
   return {
     tracer: provider.getTracer('fleetwire'),
     stop: async () => {
-      const failed = (error: unknown): void => logger.warn({ err: error }, 'the last spans were not sent');
-      const given = new AbortController();
+      const flushed = new AbortController();
+      const unsent = (reason: unknown): void =>
+        logger.warn({ reason: String(reason) }, 'could not send the last spans');
       await Promise.race([
-        provider.shutdown().catch(failed),
-        sleep(flushTimeoutMs, undefined, { signal: given.signal }).catch(() => {}),
+        provider.shutdown().catch(unsent),
+        sleep(flushTimeoutMs, `no answer within ${flushTimeoutMs} ms`, { signal: flushed.signal }).then(
+          unsent,
+          () => {},
+        ),
       ]);
-      given.abort();
+      flushed.abort();
     },
   };
 }

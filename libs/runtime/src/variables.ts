@@ -1,4 +1,4 @@
-/** One environment variable: how it is called, what it may hold, what it means. */
+/** One environment variable: its name, its allowed values and its meaning. */
 export interface Variable<T> {
   readonly name: string;
   readonly doc: string;
@@ -6,11 +6,11 @@ export interface Variable<T> {
   readonly unit?: string;
   readonly fallback?: T;
   readonly required: boolean;
-  /** Its value is shown nowhere. */
+  /** Its value is never logged or shown. */
   readonly secret: boolean;
-  /** `NAME_FILE` may name a file that holds the value. */
+  /** `NAME_FILE` may name a file that contains the value. */
   readonly fromFile: boolean;
-  /** `undefined` when the text is not allowed. */
+  /** `undefined` when the text is invalid. */
   readonly parse: (text: string) => T | undefined;
 }
 
@@ -35,7 +35,7 @@ export function url(
   });
 }
 
-/** Several of them, separated by commas. */
+/** Several URLs, separated by commas. */
 export function urls(
   name: string,
   options: Common<readonly string[]> & { readonly protocols: readonly string[] },
@@ -60,7 +60,7 @@ export function integer(
   return unit === undefined ? read : { ...read, unit };
 }
 
-/** A TCP port; 0 lets the system choose. */
+/** A TCP port; with 0 the operating system picks a free one. */
 export function port(name: string, options: Common<number>): Variable<number> {
   return integer(name, { ...options, min: 0, max: 65_535 });
 }
@@ -73,12 +73,12 @@ export function choice<const T extends string>(
   return variable(name, options, choices.join(' | '), (text) => choices.find((one) => one === text));
 }
 
-/** May be left out; the value is then `undefined`. */
+/** May be missing; the value is then `undefined`. */
 export function optional<T>(read: Variable<T>): Variable<T | undefined> {
   return { ...read, required: false };
 }
 
-/** Never shown in a problem, and may be given by `NAME_FILE`. */
+/** Never shown in a problem, and may be read from the file that `NAME_FILE` names. */
 export function secret<T>(read: Variable<T>): Variable<T> {
   return { ...read, secret: true, fromFile: true };
 }

@@ -32,7 +32,7 @@ const problemsOf = (environment: Record<string, string>): readonly string[] => {
 };
 
 describe('configuration', () => {
-  it('yields a frozen object of typed values and defaults', () => {
+  it('is a frozen object of typed values and defaults', () => {
     const configuration = readConfiguration(
       variables,
       { DATABASE_URL: 'postgres://db/x', PREFETCH: '7', BATCH: '7' },
@@ -49,7 +49,7 @@ describe('configuration', () => {
     expect(Object.isFrozen(configuration)).toBe(true);
   });
 
-  it('names every problem at once: what was given, what is allowed, in which unit', () => {
+  it('reports every problem together, with the given value, the allowed values and the unit', () => {
     expect(problemsOf({ PREFETCH: '1e3', PORT: '65536', MODE: 'slow' })).toEqual([
       'DATABASE_URL is missing: expected postgres://… or postgresql://…',
       'PREFETCH is "1e3": expected a whole number from 1 to 1000, in envelopes',
@@ -58,14 +58,14 @@ describe('configuration', () => {
     ]);
   });
 
-  it('checks relations between values that are valid by themselves', () => {
+  it('checks relations between values that are each valid', () => {
     expect(problemsOf({ DATABASE_URL: 'postgres://db/x', PREFETCH: '10', BATCH: '20' })).toEqual([
       'PREFETCH ≥ BATCH: PREFETCH is 10, BATCH is 20',
     ]);
     expect(problemsOf({ DATABASE_URL: 'postgres://db/x', PREFETCH: '10', BATCH: '0' })).toHaveLength(1);
   });
 
-  it('takes an empty variable for one that is not there', () => {
+  it('treats an empty variable as missing', () => {
     expect(readConfiguration(variables, { DATABASE_URL: 'postgres://db/x', PORT: '' }).port).toBe(8080);
   });
 
@@ -97,7 +97,7 @@ describe('configuration', () => {
     ]);
   });
 
-  it('become a table whose cells hold no stray separators', () => {
+  it('writes a table whose cells contain no stray separators', () => {
     const [header, , ...rows] = variablesTable(variables).trim().split('\n');
     expect(header).toBe('| Variable | Allowed | Default | Meaning |');
     expect(rows[0]).toBe(

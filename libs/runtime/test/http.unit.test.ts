@@ -75,7 +75,7 @@ describe('problem documents', () => {
     });
   });
 
-  it('name each bad element', async () => {
+  it('name each invalid part of the request', async () => {
     const response = await get('/throw/bad');
     expect(await response.json()).toEqual({
       type: 'urn:fleetwire:problem:bad-request',
@@ -86,7 +86,7 @@ describe('problem documents', () => {
     });
   });
 
-  it('keep the details of a bug in the log, findable by the request id', async () => {
+  it('keep the details of an unexpected error in the log, under the request id of the response', async () => {
     const response = await get('/throw/bug', { headers: { 'x-request-id': 'abc-123' } });
     expect(response.status).toBe(500);
     expect(await response.text()).not.toContain('secret detail');
@@ -94,14 +94,14 @@ describe('problem documents', () => {
     expect(lines.find((line) => line.includes('secret detail'))).toContain('abc-123');
   });
 
-  it('of a dependency that is away leave one line without a stack', async () => {
+  it('of an unavailable dependency are logged as one line without a stack', async () => {
     await get('/throw/away', { headers: { 'x-request-id': 'away-1' } });
     const line = JSON.parse(lines.find((one) => one.includes('away-1')) ?? '{}');
     expect(line).toMatchObject({ level: 'warn', problem: { status: 503, detail: 'the database is away' } });
     expect(line).not.toHaveProperty('err');
   });
 
-  it('answer what is nowhere, not JSON, too big, or in a charset nobody knows', async () => {
+  it('answer an unknown route, a body that is not JSON, one that is too large, and an unsupported charset', async () => {
     expect((await get('/nowhere')).status).toBe(404);
     expect((await post('{"a":')).status).toBe(400);
     expect((await post(JSON.stringify('x'.repeat(200)))).status).toBe(413);
@@ -111,16 +111,16 @@ describe('problem documents', () => {
 });
 
 describe('the HTTP base', () => {
-  it('destroys the connection instead of ending half an answer cleanly', async () => {
+  it('destroys the connection when a handler fails halfway through its response', async () => {
     await expect(get('/half').then((response) => response.text())).rejects.toThrow();
   });
 
-  it('replaces a request id that could break a log', async () => {
+  it('replaces a request id with characters that could forge log lines', async () => {
     const response = await get('/nowhere', { headers: { 'x-request-id': 'a b"c' } });
     expect(response.headers.get('x-request-id')).toMatch(/^[0-9a-f-]{36}$/);
   });
 
-  it('writes no line for a request that succeeds, and counts it by its route pattern', async () => {
+  it('does not log a successful request, and counts it by its route pattern', async () => {
     const before = lines.length;
     await (await post('{"a":1}')).json();
     expect(lines.length).toBe(before);
@@ -138,7 +138,7 @@ describe('the HTTP base', () => {
     expect(response.headers.has('x-powered-by')).toBe(false);
   });
 
-  it('keeps liveness apart from readiness, which names the dependency that is away', async () => {
+  it('separates liveness from readiness, which names the unavailable dependency', async () => {
     broker = 'reconnecting';
     expect((await get('/healthz')).status).toBe(200);
     const readiness = await get('/readyz');
@@ -148,7 +148,7 @@ describe('the HTTP base', () => {
     expect((await get('/readyz')).status).toBe(200);
   });
 
-  it('closes on a client that never finishes its headers', async () => {
+  it('disconnects a client that does not finish its headers in time', async () => {
     const socket = connect(http.port, '127.0.0.1');
     socket.write('GET /healthz HTTP/1.1\r\nHost: x\r\n');
     const [answer] = (await once(socket, 'data')) as [Buffer];
@@ -156,14 +156,14 @@ describe('the HTTP base', () => {
     socket.destroy();
   });
 
-  it('stops at once when only idle keep-alive connections are left', async () => {
+  it('stops immediately when only idle keep-alive connections are open', async () => {
     const other = await listen((_request, response) => response.end('ok'), { host: '127.0.0.1', port: 0 });
     await (await fetch(other.url)).text();
     await other.stop();
     await expect(fetch(other.url)).rejects.toThrow();
   });
 
-  it('cuts answers that outlast the stop deadline', async () => {
+  it('closes connections whose responses are not finished at the stop deadline', async () => {
     const arrived = Promise.withResolvers<void>();
     const other = await listen(() => arrived.resolve(), { host: '127.0.0.1', port: 0, stopTimeoutMs: 50 });
     const hanging = fetch(other.url).catch((error: unknown) => error);
@@ -172,7 +172,7 @@ describe('the HTTP base', () => {
     expect(await hanging).toBeInstanceOf(Error);
   });
 
-  it('knows which addresses only this machine reaches', () => {
+  it('recognizes loopback addresses', () => {
     expect(['127.0.0.1', '::1', 'localhost', '127.3.2.1'].every(isLoopback)).toBe(true);
     expect(['0.0.0.0', '::', '10.0.0.1', 'example.org', '127.0.0.1.example.org'].some(isLoopback)).toBe(false);
   });

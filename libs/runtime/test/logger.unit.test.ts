@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { createLogger } from '../src/logger.ts';
 
-it('keeps credentials out of every line, wherever they stand', async () => {
+it('masks credentials in messages, fields and errors', async () => {
   const lines: string[] = [];
   const logger = await createLogger({ name: 'test', destination: { write: (line: string) => void lines.push(line) } });
   const token = 'eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiJkZXZpY2UifQ.c2lnbmF0dXJl';

@@ -4,8 +4,8 @@ import { MicroBatcher } from '../src/micro-batcher.ts';
 const bounds = { readingsMax: 10, bytesMax: 100, lingerMs: 5 };
 const item = (readings: number, bytes: number) => ({ readings, bytes });
 
-describe('a micro-batch', () => {
-  it('is due at once after a pause', () => {
+describe('micro-batch', () => {
+  it('is due immediately when the previous batch is longer ago than one linger', () => {
     const batcher = new MicroBatcher(bounds);
     batcher.add(item(1, 1), 100);
     expect(batcher.isDue(100)).toBe(true);
@@ -14,7 +14,7 @@ describe('a micro-batch', () => {
     expect(batcher.isDue(105)).toBe(true);
   });
 
-  it('is due a linger after the one before', () => {
+  it('is due one linger after the previous batch', () => {
     const batcher = new MicroBatcher(bounds);
     batcher.add(item(1, 1), 100);
     batcher.take(100);
@@ -25,7 +25,7 @@ describe('a micro-batch', () => {
     expect(batcher.isDue(105)).toBe(true);
   });
 
-  it('is due when its oldest item has lingered, also where that one was left by the batch before', () => {
+  it('is due one linger after its oldest item, even if the previous batch left that item behind', () => {
     const batcher = new MicroBatcher(bounds);
     batcher.add(item(9, 1), 100);
     batcher.add(item(9, 1), 101);
@@ -33,7 +33,7 @@ describe('a micro-batch', () => {
     expect(batcher.deadline).toBe(106);
   });
 
-  it('is due at once when readings or bytes fill it', () => {
+  it('is due immediately when readings or bytes fill it', () => {
     const byReadings = new MicroBatcher(bounds);
     byReadings.add(item(10, 1), 0);
     expect(byReadings.isDue(0)).toBe(true);
@@ -42,7 +42,7 @@ describe('a micro-batch', () => {
     expect(byBytes.isDue(0)).toBe(true);
   });
 
-  it('takes the oldest that fit and leaves the rest', () => {
+  it('takes the oldest items that fit and leaves the others', () => {
     const batcher = new MicroBatcher(bounds);
     for (const readings of [4, 4, 4]) batcher.add(item(readings, 1), 0);
     expect(batcher.take(0)).toHaveLength(2);
@@ -50,7 +50,7 @@ describe('a micro-batch', () => {
     expect(batcher.isEmpty).toBe(true);
   });
 
-  it('takes an item larger than the bounds alone', () => {
+  it('takes an item that is larger than the bounds as a batch of one', () => {
     const batcher = new MicroBatcher(bounds);
     batcher.add(item(500, 9_000), 0);
     batcher.add(item(1, 1), 0);

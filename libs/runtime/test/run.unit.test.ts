@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { ServiceProcess } from './service-process.ts';
 
 describe('a running service', () => {
-  it('turns readiness off while the listener is still open, finishes the request in flight, then exits with 0', async () => {
+  it('reports not ready while the listener is still open, finishes the request in flight, then exits with 0', async () => {
     await using service = new ServiceProcess({});
     const url = await service.url();
     expect((await fetch(`${url}/readyz`)).status).toBe(200);
@@ -22,7 +22,7 @@ describe('a running service', () => {
     await expect(fetch(`${url}/readyz`)).rejects.toThrow();
   });
 
-  it('exits with 1 when draining outlasts its deadline, and says so', async () => {
+  it('exits with 1 and logs the deadline when draining exceeds it', async () => {
     await using service = new ServiceProcess({ BEHAVIOUR: 'never-drains', DRAIN_TIMEOUT_MS: '100' });
     await service.url();
     service.child.kill('SIGINT');
@@ -30,27 +30,27 @@ describe('a running service', () => {
     expect(service.lines.at(-1)).toMatchObject({ level: 'fatal', drainTimeoutMs: 100 });
   });
 
-  it('is forced out by a second signal', async () => {
+  it('exits immediately with 1 at a second signal', async () => {
     await using service = new ServiceProcess({ BEHAVIOUR: 'never-drains' });
     await service.url();
     service.child.kill('SIGTERM');
     await service.logged('readiness is off');
     service.child.kill('SIGINT');
     expect(await service.exitCode).toBe(1);
-    expect(service.lines.at(-1)?.msg).toBe('second signal: stopped without draining');
+    expect(service.lines.at(-1)?.msg).toBe('second signal: exiting without draining');
   });
 
   it.each([
     ['cannot-start', 'could not start', 'the broker said no'],
     ['throws-later', 'uncaught exception', 'a bug'],
-    ['rejects-later', 'unhandled rejection', 'nobody caught this'],
-  ])('exits with 1 and a reason when it %s', async (behaviour, msg, message) => {
+    ['rejects-later', 'unhandled rejection', 'not caught'],
+  ])('exits with 1 and logs the reason when it %s', async (behaviour, msg, message) => {
     await using service = new ServiceProcess({ BEHAVIOUR: behaviour });
     expect(await service.exitCode).toBe(1);
     expect(service.lines.at(-1)).toMatchObject({ level: 'fatal', msg, err: { message } });
   });
 
-  it('exits with 1 and lists every problem of its environment', async () => {
+  it('exits with 1 and logs every problem of its environment', async () => {
     await using service = new ServiceProcess({ BEHAVIOUR: 'badly', DRAIN_TIMEOUT_MS: 'soon' });
     expect(await service.exitCode).toBe(1);
     expect(service.lines.at(-1)?.['problems']).toHaveLength(2);

@@ -1,9 +1,12 @@
 import { execFile } from 'node:child_process';
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { promisify } from 'node:util';
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import { createLogger } from '../src/logger.ts';
 import { beginSpan, contextOf, traceIdOf, untraced } from '../src/trace-context.ts';
-import { startTracing } from '../src/tracing.ts';
+import { flushTimeoutMs, startTracing } from '../src/tracing.ts';
 
 const traceparent = `00-${'a'.repeat(32)}-${'1'.repeat(16)}-01`;
 const logger = await createLogger({ name: 'test', level: 'silent' });
@@ -30,7 +33,7 @@ async function packagesLoaded(environment: Record<string, string>): Promise<stri
   return JSON.parse(stdout) as string[];
 }
 
-test('the SDK is loaded only where an exporter is configured', async () => {
+test('the SDK is loaded only if an exporter is configured', async () => {
   expect(await packagesLoaded({ OTEL_EXPORTER_OTLP_ENDPOINT: 'http://127.0.0.1:4318' })).toContain('sdk-trace');
   for (const environment of [{}, { OTEL_TRACES_EXPORTER: 'none' }, { OTEL_TRACES_EXPORTER: 'unheard-of' }]) {
     const packages = await packagesLoaded(environment);
@@ -53,7 +56,30 @@ test.each([
   expect(span.headers['traceparent']?.endsWith('-01')).toBe(isSampled);
 });
 
-test('without an exporter a single trace is carried on as it came, and several end', () => {
+test('a collector that accepts spans and never answers delays the drain by no more than the flush timeout', async () => {
+  const requests: string[] = [];
+  const collector = createServer(({ url = '' }) => void requests.push(url)).listen(0, '127.0.0.1');
+  onTestFinished(() => {
+    collector.close();
+    collector.closeAllConnections();
+    vi.unstubAllEnvs();
+  });
+  await once(collector, 'listening');
+  const { port } = collector.address() as AddressInfo;
+  // OpenTelemetry reads the address from the process's own environment.
+  vi.stubEnv('OTEL_EXPORTER_OTLP_ENDPOINT', `http://127.0.0.1:${port}`);
+  const tracing = await startTracing({ serviceName: 'test', environment: process.env, logger });
+  beginSpan(tracing.tracer, 'work', { kind: 'INTERNAL', from: [], attributes: {} }).end();
+
+  const startedAt = performance.now();
+  await tracing.stop();
+  const elapsedMs = performance.now() - startedAt;
+  expect(requests).toEqual(['/v1/traces']);
+  expect(elapsedMs).toBeGreaterThan(flushTimeoutMs - 100);
+  expect(elapsedMs).toBeLessThan(flushTimeoutMs + 1_000);
+});
+
+test('without an exporter a single trace is propagated unchanged, and several are not', () => {
   const from = contextOf({ traceparent, tracestate: 'vendor=1' })!;
   const begin = (contexts: (typeof from)[]) =>
     beginSpan(untraced, 'work', { kind: 'INTERNAL', from: contexts, attributes: {} });
@@ -63,7 +89,7 @@ test('without an exporter a single trace is carried on as it came, and several e
 });
 
 test.each([undefined, '', 'nonsense', `00-${'0'.repeat(32)}-${'1'.repeat(16)}-01`, 7, null, ['x'], {}])(
-  'a traceparent of %j is no trace',
+  'a traceparent of %j is ignored',
   (value) => {
     expect(contextOf({ traceparent: value })).toBeUndefined();
   },

@@ -95,7 +95,7 @@ export async function startWorker({
   const publishing = connect('persistence-worker publishes');
   for (const { opened } of [consuming, publishing])
     opened.catch((error: unknown) =>
-      logger.error({ err: error }, 'broker rejected the topology or the credentials; not retrying'),
+      logger.error({ err: error }, 'broker rejected the topology or the credentials; still retrying'),
     );
   const publisher = started.adopt(
     createPublisher(publishing, {
