@@ -5,7 +5,7 @@ import { freshPlace } from './fresh.ts';
 import { endChild, startLoad } from './load.ts';
 import type { LoadResult } from './load-messages.ts';
 import type { Pace } from './loaded-platform.ts';
-import { median } from './median.ts';
+import { median } from './figure.ts';
 import { forwardersOf } from './platform.ts';
 import { serverBehind } from './process-usage.ts';
 import type { StudyContext } from './study.ts';

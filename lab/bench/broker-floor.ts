@@ -5,7 +5,7 @@ import { createPublisher } from '@fleetwire/broker/publisher';
 import { declareTopology, exchanges, fleetwireTopology, queues, routingKeys } from '@fleetwire/broker/topology';
 import { encodeEnvelope, envelopeSchemaVersion, envelopeType, runsOf } from '@fleetwire/contracts/envelope';
 import type { Logger } from '@fleetwire/runtime/logger';
-import { percentile } from './median.ts';
+import { percentile } from './figure.ts';
 import { fleetReadings } from './workload.ts';
 
 const envelopesPrepared = 200;

@@ -1,4 +1,4 @@
-import { median } from './median.ts';
+import { median } from './figure.ts';
 
 /** The time of one call of a small function, repeated in one thread. */
 export interface Cost {

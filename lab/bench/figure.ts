@@ -1,5 +1,3 @@
-import { median } from './median.ts';
-
 /** Share of the machine's CPU time. Beyond it, other programs decide what is measured. */
 const othersCpuShareMax = 0.1;
 
@@ -114,4 +112,14 @@ export function columns(rows: readonly (readonly string[])[]): string {
 function number(value: number): string {
   const digits = Math.abs(value) >= 1_000 ? 0 : Math.abs(value) >= 10 ? 1 : 2;
   return value.toLocaleString('en-US', { minimumFractionDigits: digits, maximumFractionDigits: digits });
+}
+
+export function median(values: readonly number[]): number {
+  return percentile(values, 50);
+}
+
+/** By nearest rank; 0 of an empty list. */
+export function percentile(values: readonly number[], percent: number): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  return sorted[Math.max(0, Math.ceil((percent / 100) * sorted.length) - 1)] ?? 0;
 }

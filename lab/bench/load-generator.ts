@@ -2,7 +2,7 @@ import { type RecordableHistogram, createHistogram } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { LoadAnswer, LoadRequest, LoadResult, ReturnResult } from './load-messages.ts';
 import { LoadSocket, microseconds } from './load-socket.ts';
-import { percentile } from './median.ts';
+import { percentile } from './figure.ts';
 
 // A process of its own: the bench starts it and exchanges messages with it.
 

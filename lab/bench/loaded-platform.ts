@@ -1,6 +1,6 @@
 import { type Load, startLoad } from './load.ts';
 import type { LoadResult } from './load-messages.ts';
-import { median, percentile } from './median.ts';
+import { median, percentile } from './figure.ts';
 import { BenchPlatform, type PlatformOptions } from './platform.ts';
 import { measureStoredLatency } from './stored-latency.ts';
 import type { StudyContext } from './study.ts';

@@ -1,8 +1,7 @@
 import type { AckReferences } from './ack-references.ts';
 import type { EnvelopeFormatCost } from './envelope-formats.ts';
-import { type Figure, type Goal, undisturbedSamples, columns } from './figure.ts';
+import { type Figure, type Goal, columns, median, undisturbedSamples } from './figure.ts';
 import { serviceMicrosecondsPerReading } from './loaded-platform.ts';
-import { median } from './median.ts';
 import type { Measurement } from './studies/throughput.ts';
 import type { Cost } from './cost.ts';
 

@@ -1,7 +1,8 @@
+import { randomUUID } from 'node:crypto';
+import { encodeEnvelope, envelopeSchemaVersion, envelopeType, runsOf } from '@fleetwire/contracts/envelope';
 import { measureBrokerFloor } from '../broker-floor.ts';
 import { type CostId, type CostLoad, costFigure } from '../cost-figures.ts';
 import type { Figure, Sample } from '../figure.ts';
-import { envelopeBytesPerReading, frameBytesPerReading } from '../fleet-sizes.ts';
 import { type FleetWritesOptions, measureFleetWrites } from '../fleet-writes.ts';
 import { freshPlace } from '../fresh.ts';
 import { startLoad } from '../load.ts';
@@ -10,6 +11,7 @@ import { BenchPlatform, forwardersOf } from '../platform.ts';
 import { serverBehind, usageOf } from '../process-usage.ts';
 import type { StudyContext, StudyResult } from '../study.ts';
 import { startUsageMeter } from '../usage-meter.ts';
+import { fleetReadings, frameText } from '../workload.ts';
 
 /**
  * With 300 devices and 40 readings in flight each, a batch holds many readings of one device; with 10,000 devices and one frame in flight
@@ -31,6 +33,7 @@ const tables: readonly FleetWritesOptions[] = [
   { devices: 1_000_000, storedPerDevice: 0 },
 ];
 const readingsPerEnvelope = [1, 50, 500];
+const readingsPerEnvelopeMax = 500;
 const handshakes = 5_000;
 const lowReadingsPerSecond = 300;
 const batchReadingsPerSecond = 3_000;
@@ -240,4 +243,22 @@ function sizes(): Measured {
     },
   ]);
   return { othersCpuShare: 0, values };
+}
+
+/** @returns bytes per reading in an envelope to which each device has contributed one frame */
+function envelopeBytesPerReading(devices: number, readingsPerFrame: number): number {
+  const readings = fleetReadings(devices, readingsPerFrame, Date.now());
+  const content = encodeEnvelope({
+    id: randomUUID(),
+    type: envelopeType,
+    schemaVersion: envelopeSchemaVersion,
+    occurredAt: Date.now(),
+    runs: runsOf(Array.from({ length: readingsPerEnvelopeMax }, () => readings.next().value)),
+  });
+  return content.length / readingsPerEnvelopeMax;
+}
+
+/** @returns bytes per reading in a frame's text */
+function frameBytesPerReading(readingsPerFrame: number): number {
+  return Buffer.byteLength(frameText(0, 1_000_000, readingsPerFrame, Date.now())) / readingsPerFrame;
 }

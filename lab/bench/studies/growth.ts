@@ -1,7 +1,6 @@
 import { statfs } from 'node:fs/promises';
-import { type Figure, type Goal, columns } from '../figure.ts';
+import { type Figure, type Goal, columns, median } from '../figure.ts';
 import { LoadedPlatform } from '../loaded-platform.ts';
-import { median } from '../median.ts';
 import type { StudyContext, StudyResult } from '../study.ts';
 import { type TableSize, bytesOf, dataDirectory, tableSizes } from '../table-sizes.ts';
 import { metricsPerReading, readingIntervalMs } from '../workload.ts';
@@ -44,7 +43,7 @@ export async function studyGrowth(context: StudyContext): Promise<StudyResult> {
 
 async function measureRun(context: StudyContext, run: number): Promise<GrowthRun> {
   const { settings, log } = context;
-  // The fleet's clock ends about now: 300 devices with ten readings a second have sent for three hours.
+  // The readings' timestamps end about now: 300 devices with ten readings per second have sent for three hours.
   const startTs = Date.now() - (rowsMax / settings.devices) * readingIntervalMs;
   const name = `growth-${run}`;
   await using platform = await LoadedPlatform.start(context, { name, readingsPerFrame, startTs, warmUpSeconds });
@@ -76,7 +75,7 @@ function roundsAround(mark: number, rounds: readonly Round[]): readonly Round[] 
   return rounds.filter(({ rowsBefore, rowsAfter }) => rowsAfter > mark - halfWindow && rowsBefore < mark + halfWindow);
 }
 
-/** @returns readings a second */
+/** @returns readings per second */
 export function rateAround(mark: number, rounds: readonly Round[]): number {
   const near = roundsAround(mark, rounds);
   return (near.at(-1)!.rowsAfter - near[0]!.rowsBefore) / secondsOf(near);

@@ -1,6 +1,5 @@
-import { type Figure, type Goal, columns } from '../figure.ts';
+import { type Figure, type Goal, columns, median } from '../figure.ts';
 import { type Flood, LoadedPlatform, type Pace, serviceMicrosecondsPerReading } from '../loaded-platform.ts';
-import { median } from '../median.ts';
 import type { StudyContext, StudyResult } from '../study.ts';
 
 const additions = {

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { startLoad } from '../load.ts';
-import { median } from '../median.ts';
+import { median } from '../figure.ts';
 import { watchMemory } from '../memory-watch.ts';
 import { BenchPlatform } from '../platform.ts';
 import type { StudyContext, StudyResult } from '../study.ts';

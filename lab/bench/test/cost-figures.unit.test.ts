@@ -23,7 +23,7 @@ describe('a cost figure', () => {
     expect(costFigure({ kind: 'cpuPerHandshake', process: 'ingest-ws' }).name).toBe('CPU per handshake, ingest-ws');
   });
 
-  it('is told apart from other figures by its kind', () => {
+  it('is recognised by its kind', () => {
     expect([{ kind: 'ackP99', load: 'low' }, { kind: 'bytesPerValue' }].map(isCostId)).toEqual([true, false]);
   });
 });

@@ -6,7 +6,7 @@ import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { WebSocketServer } from 'ws';
 import { LoadSocket } from '../load-socket.ts';
 
-/** Greets whoever it lets in. */
+/** Greets every socket that it accepts. */
 async function server(refusal: () => string | undefined): Promise<{ http: Server; sockets: WebSocketServer }> {
   const sockets = new WebSocketServer({ noServer: true, clientTracking: true });
   const http = createServer();

@@ -27,13 +27,13 @@ const { AMQP_URL = '', PORT } = process.env;
 class TelemetryGateway implements OnGatewayConnection<Device> {
   constructor(@Inject('STORER') private readonly storer: ClientProxy) {}
 
-  /** The token is the device's name: it would be checked once, long before what is measured. */
+  /** Takes the device's name as token: verifying a token once per connection would not change what is measured. */
   handleConnection(device: Device, { headers }: IncomingMessage) {
     device.deviceId = headers.authorization?.replace('Bearer ', '');
     device.send(JSON.stringify({ type: 'hello' }));
   }
 
-  /** The answer follows the broker's confirm: that is when `emit` completes. */
+  /** `emit` completes with the broker's confirm, so the answer follows it. */
   @SubscribeMessage('telemetry')
   async telemetry(@ConnectedSocket() { deviceId }: Device, @MessageBody() { seq, ts, metrics }: Telemetry) {
     await lastValueFrom(this.storer.emit('reading', { deviceId, ts, metrics }));

@@ -5,7 +5,7 @@ const { PORT, API_URL = '' } = process.env;
 
 const server = new WebSocketServer({ host: '127.0.0.1', port: Number(PORT) });
 
-/** A device's readings are posted one after the other, so that they keep their order, and each is answered once it is stored. */
+/** Posts a device's readings one after the other, in order, and answers each once it is stored. */
 server.on('connection', (device: WebSocket, { headers }) => {
   const deviceId = headers.authorization?.replace('Bearer ', '');
   const post = async (text: string) => {
