@@ -1,18 +1,25 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { backoffMs } from '@fleetwire/contracts/backoff';
+import { type Backoff, backoffMs } from '@fleetwire/contracts/backoff';
 import type { Logger } from '@fleetwire/runtime/logger';
+import type { FailureClass } from '@fleetwire/store/failure';
 
 export interface DatabaseGateOptions {
+  readonly classify: (error: unknown) => FailureClass;
   /** Resolves when Postgres answers. */
   readonly probe: () => Promise<unknown>;
-  readonly baseMs: number;
-  readonly capMs: number;
+  /** Between two probes. */
+  readonly backoff: Backoff;
   readonly logger: Logger;
+  /** Aborted when the worker must stop waiting. */
+  readonly signal: AbortSignal;
 }
 
+/** The other transaction is about to finish: short, and not growing. */
+const collisionBackoff: Backoff = { baseMs: 50, capMs: 50 };
+
 /**
- * Holds all writers while Postgres is unavailable: the first failed write closes it, one probe finds out when Postgres is back, and all
- * writers wait for that probe. The pauses grow until a write has succeeded, not merely a probe, so that a database that answers but
+ * Holds all work on Postgres while Postgres is unavailable: the first failure closes the gate, one probe finds out when Postgres is back,
+ * and all work waits for that probe. The pauses grow until work has succeeded, not merely a probe, so that a database that answers but
  * cannot write is not flooded with tries.
  */
 export class DatabaseGate {
@@ -28,30 +35,48 @@ export class DatabaseGate {
     return this.#closed === undefined;
   }
 
-  /** Resolves when a write may be tried. @throws the signal's reason */
-  async pass(signal: AbortSignal): Promise<void> {
-    signal.throwIfAborted();
-    while (this.#closed !== undefined) await settledOrAborted(this.#closed, signal);
+  /**
+   * Runs work on Postgres until Postgres has executed or refused it: waits while Postgres is unavailable (`hold`), and repeats work that
+   * collided with another transaction (`retry-now`).
+   *
+   * @param work its argument: whether an earlier try may have been committed although the answer was lost
+   * @throws what Postgres refuses for its content (`bad-data`), an `unknown` failure, or the signal's reason
+   */
+  async retryWhileUnavailable<T>(work: (mayBeCommitted: boolean) => Promise<T>): Promise<T> {
+    const { classify, signal } = this.#options;
+    let mayBeCommitted = false;
+    for (;;) {
+      signal.throwIfAborted();
+      while (this.#closed !== undefined) await settledOrAborted(this.#closed, signal);
+      try {
+        const result = await work(mayBeCommitted);
+        this.#failures = 0;
+        return result;
+      } catch (error) {
+        const failure = classify(error);
+        if (failure === 'retry-now') await sleep(backoffMs(collisionBackoff, 1), undefined, { signal });
+        else if (failure !== 'hold') throw error;
+        else {
+          this.#close(error);
+          mayBeCommitted = true;
+        }
+      }
+    }
   }
 
-  succeeded(): void {
-    this.#failures = 0;
-  }
-
-  /** A write failed because Postgres is unavailable; the gate opens again when a probe succeeds. */
-  close(reason: unknown, signal: AbortSignal): void {
+  #close(reason: unknown): void {
     if (this.#closed !== undefined) return;
     this.#options.logger.warn({ reason: String(reason) }, 'holding: Postgres is unavailable');
-    this.#closed = this.#probeUntilOpen(signal).finally(() => {
+    this.#closed = this.#probeUntilOpen().finally(() => {
       this.#closed = undefined;
     });
   }
 
-  async #probeUntilOpen(signal: AbortSignal): Promise<void> {
-    const { probe, logger } = this.#options;
+  async #probeUntilOpen(): Promise<void> {
+    const { probe, backoff, logger, signal } = this.#options;
     while (!signal.aborted) {
       this.#failures += 1;
-      await sleep(backoffMs(this.#options, this.#failures), undefined, { signal }).catch(() => {});
+      await sleep(backoffMs(backoff, this.#failures), undefined, { signal }).catch(() => {});
       if (signal.aborted) return;
       try {
         await probe();

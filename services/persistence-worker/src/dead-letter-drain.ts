@@ -9,15 +9,15 @@ import { type DeadLetter, deadLetterType, parseDeadLetter } from '@fleetwire/con
 import { decodeEnvelope, envelopeType } from '@fleetwire/contracts/envelope';
 import type { Logger } from '@fleetwire/runtime/logger';
 import type { FailureClass } from '@fleetwire/store/failure';
+import type { DatabaseGate } from './database-gate.ts';
 import { deadMember, deadLetterAsBytes, deadMessage, deadReading } from './dead-letters.ts';
 import type { ReadingOutcomes } from './reading-outcomes.ts';
-import type { RetryWhileUnavailable } from './retry-while-unavailable.ts';
 import { correlationOf, onwardHeaders } from './tracing.ts';
 
 export interface DeadLetterDrainOptions {
   readonly outcomes: Pick<ReadingOutcomes, 'storeDeadLetters'>;
   readonly classify: (error: unknown) => FailureClass;
-  readonly retryWhileUnavailable: RetryWhileUnavailable;
+  readonly gate: DatabaseGate;
   readonly publish: RetryingPublish;
   /** Between two tries at a dead letter that Postgres refuses in every form. */
   readonly backoff: Backoff;
@@ -50,9 +50,9 @@ export class DeadLetterDrain {
   }
 
   async #store(deadLetters: readonly DeadLetter[], delivery: Delivery): Promise<void> {
-    const { outcomes, retryWhileUnavailable, signal } = this.#options;
+    const { outcomes, gate, signal } = this.#options;
     try {
-      await retryWhileUnavailable(() => outcomes.storeDeadLetters(deadLetters));
+      await gate.retryWhileUnavailable(() => outcomes.storeDeadLetters(deadLetters));
     } catch (error) {
       signal.throwIfAborted();
       if (deadLetters.length === 1) return this.#storeRefused(deadLetters[0]!, error, delivery);
@@ -61,14 +61,14 @@ export class DeadLetterDrain {
   }
 
   async #storeRefused(deadLetter: DeadLetter, refusal: unknown, delivery: Delivery): Promise<void> {
-    const { outcomes, classify, retryWhileUnavailable, logger, signal } = this.#options;
+    const { outcomes, classify, gate, logger, signal } = this.#options;
     const attempt = delivery.type === deadLetterType ? attemptOf(delivery.headers) : 0;
     const { id: deadLetterId, reason, error: cause } = deadLetter;
     const fields = { err: refusal, deadLetterId, reason, cause, attempt, ...correlationOf(delivery.headers) };
     // An unknown failure may be temporary: only after some attempts does the dead letter lose its columns for it.
     if (classify(refusal) === 'bad-data' || attempt >= retrySteps.length) {
       try {
-        await retryWhileUnavailable(() => outcomes.storeDeadLetters([deadLetterAsBytes(deadLetter, refusal)]));
+        await gate.retryWhileUnavailable(() => outcomes.storeDeadLetters([deadLetterAsBytes(deadLetter, refusal)]));
         logger.error(fields, 'dead letter refused by Postgres; stored as the bytes of a message');
         return;
       } catch (error) {

@@ -39,6 +39,8 @@ export interface ReadingOutcomesOptions {
  * | `dead-lettered` | the broker has confirmed the dead letter | `books_dead`, in the statement that inserts it ({@link storeDeadLetters}) |
  * | `retried-later` | the broker has confirmed the copy in a retry queue | none: in flight |
  * | none, for the halves of a poison message | the broker has confirmed both | none: in flight |
+ *
+ * A message that the broker dead-letters itself (delivery limit) has no verdict of a worker, and so only the entry.
  */
 export class ReadingOutcomes {
   readonly #options: ReadingOutcomesOptions;

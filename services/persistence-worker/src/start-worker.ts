@@ -26,7 +26,6 @@ import { createWorkerMetrics, registerWorkerGauges } from './metrics.ts';
 import { PoisonIsolation } from './poison-isolation.ts';
 import { ReadingOutcomes } from './reading-outcomes.ts';
 import { startReplays } from './replays/start-replays.ts';
-import { createRetryWhileUnavailable } from './retry-while-unavailable.ts';
 import { Storer } from './storer.ts';
 import { TransactionBatcher } from './transaction-batcher.ts';
 
@@ -76,8 +75,7 @@ export async function startWorker({
     (one) => one.close(),
   );
   const backoff = { baseMs: config.holdBaseMs, capMs: config.holdCapMs };
-  const gate = new DatabaseGate({ probe: () => assertSchemaCurrent(database), ...backoff, logger });
-  const retryWhileUnavailable = createRetryWhileUnavailable({ classify, gate, signal });
+  const gate = new DatabaseGate({ classify, probe: () => assertSchemaCurrent(database), backoff, logger, signal });
 
   const connect = (name: string) =>
     started.adopt(
@@ -118,7 +116,7 @@ export async function startWorker({
     metrics,
     logger,
   });
-  const storer = new Storer({ outcomes, classify, retryWhileUnavailable, metrics, logger, tracer, signal });
+  const storer = new Storer({ outcomes, classify, gate, metrics, logger, tracer, signal });
   const batcher = new TransactionBatcher({
     bounds: { readingsMax: config.batchReadingsMax, bytesMax: config.batchBytesMax, lingerMs: config.batchLingerMs },
     transactionsMax: config.transactionsMax,
@@ -127,7 +125,7 @@ export async function startWorker({
   });
   registerWorkerGauges(registry, { gate, batcher });
   const isolation = new PoisonIsolation({
-    beginAttempt: (attempt) => retryWhileUnavailable(() => beginAttempt(database.pool, attempt)),
+    beginAttempt: (attempt) => gate.retryWhileUnavailable(() => beginAttempt(database.pool, attempt)),
     endAttempt: (attempt) => endAttempt(database.pool, attempt),
     outcomes,
     logger,
@@ -136,14 +134,14 @@ export async function startWorker({
     isolation,
     batcher,
     outcomes,
-    recordEdgeReport: (report) => retryWhileUnavailable(() => recordEdgeReport(database.pool, report)),
+    recordEdgeReport: (report) => gate.retryWhileUnavailable(() => recordEdgeReport(database.pool, report)),
     tracer,
     signal,
   });
   const deadLetters = new DeadLetterDrain({
     outcomes,
     classify,
-    retryWhileUnavailable,
+    gate,
     publish,
     backoff,
     logger,

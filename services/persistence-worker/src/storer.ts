@@ -4,16 +4,16 @@ import type { IdentifiedReading } from '@fleetwire/contracts/reading';
 import type { Logger } from '@fleetwire/runtime/logger';
 import type { Tracer } from '@fleetwire/runtime/trace-context';
 import type { FailureClass } from '@fleetwire/store/failure';
+import type { DatabaseGate } from './database-gate.ts';
 import type { WorkerMetrics } from './metrics.ts';
 import type { ReadingOutcomes } from './reading-outcomes.ts';
-import type { RetryWhileUnavailable } from './retry-while-unavailable.ts';
 import { beginStoring, correlationOf } from './tracing.ts';
 import type { PendingMessage, RejectedReading } from './transaction-batcher.ts';
 
 export interface StorerOptions {
   readonly outcomes: Pick<ReadingOutcomes, 'store'>;
   readonly classify: (error: unknown) => FailureClass;
-  readonly retryWhileUnavailable: RetryWhileUnavailable;
+  readonly gate: DatabaseGate;
   readonly metrics: WorkerMetrics;
   readonly logger: Logger;
   readonly tracer: Tracer;
@@ -69,9 +69,11 @@ export class Storer {
    * @throws an unknown failure, unless it is the last chance: nothing is lost, some readings may be stored; or the signal's reason
    */
   async store(readings: readonly IdentifiedReading[], context: StoreContext): Promise<readonly RejectedReading[]> {
-    const { outcomes, classify, retryWhileUnavailable, signal } = this.#options;
+    const { outcomes, classify, gate, signal } = this.#options;
     try {
-      await retryWhileUnavailable((mayBeCommitted) => outcomes.store(readings, context.deliveries, mayBeCommitted));
+      await gate.retryWhileUnavailable((mayBeCommitted) =>
+        outcomes.store(readings, context.deliveries, mayBeCommitted),
+      );
       return [];
     } catch (error) {
       signal.throwIfAborted();

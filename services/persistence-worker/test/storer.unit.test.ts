@@ -7,7 +7,6 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { DatabaseGate } from '../src/database-gate.ts';
 import { createWorkerMetrics } from '../src/metrics.ts';
-import { createRetryWhileUnavailable } from '../src/retry-while-unavailable.ts';
 import { Storer } from '../src/storer.ts';
 
 const logger = await createLogger({ name: 'test', level: 'silent' });
@@ -35,13 +34,12 @@ interface DatabaseBehaviour {
 }
 
 function storerOver({ store, probe = async () => {}, signal = never }: DatabaseBehaviour): Storer {
-  const gate = new DatabaseGate({ probe, baseMs: 0, capMs: 0, logger });
   const classify = (error: unknown) => (error as Refusal).kind;
-  const retryWhileUnavailable = createRetryWhileUnavailable({ classify, gate, signal });
+  const gate = new DatabaseGate({ classify, probe, backoff: { baseMs: 0, capMs: 0 }, logger, signal });
   return new Storer({
     outcomes: { store },
     classify,
-    retryWhileUnavailable,
+    gate,
     metrics,
     logger,
     tracer: untraced,
