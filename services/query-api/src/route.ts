@@ -5,11 +5,18 @@ import Type, { type Static, type TObject, type TProperties, type TSchema } from 
 import type { Caller } from './caller.ts';
 import type { Circuit, GuardedDatabase } from './circuit.ts';
 import type { DatabaseProbe } from './database-probe.ts';
-import type { DeadLetterStore } from './dead-letters/dead-letter-store.ts';
 import type { LastGood } from './last-good.ts';
 import type { QueueMonitor } from './queues/queue-monitor.ts';
 
 /** What handlers use; each takes the members it needs. One object, because routes are data that the OpenAPI document reads without a running service. */
+/** One circuit for all work on dead letters, over the pool that each query needs. */
+interface DeadLetterDatabases {
+  readonly light: GuardedDatabase;
+  /** For queries that look at every dead letter. */
+  readonly history: GuardedDatabase;
+  readonly writing: GuardedDatabase;
+}
+
 export interface ApiContext {
   /** The database, with one circuit for each kind of query. */
   readonly latest: GuardedDatabase;
@@ -20,7 +27,7 @@ export interface ApiContext {
   readonly probe: DatabaseProbe;
   readonly circuits: readonly Circuit[];
   readonly queues: QueueMonitor;
-  readonly deadLetters: DeadLetterStore;
+  readonly deadLetters: DeadLetterDatabases;
   readonly minter: TokenMinter | undefined;
   /** Epoch milliseconds. */
   readonly now: () => number;

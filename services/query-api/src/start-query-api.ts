@@ -20,7 +20,6 @@ import {
   type CircuitOptions,
 } from './circuit.ts';
 import type { QueryApiConfiguration } from './configuration.ts';
-import { createDeadLetterStore } from './dead-letters/dead-letter-store.ts';
 import { startDatabaseProbe } from './database-probe.ts';
 import { exposeOperations } from './operations-metrics.ts';
 import { amqpSource } from './queues/amqp-source.ts';
@@ -139,7 +138,11 @@ export async function startQueryApi({
   const api = {
     queues,
     ...databases,
-    deadLetters: createDeadLetterStore({ light, history, writing }, circuits.deadLetters),
+    deadLetters: {
+      light: guardDatabase(light, circuits.deadLetters),
+      history: guardDatabase(history, circuits.deadLetters),
+      writing: guardDatabase(writing, circuits.deadLetters),
+    },
     lastLatest: createLastGood<LatestRow[]>(staleAnswersMax),
     lastStored: createLastGood<StoreStatus>(1),
     probe,

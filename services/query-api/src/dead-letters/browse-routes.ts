@@ -1,7 +1,14 @@
 import { notFound } from '@fleetwire/runtime/problem';
-import Type from 'typebox';
+import {
+  getDeadLetter,
+  groupDeadLetters,
+  historyOfDeadLetter,
+  listDeadLetterActions,
+  listDeadLetters,
+} from '@fleetwire/store/dead-letters/browse';
+import Type, { type Static } from 'typebox';
 import { Cursor, cursorCodec } from '../cursor.ts';
-import { route } from '../route.ts';
+import { type ApiContext, route } from '../route.ts';
 import { PageOf, toPage } from '../schemas.ts';
 import {
   DeadLetter,
@@ -13,9 +20,9 @@ import {
   presentEvent,
   presentGroup,
 } from './schemas.ts';
-import { DeadLetterId, filterFields, selectionOf } from './selecting.ts';
+import { DeadLetterId, filterFields, selectionOf } from './select.ts';
 
-export const historyEventsMax = 200;
+const historyEventsMax = 200;
 
 const cursors = cursorCodec(
   Type.Object({ number: Type.Integer(), from: Type.Optional(Type.Number()), to: Type.Optional(Type.Number()) }),
@@ -29,7 +36,7 @@ export const browseRoutes = [
     ...common,
     path: '/dead-letters',
     operationId: 'listDeadLetters',
-    summary: 'Readings that could not be stored, the newest arrivals first',
+    summary: 'Readings that could not be stored, newest arrivals first',
     query: {
       ...filterFields,
       limit: Type.Integer({ minimum: 1, maximum: 1_000, default: 100, description: 'Dead letters in one page' }),
@@ -39,10 +46,10 @@ export const browseRoutes = [
     handler: async ({ query: { limit, cursor, ...filter }, now }, { deadLetters }) => {
       const scope = { list: 'dead-letters', ...filter };
       const before = cursor === undefined ? undefined : cursors.decode(scope, cursor);
-      // A relative time means the same on every page.
+      // Relative times are resolved once, for the first page.
       const { from, to, ...rest } = selectionOf(filter, now, 'query');
       const range = before ? { from: before.from, to: before.to } : { from, to };
-      const found = await deadLetters.list({
+      const found = await deadLetters.light.run(listDeadLetters, {
         selection: { ...rest, ...range },
         limit: limit + 1,
         after: before?.number,
@@ -61,10 +68,10 @@ export const browseRoutes = [
     ...common,
     path: '/dead-letters/groups',
     operationId: 'groupDeadLetters',
-    summary: 'Dead letters by kind of failure, the most frequent first',
+    summary: 'Dead letters by kind of failure, most frequent first',
     query: {
       ...filterFields,
-      limit: Type.Integer({ minimum: 1, maximum: 1_000, default: 100, description: 'Groups at most' }),
+      limit: Type.Integer({ minimum: 1, maximum: 1_000, default: 100, description: 'Largest number of groups' }),
     },
     success: {
       status: 200,
@@ -73,12 +80,15 @@ export const browseRoutes = [
         data: Type.Array(DeadLetterGroup),
         covers: Type.Object({
           count: Type.Integer({ minimum: 0 }),
-          complete: Type.Boolean({ description: 'There are no more groups' }),
+          complete: Type.Boolean({ description: 'No group was left out by the limit' }),
         }),
       }),
     },
     handler: async ({ query: { limit, ...filter }, now }, { deadLetters }) => {
-      const found = await deadLetters.groups({ selection: selectionOf(filter, now, 'query'), limit: limit + 1 });
+      const found = await deadLetters.history.run(groupDeadLetters, {
+        selection: selectionOf(filter, now, 'query'),
+        limit: limit + 1,
+      });
       const data = found.slice(0, limit).map(presentGroup);
       return { data, covers: { count: data.length, complete: found.length <= limit } };
     },
@@ -87,16 +97,16 @@ export const browseRoutes = [
     ...common,
     path: '/dead-letters/actions',
     operationId: 'listDeadLetterActions',
-    summary: 'The audit: who decided what about dead letters, and when',
+    summary: 'Audit: who decided what about dead letters, and when',
     query: {
       limit: Type.Integer({ minimum: 1, maximum: 1_000, default: 100, description: 'Actions in one page' }),
       cursor: Type.Optional(Cursor),
     },
-    success: { status: 200, description: 'One page, the newest first', schema: PageOf(DeadLetterEvent, {}, {}) },
+    success: { status: 200, description: 'One page of actions, newest first', schema: PageOf(DeadLetterEvent, {}, {}) },
     handler: async ({ query: { limit, cursor } }, { deadLetters }) => {
       const scope = { list: 'dead-letter-actions' };
       const after = cursor === undefined ? undefined : actionCursors.decode(scope, cursor).number;
-      const found = await deadLetters.actions({ limit: limit + 1, after });
+      const found = await deadLetters.light.run(listDeadLetterActions, { limit: limit + 1, after });
       const { rows, covered, page } = toPage(found, limit, ({ number }) => actionCursors.encode(scope, { number }));
       return { data: rows.map(presentEvent), covers: covered, page };
     },
@@ -108,15 +118,21 @@ export const detailRoutes = [
     ...common,
     path: '/dead-letters/{id}',
     operationId: 'getDeadLetter',
-    summary: 'One dead letter: what it holds, why it failed, what was done to it',
-    description: `Its history has the last ${historyEventsMax} events.`,
+    summary: 'One dead letter: its payload, error, headers and history',
+    description: `The history has the last ${historyEventsMax} events.`,
     params: { id: DeadLetterId },
     success: { status: 200, description: 'The dead letter', schema: DeadLetterDetails },
     problems: [404],
-    handler: async ({ params: { id } }, { deadLetters }) => {
-      const letter = await deadLetters.get(id);
-      if (letter === undefined) throw notFound(`There is no dead letter ${id}`);
-      return presentDetails(letter, await deadLetters.history(id, historyEventsMax));
-    },
+    handler: ({ params: { id } }, { deadLetters }) => detailsOf(id, deadLetters),
   }),
 ];
+
+/** One dead letter as the API answers it. @throws {Problem} 404 */
+export async function detailsOf(
+  id: string,
+  { light }: ApiContext['deadLetters'],
+): Promise<Static<typeof DeadLetterDetails>> {
+  const letter = await light.run(getDeadLetter, { id });
+  if (letter === undefined) throw notFound(`There is no dead letter ${id}`);
+  return presentDetails(letter, await light.run(historyOfDeadLetter, { id, limit: historyEventsMax }));
+}

@@ -1,13 +1,14 @@
 import type { Route } from '../route.ts';
 import { browseRoutes, detailRoutes } from './browse-routes.ts';
-import { decisionRoutes } from './decision-routes.ts';
-import { editRoutes, replayRoutes } from './replay-routes.ts';
+import { decideRoutes } from './decide-routes.ts';
+import { editRoutes } from './edit-routes.ts';
+import { replayRoutes } from './replay-routes.ts';
 
-/** Fixed paths first: `/dead-letters/groups` is no dead letter called "groups". */
+/** Fixed paths first: `/dead-letters/groups` does not mean the dead letter with id "groups". */
 export const deadLetterRoutes: readonly Route[] = [
   ...browseRoutes,
   ...replayRoutes,
-  ...decisionRoutes,
+  ...decideRoutes,
   ...detailRoutes,
   ...editRoutes,
 ];

@@ -5,11 +5,11 @@ import { deadLetterStatuses } from '@fleetwire/store/dead-letters/selection';
 import Type, { type Static } from 'typebox';
 import { Time } from '../schemas.ts';
 import { isoTime } from '../time-range.ts';
-import { PayloadView, viewOfPayload } from './payload-view.ts';
+import { PayloadView, showPayload } from './show-payload.ts';
 
 const Status = Type.Enum([...deadLetterStatuses], {
   description:
-    'open: waits for a decision; replaying: published again, its outcome is not known yet; stored: its identity is in the store; discarded: somebody decided against it',
+    'open: needs a decision; replaying: published again, the outcome is not known yet; stored: its identity is stored; discarded: an operator discarded it',
 });
 const Reason = Type.Enum([...deadLetterReasons]);
 const Count = Type.Integer({ minimum: 0 });
@@ -21,16 +21,19 @@ export const DeadLetter = Type.Object(
     status: Status,
     reason: Reason,
     error: Type.Object({ code: Type.String(), message: Type.String() }),
-    fingerprint: Type.String({ description: 'The same for failures of one kind' }),
+    fingerprint: Type.String({ description: 'Equal for failures of the same kind' }),
     deviceId: TextOrNull,
     epoch: TextOrNull,
     seq: Type.Union([Type.Integer(), Type.Null()]),
-    attempts: Type.Integer({ minimum: 1, description: 'Most tries of one way through the worker' }),
+    attempts: Type.Integer({
+      minimum: 1,
+      description: 'The largest number of attempts at one message that carried it',
+    }),
     firstFailedAt: Time,
     lastFailedAt: Time,
-    arrivedAt: Type.String({ format: 'date-time', description: 'When it first came here' }),
-    replays: Type.Integer({ minimum: 0, description: 'How often it was published again' }),
-    automaticReplays: Type.Integer({ minimum: 0, description: 'How many of these by itself' }),
+    arrivedAt: Type.String({ format: 'date-time', description: 'When it first arrived in the dead-letter store' }),
+    replays: Type.Integer({ minimum: 0, description: 'How often it was replayed' }),
+    automaticReplays: Type.Integer({ minimum: 0, description: 'How many of these replays were automatic' }),
     repeated: Type.Integer({ minimum: 0, description: 'How often it failed again after a replay' }),
     payloadBytes: Count,
   },
@@ -40,10 +43,10 @@ export const DeadLetter = Type.Object(
 export const DeadLetterEvent = Type.Object(
   {
     at: Time,
-    actor: Type.String({ description: "Whose token it was: the token's subject" }),
+    actor: Type.String({ description: "The subject of the caller's token" }),
     action: Type.String({
       description:
-        'replay-requested, dry-run, replay-cancelled, edited, discarded, restored; in histories also replayed',
+        'replay-requested, dry-run, replay-cancelled, edited, discarded, restored; in the history of a dead letter also replayed',
     }),
     deadLetterId: TextOrNull,
     replayId: TextOrNull,
@@ -55,10 +58,10 @@ export const DeadLetterEvent = Type.Object(
 export const DeadLetterDetails = Type.Object(
   {
     ...DeadLetter.properties,
-    receivedAt: Type.Union([Time, Type.Null()], { description: 'When the reading reached us' }),
-    headers: Type.Record(Type.String(), Type.Unknown(), { description: 'Headers of the message that carried it' }),
+    receivedAt: Type.Union([Time, Type.Null()], { description: 'When ingest-ws received the reading' }),
+    headers: Type.Record(Type.String(), Type.Unknown(), { description: 'AMQP headers of the message that carried it' }),
     payload: PayloadView,
-    history: Type.Array(DeadLetterEvent, { description: 'What was done to it, the newest first' }),
+    history: Type.Array(DeadLetterEvent, { description: 'Decisions and replays, newest first' }),
   },
   { title: 'DeadLetterDetails' },
 );
@@ -85,26 +88,26 @@ export const Replay = Type.Object(
     source: Type.Enum([...replaySources]),
     state: Type.Enum([...replayStates], {
       description:
-        'queued → running → settling (all published, outcomes still missing) → done; or cancelled; dry-run: it only counted',
+        'queued → running → settling (all published, some outcomes not known yet) → done; or cancelled; dry-run: counted only, published nothing',
     }),
     createdBy: Type.String(),
     createdAt: Time,
     finishedAt: Type.Union([Time, Type.Null()]),
     selection: Type.Record(Type.String(), Type.Unknown(), {
-      description: 'What it is about; times in epoch milliseconds',
+      description: 'The dead letters that it replays; times in epoch milliseconds',
     }),
     ratePerSecond: Type.Number(),
     counts: Type.Object({
-      matched: Type.Integer({ minimum: 0, description: 'Dead letters it is to publish, at most' }),
-      queued: Type.Integer({ minimum: 0, description: 'not published yet' }),
-      published: Type.Integer({ minimum: 0, description: 'that the broker has confirmed' }),
-      stored: Type.Integer({ minimum: 0, description: 'whose identity is in the store' }),
+      matched: Type.Integer({ minimum: 0, description: 'Largest number of dead letters it publishes' }),
+      queued: Type.Integer({ minimum: 0, description: 'Not published yet' }),
+      published: Type.Integer({ minimum: 0, description: 'Confirmed by the broker' }),
+      stored: Type.Integer({ minimum: 0, description: 'Their identity is stored' }),
       failedAgain: Count,
       unknown: Type.Integer({
         minimum: 0,
-        description: 'messages without an identity, of which nothing was heard again',
+        description: 'Messages without an identity that have not failed again',
       }),
-      pending: Type.Integer({ minimum: 0, description: 'published, outcome not known yet' }),
+      pending: Type.Integer({ minimum: 0, description: 'Published, the outcome is not known yet' }),
     }),
   },
   { title: 'DeadLetterReplay' },
@@ -141,7 +144,7 @@ export function presentDetails(
     ...presentDeadLetter(letter),
     receivedAt: letter.receivedAt === null ? null : isoTime(letter.receivedAt),
     headers: { ...letter.headers },
-    payload: viewOfPayload(letter),
+    payload: showPayload(letter),
     history: history.map(presentEvent),
   };
 }

@@ -8,18 +8,20 @@ export const PayloadView = Type.Object(
   {
     encoding: Type.Enum(['json', 'base64'], { description: 'json: a reading as text; base64: the bytes of a message' }),
     bytes: Type.Integer({ minimum: 0 }),
-    json: Type.Optional(Type.Unknown({ description: 'The payload parsed; missing where it is not JSON' })),
-    base64: Type.String({ description: 'The bytes as they are' }),
+    json: Type.Optional(Type.Unknown({ description: 'The parsed payload; absent if it is not JSON' })),
+    base64: Type.String({ description: 'The unchanged bytes' }),
     preview: Type.String({
-      description: `As text, at most ${previewCharactersMax} characters; whatever does not print stands as U+FFFD`,
+      description: `As text, at most ${previewCharactersMax} characters; unprintable characters are replaced by U+FFFD`,
     }),
-    truncated: Type.Boolean({ description: `It is longer than ${shownBytesMax} bytes: only its beginning is here` }),
+    truncated: Type.Boolean({
+      description: `True: the payload is longer than ${shownBytesMax} bytes, and only the first ones are here`,
+    }),
   },
   { title: 'DeadLetterPayload' },
 );
 
-/** A payload that may hold anything, made safe for terminals and pages. */
-export function viewOfPayload({
+/** Any payload, in a form that is safe for terminals and pages. */
+export function showPayload({
   payload,
   payloadEncoding,
 }: Pick<StoredDeadLetter, 'payload' | 'payloadEncoding'>): Static<typeof PayloadView> {
@@ -36,7 +38,7 @@ export function viewOfPayload({
   };
 }
 
-/** Without control characters, line separators, marks that turn the writing direction, and the like. */
+/** Replaces control characters, line separators, marks that change the writing direction, and the like. */
 function printable(text: string): string {
   return text.slice(0, previewCharactersMax).replaceAll(/[\p{C}\p{Zl}\p{Zp}]/gu, '\u{FFFD}');
 }

@@ -21,11 +21,11 @@ const known = {
 };
 
 /**
- * Makes a reading of a dead letter and an edit, and judges it as any reading is judged. Its identity may be filled in where the dead
- * letter has none, but not changed: under another it would be another reading.
+ * Applies an edit to the reading in a dead letter, and validates the result like any reading. The identity may be filled in where the
+ * dead letter has none, but not changed: it would be another reading.
  * @returns the copy, and what differs from the original as a merge patch (RFC 7396)
  */
-export function editedCopy(
+export function editCopy(
   letter: Pick<StoredDeadLetter, 'deviceId' | 'epoch' | 'seq' | 'payload'>,
   edit: Edit,
   now: number,
@@ -34,14 +34,14 @@ export function editedCopy(
   const after = 'patch' in edit ? applyMergePatch(before, edit.patch) : { ...identityIn(before), ...edit.replacement };
   if (!isObject(after)) return refused('wrong-type', '', 'the edited reading must be an object');
 
-  const stranger = Object.keys(after).find((name) => !names.includes(name));
-  if (stranger !== undefined)
-    return refused('forbidden-name', stranger, `is no part of a reading: ${names.join(', ')}`);
+  const unknown = Object.keys(after).find((name) => !names.includes(name));
+  if (unknown !== undefined)
+    return refused('forbidden-name', unknown, `is not a member of a reading; members are ${names.join(', ')}`);
   for (const name of identityNames) {
     if (known[name](before[name]).ok && before[name] !== after[name])
       return refused('forbidden', name, 'identifies the reading and cannot be changed');
   }
-  // The HTTP layer parses JSON without looking for text that Postgres cannot hold.
+  // The HTTP layer accepts text in JSON that Postgres cannot store.
   const storable = parseJson(JSON.stringify(after));
   if (!storable.ok) return storable;
   const identity = parseIdentity(after);
@@ -54,8 +54,8 @@ export function editedCopy(
   return accepted({ copy, difference: mergePatchBetween(before, copy) });
 }
 
-/** What of a reading can be made out in a dead letter. */
-function readingIn({ deviceId, epoch, seq, payload }: Parameters<typeof editedCopy>[0]): JsonObject {
+/** The members of a reading that the dead letter still has. */
+function readingIn({ deviceId, epoch, seq, payload }: Parameters<typeof editCopy>[0]): JsonObject {
   const parsed = jsonOfPayload(payload);
   const members = isObject(parsed) ? Object.entries(parsed).filter(([name]) => names.includes(name)) : [];
   const identity = Object.entries({ deviceId, epoch, seq }).filter(([, value]) => value !== null);

@@ -9,28 +9,28 @@ const idsMax = 1_000;
 
 export const DeadLetterId = Type.String({ minLength: 1, maxLength: 128, description: 'Id of a dead letter' });
 
-/** What narrows a choice of dead letters, in URLs and bodies alike. */
+/** The fields of a filter, in URLs and in bodies. */
 export const filterFields = {
   fingerprint: Type.Optional(
-    Type.String({ minLength: 1, maxLength: 64, description: 'Failures of one kind: see the groups' }),
+    Type.String({ minLength: 1, maxLength: 64, description: 'Failures of one kind, as in /dead-letters/groups' }),
   ),
   deviceId: Type.Optional(
-    Type.String({ minLength: 1, maxLength: limits.deviceIdCharactersMax, description: 'Device' }),
+    Type.String({ minLength: 1, maxLength: limits.deviceIdCharactersMax, description: 'Device id' }),
   ),
   reason: Type.Optional(Type.Enum([...deadLetterReasons], { description: 'Why it could not be stored' })),
-  from: Type.Optional(Instant('Failed last from here')),
-  to: Type.Optional(Instant('Failed last up to, but without, here')),
-  status: Type.Optional(Type.Enum([...deadLetterStatuses], { description: 'What has become of it' })),
+  from: Type.Optional(Instant('Last failure at or after this time')),
+  to: Type.Optional(Instant('Last failure before this time')),
+  status: Type.Optional(Type.Enum([...deadLetterStatuses], { description: 'Status' })),
 };
 export const Filter = Type.Object(filterFields, { title: 'DeadLetterFilter', additionalProperties: false });
 export type Filter = Static<typeof Filter>;
 
-/** Which dead letters a command is about. */
+/** Fields that name the dead letters of a command. */
 export const choiceFields = {
   filter: Type.Optional(Filter),
   ids: Type.Optional(Type.Array(DeadLetterId, { minItems: 1, maxItems: idsMax })),
   confirm: Type.Optional(
-    Type.Boolean({ description: 'Must be true where the filter does not narrow: it then matches everything' }),
+    Type.Boolean({ description: 'Must be true if the filter matches every dead letter (none, or only a status)' }),
   ),
 };
 export interface Choice {
@@ -39,14 +39,14 @@ export interface Choice {
   readonly confirm?: boolean;
 }
 
-/** @param where `query` or `body.filter`, to name what is wrong; @throws {Problem} 400 */
+/** @param where `query` or `body.filter`: the field that a problem names; @throws {Problem} 400 */
 export function selectionOf({ status, fingerprint, ...filter }: Filter, now: number, where: string): Selection {
   const instant = (name: 'from' | 'to') => {
     const text = filter[name];
     const at = text === undefined ? undefined : parseInstant(text, now);
     if (text === undefined || at !== undefined) return at;
     const detail = `is ${JSON.stringify(text)}; expected a time like 2026-01-31T08:00:00Z or now-6h`;
-    throw badRequest('The time cannot be read', [{ field: `${where}.${name}`, detail }]);
+    throw badRequest('Invalid time', [{ field: `${where}.${name}`, detail }]);
   };
   return {
     deviceId: filter.deviceId,
@@ -59,9 +59,9 @@ export function selectionOf({ status, fingerprint, ...filter }: Filter, now: num
 }
 
 /**
- * What a command is about: named dead letters, or those that a filter matches.
- * @param statuses those that named ones may have; a filter without a status takes the first
- * @throws {Problem} 400 when both or neither are given, a status does not fit, or everything matches without `confirm`
+ * The dead letters of a command: those named by id, or those that a filter matches.
+ * @param statuses allowed here; a filter without a status gets the first
+ * @throws {Problem} 400 when both are given, a status is not allowed, or everything matches without `confirm`
  */
 export function chosen(
   { filter = {}, ids, confirm = false }: Choice,
@@ -70,19 +70,21 @@ export function chosen(
 ): Selection {
   if (ids !== undefined) {
     if (Object.keys(filter).length > 0)
-      throw badRequest('Name dead letters or filter them', [
-        { field: 'body.ids', detail: 'cannot stand beside a filter' },
+      throw badRequest('Give either ids or a filter', [
+        { field: 'body.ids', detail: 'cannot be combined with a filter' },
       ]);
     return { ids, statuses };
   }
   const { status = statuses[0], ...narrowing } = filter;
   if (!statuses.includes(status)) {
     const detail = `is ${status}; expected one of ${statuses.join(', ')}`;
-    throw badRequest('Dead letters of this status cannot be chosen here', [{ field: 'body.filter.status', detail }]);
+    throw badRequest('Dead letters of this status are not allowed here', [{ field: 'body.filter.status', detail }]);
   }
   if (Object.keys(narrowing).length === 0 && !confirm) {
-    const detail = 'must be true: the filter matches everything';
-    throw badRequest('This is about every dead letter; say that you mean it', [{ field: 'body.confirm', detail }]);
+    const detail = 'must be true, because the filter matches every dead letter';
+    throw badRequest('The filter matches every dead letter: confirm, or narrow it', [
+      { field: 'body.confirm', detail },
+    ]);
   }
   return selectionOf({ ...narrowing, status }, now, 'body.filter');
 }

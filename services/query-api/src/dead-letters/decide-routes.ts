@@ -1,17 +1,16 @@
-import { notFound, Problem } from '@fleetwire/runtime/problem';
-import { decisions, type Decision } from '@fleetwire/store/dead-letters/decisions';
+import { Problem } from '@fleetwire/runtime/problem';
+import { decideDeadLetters, decisions, type Decision } from '@fleetwire/store/dead-letters/decisions';
 import type { Selection } from '@fleetwire/store/dead-letters/selection';
 import Type from 'typebox';
-import { route, type Route } from '../route.ts';
-import { historyEventsMax } from './browse-routes.ts';
-import type { DeadLetterStore } from './dead-letter-store.ts';
-import { DeadLetterDetails, presentDetails } from './schemas.ts';
-import { choiceFields, chosen, DeadLetterId } from './selecting.ts';
+import { type ApiContext, route, type Route } from '../route.ts';
+import { detailsOf } from './browse-routes.ts';
+import { DeadLetterDetails } from './schemas.ts';
+import { choiceFields, chosen, DeadLetterId } from './select.ts';
 
 const deadLettersPerStepMax = 2_000;
 const decidingBudgetMs = 10_000;
 
-const reason = Type.String({ minLength: 1, maxLength: 1_000, description: 'Why; kept in the history' });
+const reason = Type.String({ minLength: 1, maxLength: 1_000, description: 'Reason; kept in the history' });
 const Reason = Type.Object({ reason }, { title: 'DeadLetterDecision', additionalProperties: false });
 const DecisionRequest = Type.Object(
   { ...choiceFields, reason },
@@ -19,8 +18,10 @@ const DecisionRequest = Type.Object(
 );
 const Decided = Type.Object(
   {
-    count: Type.Integer({ minimum: 0, description: 'Dead letters that were moved' }),
-    complete: Type.Boolean({ description: `False: there are more than fit into ${decidingBudgetMs} ms; ask again` }),
+    count: Type.Integer({ minimum: 0, description: 'Dead letters whose status changed' }),
+    complete: Type.Boolean({
+      description: `False: not all were done within ${decidingBudgetMs} ms; repeat the request for the rest`,
+    }),
   },
   { title: 'DeadLettersDecided' },
 );
@@ -41,7 +42,7 @@ function decideMany(decision: Decision): Route {
     operationId: `${verb}DeadLetters`,
     summary: `${name} dead letters that are ${from}`,
     body: DecisionRequest,
-    success: { status: 200, description: 'How many', schema: Decided },
+    success: { status: 200, description: 'The number of dead letters changed', schema: Decided },
     handler: async ({ body, caller, now }, { deadLetters }) =>
       decideInSteps(deadLetters, decision, chosen(body, now, [from]), { actor: caller.sub, reason: body.reason }),
   });
@@ -55,31 +56,30 @@ function decideOne(decision: Decision): Route {
     path: `/dead-letters/{id}/${verb}`,
     operationId: `${verb}DeadLetter`,
     summary: `${name} a dead letter`,
-    description: `It must be ${from}; one that is ${to} already stays so.`,
+    description: `It must be ${from}; if it is ${to} already, nothing changes.`,
     params: { id: DeadLetterId },
     body: Reason,
     success: { status: 200, description: 'The dead letter', schema: DeadLetterDetails },
     problems: [404, 409],
     handler: async ({ params: { id }, body, caller }, { deadLetters }) => {
-      await deadLetters.decide({
+      await deadLetters.writing.run(decideDeadLetters, {
         selection: { ids: [id] },
         decision,
         actor: caller.sub,
         reason: body.reason,
         limit: 1,
       });
-      const letter = await deadLetters.get(id);
-      if (letter === undefined) throw notFound(`There is no dead letter ${id}`);
-      if (letter.status !== to)
-        throw new Problem(409, 'Conflict', { detail: `The dead letter is ${letter.status}, not ${from}` });
-      return presentDetails(letter, await deadLetters.history(id, historyEventsMax));
+      const details = await detailsOf(id, deadLetters);
+      if (details.status !== to)
+        throw new Problem(409, 'Conflict', { detail: `The dead letter is ${details.status}, not ${from}` });
+      return details;
     },
   });
 }
 
-/** Repeats small steps while there is time: no statement holds many rows for long. */
+/** Works in small steps while there is time, so that no statement locks many rows for long. */
 async function decideInSteps(
-  deadLetters: DeadLetterStore,
+  { writing }: ApiContext['deadLetters'],
   decision: Decision,
   selection: Selection,
   by: { readonly actor: string; readonly reason: string },
@@ -87,14 +87,14 @@ async function decideInSteps(
   const startedAt = performance.now();
   let count = 0;
   while (performance.now() - startedAt < decidingBudgetMs) {
-    const moved = await deadLetters.decide({ selection, decision, ...by, limit: deadLettersPerStepMax });
+    const moved = await writing.run(decideDeadLetters, { selection, decision, ...by, limit: deadLettersPerStepMax });
     count += moved;
     if (moved < deadLettersPerStepMax) return { count, complete: true };
   }
   return { count, complete: false };
 }
 
-export const decisionRoutes = [
+export const decideRoutes = [
   decideMany('discarded'),
   decideMany('restored'),
   decideOne('discarded'),
