@@ -1,18 +1,18 @@
 import type { KnipConfig } from 'knip';
 
-// `npm run check` runs knip twice. The first run sees tests as well and wants every export to be imported by another file.
-// `--production` leaves tests out and finds what only tests still use; there, an export of a function that production uses within
-// its own file, so that its test can reach it, is fine.
+// `npm run check` runs knip twice. The first run includes the tests and reports every export that no other file imports. The second
+// run, with `--production`, excludes the tests and reports what only tests use, except exports that production code uses within its
+// own file: those are exported so that their tests can reach them. `@internal` exempts an export that is meant for tests.
 const isProduction = process.argv.includes('--production');
 
 const config: KnipConfig = {
-  // Knip takes the `exports` of a package for entries: without this, no export of a library would ever be reported.
+  // Knip treats the `exports` of a package as entries: without this, no export of a library would be reported.
   includeEntryExports: true,
   ignoreExportsUsedInFile: isProduction,
   ignoreBinaries: ['useradd', 'promtool'],
   ignore: ['lab/bench/peers/**', ...(isProduction ? ['libs/platform/src/testing/**'] : [])],
   ignoreIssues: {
-    // The types of a script that plain Node runs before anything is installed; knip sees the imports of the script itself.
+    // The types of a script that Node runs before packages are installed; knip resolves imports to the script itself.
     'scripts/toolchain.d.mts': ['exports', 'types'],
     // Kysely's migrator calls them.
     'libs/store/src/migrations/*.ts': ['exports'],

@@ -1,7 +1,8 @@
 import { EventEmitter } from 'node:events';
 import { type Backoff, backoffMs } from '@fleetwire/contracts/backoff';
-import { connect, type Channel, type ChannelModel, type ConfirmChannel } from 'amqplib';
-import { ConnectionClosedError, PermanentBrokerError } from './errors.ts';
+import type { Channel, ChannelModel, ConfirmChannel } from 'amqplib';
+import { ConnectionClosedError } from './errors.ts';
+import { closeSession, isPermanent, openSession, reasonOf, type Session } from './session.ts';
 import { sleepUnlessAborted, until } from './waiting.ts';
 
 /** `blocked`: connected, but the broker has stopped reading publishes (RabbitMQ, "Blocked Connection Notifications"). */
@@ -62,14 +63,6 @@ export interface BrokerConnection {
 /** Starts connecting and returns immediately. */
 export function openBrokerConnection(options: BrokerConnectionOptions): BrokerConnection {
   return new ReconnectingConnection(options);
-}
-
-interface Session {
-  readonly model: ChannelModel;
-  /** Resolves with the reason when the session is over. */
-  readonly ended: Promise<string>;
-  /** Destroys the socket immediately. amqplib only ever half-closes it, which a dead peer never answers. */
-  readonly destroy: (reason: string) => void;
 }
 
 const defaults = {
@@ -147,7 +140,7 @@ class ReconnectingConnection implements BrokerConnection {
   async close(): Promise<void> {
     if (!this.#closing.signal.aborted) {
       this.#closing.abort();
-      if (this.#session !== undefined) await this.#closeSession(this.#session);
+      if (this.#session !== undefined) await closeSession(this.#session, this.#options.closeTimeoutMs);
       this.#options.logger.info({ connection: this.name }, 'broker connection closed');
     }
     await this.#running;
@@ -172,7 +165,7 @@ class ReconnectingConnection implements BrokerConnection {
         if (!closing.aborted) logger.warn({ ...fields, reason }, 'broker connection lost');
       } catch (error) {
         if (isPermanent(error)) this.#opened.reject(error);
-        const failure = describe(error);
+        const failure = reasonOf(error);
         if (failure !== lastFailure && !closing.aborted)
           logger.error({ connection: this.name, reason: failure }, 'broker connection failed, retrying');
         lastFailure = failure;
@@ -192,62 +185,21 @@ class ReconnectingConnection implements BrokerConnection {
     this.#changes.emit('change', state);
   }
 
-  async #openSession(): Promise<Session> {
-    const { url, heartbeatSeconds, onOpen, connectTimeoutMs } = this.#options;
-    const socket = new AbortController();
-    const destroy = (reason: string) => socket.abort(new Error(reason));
-    const abandon = () => destroy('closed while connecting');
-    const deadline = setTimeout(() => destroy(`no session within ${connectTimeoutMs} ms`), connectTimeoutMs);
-    this.#closing.signal.addEventListener('abort', abandon);
-    try {
-      const socketOptions = {
-        noDelay: true,
-        keepAlive: true,
-        clientProperties: { connection_name: this.name },
-        signal: socket.signal,
-      };
-      const model = await connect(withHeartbeat(url, heartbeatSeconds), socketOptions);
-      const ended = this.#watch(model, destroy);
-      // amqplib may never answer a call that is pending when the connection ends, such as the closing of a channel.
-      const cutShort = ended.then((reason) => Promise.reject(new Error(reason)));
-      await Promise.race([onOpen(model), cutShort]);
-      return { model, ended, destroy };
-    } catch (error) {
-      destroy('attempt failed');
-      throw error;
-    } finally {
-      clearTimeout(deadline);
-      this.#closing.signal.removeEventListener('abort', abandon);
-    }
-  }
-
-  #watch(model: ChannelModel, destroy: Session['destroy']): Promise<string> {
+  #openSession(): Promise<Session> {
     const { logger } = this.#options;
-    let reason = 'the broker closed it';
-    model.on('error', (error) => (reason = describe(error)));
-    model.on('blocked', (cause) => {
-      logger.warn({ connection: this.name, cause }, 'broker connection blocked');
-      this.#enter('blocked');
+    const fields = { connection: this.name };
+    return openSession({
+      ...this.#options,
+      signal: this.#closing.signal,
+      onBlocked: (cause) => {
+        logger.warn({ ...fields, cause }, 'broker connection blocked');
+        this.#enter('blocked');
+      },
+      onUnblocked: () => {
+        logger.info(fields, 'broker connection unblocked');
+        this.#enter('open');
+      },
     });
-    model.on('unblocked', () => {
-      logger.info({ connection: this.name }, 'broker connection unblocked');
-      this.#enter('open');
-    });
-    return new Promise((resolve) => {
-      model.on('close', () => {
-        destroy('session over');
-        resolve(reason);
-      });
-    });
-  }
-
-  async #closeSession({ model, ended, destroy }: Session): Promise<void> {
-    const { closeTimeoutMs } = this.#options;
-    const deadline = setTimeout(() => destroy(`not closed within ${closeTimeoutMs} ms`), closeTimeoutMs);
-    // Rejects when the connection ended by itself, which is just as good.
-    model.close().catch(() => {});
-    await ended;
-    clearTimeout(deadline);
   }
 
   /** A connection on which a channel does not open in time is dead, unless the broker announced that it does not read. */
@@ -279,24 +231,4 @@ class ReconnectingConnection implements BrokerConnection {
   #closedError(): ConnectionClosedError {
     return new ConnectionClosedError(`broker connection ${this.name} was closed`);
   }
-}
-
-/** amqplib reads the heartbeat of a string URL from its query alone. */
-function withHeartbeat(url: string, seconds: number): string {
-  const parsed = new URL(url);
-  parsed.searchParams.set('heartbeat', String(seconds));
-  return parsed.href;
-}
-
-function isPermanent(error: unknown): boolean {
-  // A refused login carries no reply code: amqplib puts the broker's text into the message.
-  return error instanceof PermanentBrokerError || describe(error).includes('ACCESS_REFUSED');
-}
-
-function describe(error: unknown): string {
-  if (!(error instanceof Error)) return String(error);
-  const { message, name } = error.name === 'AbortError' && error.cause instanceof Error ? error.cause : error;
-  // amqplib reports the same for a vhost that is missing, forbidden, full or just starting.
-  if (message.startsWith('Expected ConnectionOpenOk')) return 'the broker refused the vhost';
-  return message || name;
 }

@@ -60,7 +60,7 @@ class ReopeningPublisher implements Publisher {
   #channel: PublishChannel | undefined;
   #isWritable = false;
   /** While the connection is blocked and for one confirm timeout afterwards, a late confirm is no reason for a new channel. */
-  #patientUntil = 0;
+  #graceUntil = 0;
 
   constructor(connection: BrokerConnection, options: PublisherOptions) {
     this.#connection = connection;
@@ -173,11 +173,11 @@ class ReopeningPublisher implements Publisher {
     const { logger, confirmTimeoutMs, closeTimeoutMs } = this.#options;
     const now = performance.now();
     if (this.#connection.state === 'blocked') {
-      this.#patientUntil = now + confirmTimeoutMs;
+      this.#graceUntil = now + confirmTimeoutMs;
       channel.rejectOverdue(now);
       return;
     }
-    if (now < this.#patientUntil || !channel.isOverdue(now)) return;
+    if (now < this.#graceUntil || !channel.isOverdue(now)) return;
     logger.warn({ connection: this.#connection.name, confirmTimeoutMs }, 'no confirm in time, replacing the channel');
     channel.lose(now);
     // On a dead connection this gets no answer; opening the next channel finds that out.
