@@ -22,7 +22,7 @@ import type { Static } from 'typebox';
 import { cleanUp } from '@fleetwire/platform/testing/clean-up';
 import { expect } from 'vitest';
 
-/** Every member that an answer may have; which it has depends on what was asked. */
+/** All members that an answer may have; which it has depends on the request. */
 interface Body
   extends
     Static<typeof DeadLetterDetails>,
@@ -134,7 +134,7 @@ export async function startDeadLetterPlatform(environment: Record<string, string
         headers: { traceparent: '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01' },
         content,
       }),
-    /** The dead letters of a device, once there are so many. */
+    /** The dead letters of a device, once there are `count`. */
     deadLettersOf,
     /** The newest of them. */
     firstOf: async (deviceId: string, count: number) => (await deadLettersOf(deviceId, count))[0]!,

@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { type DeadLetterPlatform, envelope, readings, startDeadLetterPlatform } from './dead-letter-platform.ts';
 import { startService } from './platform.ts';
 
-/** Postgres refuses readings while this stands, and takes them once it is gone: a fault that somebody repairs. */
+/** Makes Postgres refuse all readings until the fault is repaired. */
 async function refuseReadings(platform: DeadLetterPlatform): Promise<{ repair(): Promise<unknown> }> {
   await platform.rows(`create or replace function refuse() returns trigger language plpgsql as $$
     begin raise check_violation using message = 'value out of range', constraint = 'sensible'; end $$`);
@@ -79,7 +79,7 @@ describe('dead letters', async () => {
     });
   });
 
-  it('that are not JSON are shown safely: as bytes, and as text without what a terminal would obey', async () => {
+  it('that are not JSON are shown as bytes, and as text without control characters', async () => {
     const content = Buffer.from([0x1b, 0x5b, 0x32, 0x4a, 0xff, 0x00, 0x68, 0x69, 0xe2, 0x80, 0xae]);
     await platform.publish(content);
     const id = await eventually(async () => {
@@ -97,7 +97,7 @@ describe('dead letters', async () => {
     });
   });
 
-  it('that are not JSON are replayed as they came, and fail again as the same dead letter', async () => {
+  it('that are not JSON are replayed unchanged, and fail again as the same dead letter', async () => {
     const letter = (await platform.call('GET', '/dead-letters?reason=unreadable')).body.data[0]!;
     const { body } = await platform.call('POST', '/dead-letters/replays', { ids: [letter.id] });
     expect((await platform.replayIn(body.id, 'done')).counts).toMatchObject({
@@ -109,7 +109,7 @@ describe('dead letters', async () => {
     expect(again).toMatchObject([{ id: letter.id, status: 'open', replays: 1, repeated: 1 }]);
   });
 
-  it('are for operators and admins alone', async () => {
+  it('are accessible to operators and admins only', async () => {
     for (const role of ['device', 'analyst'] as const) {
       const bearer = await platform.token('someone', role);
       for (const [method, path, body] of [
@@ -135,7 +135,7 @@ describe('dead letters', async () => {
 describe('replaying', async () => {
   const platform = await startDeadLetterPlatform({ REPLAY_LEASE_MS: '1000' });
 
-  it('stores what was repaired meanwhile, once, however often it is asked for', async () => {
+  it('stores readings once after the fault was repaired, however often they are replayed', async () => {
     const fault = await refuseReadings(platform);
     await platform.publish(envelope(readings('repaired', 5, { temperature: 20 })));
     const letters = await platform.deadLettersOf('repaired', 5);
@@ -161,7 +161,7 @@ describe('replaying', async () => {
     expect(await platform.stored('repaired')).toHaveLength(5);
   });
 
-  it('marks what fails again as repeated', async () => {
+  it('counts failures after a replay as repeated', async () => {
     await platform.publish(envelope(readings('hopeless', 1)));
     const letter = await platform.firstOf('hopeless', 1);
     for (const times of [1, 2]) {
@@ -181,7 +181,7 @@ describe('replaying', async () => {
     ]);
   });
 
-  it('sees a failure also where it is another dead letter than before', async () => {
+  it('recognises a failure also when it creates another dead letter', async () => {
     const fault = await refuseReadings(platform);
     const [reading] = readings('changed', 1, { temperature: 20 });
     await platform.publish(envelope([reading!]));
@@ -195,7 +195,7 @@ describe('replaying', async () => {
     await fault.repair();
   });
 
-  it('of everything needs to be confirmed', async () => {
+  it('of all dead letters needs a confirmation', async () => {
     for (const filter of [undefined, {}, { status: 'open' }]) {
       const { status, body } = await platform.call('POST', '/dead-letters/replays', { filter, dryRun: true });
       expect(status).toBe(400);
@@ -204,7 +204,7 @@ describe('replaying', async () => {
     expect((await platform.call('POST', '/dead-letters/replays', { dryRun: true, confirm: true })).status).toBe(202);
   });
 
-  it('names what is wrong with a request', async () => {
+  it('names the invalid field of a request', async () => {
     for (const [wrong, field] of [
       [{ filter: { reason: 'bad luck' } }, 'body.filter.reason'],
       [{ filter: { from: 'yesterday' } }, 'body.filter.from'],
@@ -218,7 +218,7 @@ describe('replaying', async () => {
     expect((await platform.call('GET', '/dead-letters/replays/nothing')).status).toBe(404);
   });
 
-  it('as a dry run counts and publishes nothing', async () => {
+  it('counts and publishes nothing as a dry run', async () => {
     await platform.publish(envelope(readings('dry', 3)));
     await platform.deadLettersOf('dry', 3);
     const { body } = await platform.call('POST', '/dead-letters/replays', {
@@ -230,7 +230,7 @@ describe('replaying', async () => {
     expect((await platform.deadLettersOf('dry', 3)).every(({ replays }) => replays === 0)).toBe(true);
   });
 
-  it('keeps to its rate and its maximum, and can be cancelled', async () => {
+  it('keeps its rate and its maximum, and can be cancelled', async () => {
     await platform.publish(envelope(readings('slow', 40)));
     await platform.deadLettersOf('slow', 40);
     const limited = await platform.call('POST', '/dead-letters/replays', { filter: { deviceId: 'slow' }, max: 3 });
@@ -276,7 +276,7 @@ describe('replaying', async () => {
     }
   });
 
-  it('waits, accepted and reported, until a worker is there', async () => {
+  it('is accepted and reported without a worker, and waits for one', async () => {
     await platform.publish(envelope(readings('no-worker', 1)));
     const letter = await platform.firstOf('no-worker', 1);
     await platform.worker.stop();
@@ -342,7 +342,7 @@ describe('an edited copy', async () => {
   const platform = await startDeadLetterPlatform();
   const onlyLetterOf = (deviceId: string) => platform.firstOf(deviceId, 1);
 
-  it('is stored, while the original is kept, and what differs', async () => {
+  it('is stored, and the original is kept with the difference', async () => {
     await platform.publish(envelope(readings('mended', 1, { text: 'a\0b', temperature: 20 })));
     const letter = await onlyLetterOf('mended');
     const patch = { metrics: { text: 'a b' } };
@@ -359,7 +359,7 @@ describe('an edited copy', async () => {
     ]);
   });
 
-  it('may replace time and metrics, and what a message without an identity lacks', async () => {
+  it('may replace time and metrics, and fill in a missing identity', async () => {
     await platform.publish(Buffer.from('gibberish'));
     const { id } = await eventually(async () => {
       const { body } = await platform.call('GET', '/dead-letters?reason=unreadable');
@@ -375,7 +375,7 @@ describe('an edited copy', async () => {
     expect(await platform.stored('rescued')).toEqual([{ seq: 9, metrics: { level: 3 } }]);
   });
 
-  it('is judged as any reading is, and stays the reading it was', async () => {
+  it('must be a valid reading with the same identity', async () => {
     await platform.publish(envelope(readings('judged', 1)));
     const { id } = await onlyLetterOf('judged');
     for (const [edit, field] of [
@@ -398,7 +398,7 @@ describe('an edited copy', async () => {
     expect(await platform.call('GET', `/dead-letters/${id}`)).toMatchObject({ body: { status: 'open', replays: 0 } });
   });
 
-  it('that fails is a dead letter of its own, and the original is open again', async () => {
+  it('that fails is a separate dead letter, and the original is open again', async () => {
     await platform.publish(envelope(readings('twice-bad', 1)));
     const letter = await onlyLetterOf('twice-bad');
     const fault = await refuseReadings(platform);
@@ -416,7 +416,7 @@ describe('an edited copy', async () => {
 describe('discarding', async () => {
   const platform = await startDeadLetterPlatform();
 
-  it('takes a reason, can be undone, and both are kept with who did it', async () => {
+  it('needs a reason, can be undone, and both are recorded with their actor', async () => {
     await platform.publish(envelope(readings('discarded', 1)));
     const { id } = await platform.firstOf('discarded', 1);
     expect((await platform.call('POST', `/dead-letters/${id}/discard`, {})).status).toBe(400);
@@ -444,7 +444,7 @@ describe('discarding', async () => {
     expect((await platform.call('POST', '/dead-letters/nothing/discard', { reason: 'x' })).status).toBe(404);
   });
 
-  it('works on all that a filter matches, when it narrows or is confirmed', async () => {
+  it('applies to all dead letters that a filter matches, if it is narrow or confirmed', async () => {
     await platform.publish(envelope(readings('many', 30)));
     await platform.deadLettersOf('many', 30);
     const reason = 'out of service';
@@ -462,10 +462,10 @@ describe('discarding', async () => {
   });
 });
 
-describe('what failed for a passing reason', async () => {
+describe('a dead letter that failed for a transient reason', async () => {
   const platform = await startDeadLetterPlatform({ AUTOMATIC_REPLAYS_MAX: '1', AUTOMATIC_REPLAY_DELAY_MS: '0' });
 
-  it('is replayed by itself: what the broker gave up on', async () => {
+  it('is replayed automatically: a message past the delivery limit', async () => {
     await platform.publish(envelope(readings('given-up', 3, { temperature: 20 })), { queue: queues.dead });
     await eventually(async () => expect(await platform.stored('given-up')).toHaveLength(3), { timeoutMs: 15_000 });
     await eventually(async () => {
@@ -476,12 +476,12 @@ describe('what failed for a passing reason', async () => {
     expect(replay).toMatchObject({ source: 'automatic', createdBy: 'fleetwire', counts: { stored: 3 } });
   });
 
-  it('is replayed by itself once, and not again when it fails again; other failures never are', async () => {
+  it('is replayed automatically once, and not again when it fails again; other failures never are', async () => {
     await platform.publish(envelope(readings('stubborn', 1)));
     await platform.publish(envelope(readings('hopeless', 1)));
     const letter = await platform.firstOf('stubborn', 1);
     const hopeless = await platform.firstOf('hopeless', 1);
-    // As a release would have left it that did not know this failure to be transient.
+    // As an older release would have stored it, which did not classify this failure as transient.
     await platform.rows(
       `update dead_letters set reason = 'retries-exhausted', error_code = '40001', fingerprint = 'x' where id = $1`,
       [letter.id],
@@ -491,7 +491,7 @@ describe('what failed for a passing reason', async () => {
         expect(await platform.deadLettersOf('stubborn', 1)).toMatchObject([{ automaticReplays: 1, repeated: 1 }]),
       { timeoutMs: 20_000 },
     );
-    // The next look finds work, and leaves the stubborn one alone.
+    // The next search finds work, and leaves the one that failed again.
     await platform.publish(envelope(readings('next', 1, { temperature: 20 })), { queue: queues.dead });
     await eventually(async () => expect(await platform.stored('next')).toHaveLength(1), { timeoutMs: 20_000 });
     expect(await platform.deadLettersOf('stubborn', 1)).toMatchObject([{ status: 'open', automaticReplays: 1 }]);

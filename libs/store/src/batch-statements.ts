@@ -5,7 +5,7 @@ import type { Shape, StreamKeys } from './keys.ts';
 import { latestChanges } from './latest.ts';
 import type { OfferedBlocks } from './sequence-blocks.ts';
 
-// The statements of a batch, prepared once for each connection. `unnest` gives rows in the order of its arrays, and Postgres inserts
+// The statements of a batch, prepared once for each connection. `unnest` returns rows in the order of its arrays, and Postgres inserts
 // and locks them in that order.
 
 export interface Batch {
@@ -21,8 +21,8 @@ export interface MarkedRow {
 }
 
 /**
- * Enters the batch in the ledger of identities, and learns what was not there before. It also locks these rows, in the same order in
- * all writers, so that of two with the same identities the second waits, and then sees what the first has stored.
+ * Enters the batch in the sequence ledger, and returns what was not there before. It also locks these rows, in the same order in all
+ * writers: of two writers with the same identities the second waits, and then sees what the first has stored.
  */
 export function markBlocks({ blocks }: OfferedBlocks): pg.QueryConfig {
   return {
@@ -45,7 +45,7 @@ export function insertReadings({ readings, streams, shapes }: Batch, ordinals: r
   const rows = ordinals.map((ordinal) => readings[ordinal] as IdentifiedReading);
   const rowStreams = ordinals.map((ordinal) => streams[ordinal] as StreamKeys);
   const rowShapes = ordinals.map((ordinal) => shapes[ordinal] as Shape);
-  // All numbers of all rows stand in one array; each row says where its own end.
+  // The numbers of all rows are in one array; each row holds the positions of its first and its last.
   const numbers: number[] = [];
   const ends: number[] = [];
   const others: (string | null)[] = [];
@@ -89,8 +89,8 @@ function othersThan(names: readonly string[], metrics: IdentifiedReading['metric
 }
 
 /**
- * Where all that arrives is as new as what is known, the usual case, putting the one over the other is the merge. Postgres' own count
- * of names is asked for only where there may be many.
+ * Usually everything that arrives is at least as new as what is stored; then the merge is `||`, which replaces the values of known names.
+ * The names are counted only where the size of the row says that there may be more than 1,024.
  */
 export function updateLatest({ readings, streams }: Batch, ordinals: readonly number[]): pg.QueryConfig {
   const changes = latestChanges(

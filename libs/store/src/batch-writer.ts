@@ -15,9 +15,9 @@ import { type OfferedBlocks, contains, offeredBlocks } from './sequence-blocks.t
 import { weekOf, weekStart } from './weeks.ts';
 
 export interface BatchWriterOptions {
-  /** Older readings are refused. Without it, readings are kept for ever. */
+  /** Readings older than this are refused. Without it, readings are kept forever. */
   readonly retentionDays?: number;
-  /** Distinct sets of numeric metric names that get compact rows; readings beyond are stored as JSON. At most 30,000. */
+  /** Distinct sets of numeric metric names that get compact rows; the metrics of other readings are stored as JSON. At most 30,000. */
   readonly shapesMax?: number;
   /** Epoch milliseconds. */
   readonly clock?: () => number;
@@ -25,16 +25,15 @@ export interface BatchWriterOptions {
 
 interface Written {
   readonly stored: number;
-  /** Readings whose identity was stored before, or is twice in the batch. */
+  /** Readings whose identity was stored before, or occurs earlier in the batch. */
   readonly duplicates: number;
 }
 
 export interface BatchWriter {
   /**
-   * Stores readings in one transaction: all that are new, or none. Any identity `(deviceId, epoch, seq)` is stored once for ever,
-   * whatever else the reading says, and however many writers there are.
-   * The books (books.ts) are brought up to date with it.
-   * @param origin whether the books have seen these readings before; of a mixed batch, `repeat`
+   * Stores readings in one transaction: all that are new, or none. Any identity `(deviceId, epoch, seq)` is stored once forever,
+   * whatever else the reading holds, and however many writers there are. The same transaction counts them for reconciliation.
+   * @param origin how the readings came here (reconciliation-statements.ts); of a mixed batch, `repeat`
    * @throws OlderThanRetentionError before anything is written; else whatever Postgres or the connection says (failure.ts)
    */
   write(readings: readonly IdentifiedReading[], origin?: Origin): Promise<Written>;
@@ -69,7 +68,7 @@ export function createBatchWriter(pool: pg.Pool, options: BatchWriterOptions = {
         return { stored, duplicates: readings.length - stored };
       } catch (error) {
         if (!isPartitionMissing(error)) throw error;
-        // Somebody dropped it since we looked.
+        // A partition was dropped since `knownWeeks` was read.
         knownWeeks = new Set();
         throw new PartitionMissingError(error);
       }
@@ -97,12 +96,12 @@ async function store(pool: pg.Pool, batch: Batch, origin: Origin): Promise<numbe
   const client = await pool.connect();
   let failure: unknown;
   try {
-    // Not sent together with what follows: were it alone to fail, the ledger would be committed without its readings.
+    // Answered before the rest is sent: if it alone failed, the sequence ledger would be committed without its readings.
     await client.query('begin');
     const marked = await client.query<MarkedRow>(markBlocks(offered));
     const fresh = freshOrdinals(batch, offered, marked.rows);
     if (fresh.length === 0) {
-      // The ledger is as it was, but for the note of the last writer.
+      // Nothing in the sequence ledger has changed but `added`.
       await client.query('rollback');
       await client.query(countDuplicates(batch, fresh, origin));
       return 0;
@@ -115,7 +114,7 @@ async function store(pool: pg.Pool, batch: Batch, origin: Origin): Promise<numbe
     const inserting = client.query(rows);
     const statements = [inserting, ...[latest, ...counted].map((statement) => client.query(statement))];
     const committing = client.query('commit');
-    // All are answered before the first failure is thrown: the others fail only because of it.
+    // All are awaited before the first failure is thrown: the later ones fail only because of it.
     await Promise.allSettled([...statements, committing]);
     await Promise.all(statements);
     const [inserted, committed] = await Promise.all([inserting, committing]);
@@ -129,14 +128,15 @@ async function store(pool: pg.Pool, batch: Batch, origin: Origin): Promise<numbe
   }
 }
 
-/** Ordinals of the readings that the ledger had not seen, by stream and sequence number. */
+/** Ordinals of the readings that were not in the sequence ledger, by stream and sequence number. */
 function freshOrdinals({ readings }: Batch, { blocks, order }: OfferedBlocks, marked: readonly MarkedRow[]): number[] {
   const added = new Map(marked.map((row) => [`${row.stream_key}/${row.block}`, row.added]));
   return blocks.flatMap(({ streamKey, block, ranges, from, to }) => {
     const ordinals = order.slice(from, to);
     const fresh = added.get(`${streamKey}/${block}`);
-    // Never to be taken for a duplicate: it would be acknowledged, and lost.
-    if (fresh === undefined) throw new Error(`the ledger did not answer for block ${block} of stream ${streamKey}`);
+    // A missing answer must never count as a duplicate: the reading would be acknowledged, and lost.
+    if (fresh === undefined)
+      throw new Error(`the sequence ledger has no answer for block ${block} of stream ${streamKey}`);
     return fresh === ranges
       ? ordinals
       : ordinals.filter((ordinal) => contains(fresh, (readings[ordinal] as IdentifiedReading).seq));
@@ -146,7 +146,7 @@ function freshOrdinals({ readings }: Batch, { blocks, order }: OfferedBlocks, ma
 async function giveBack(client: pg.PoolClient, failure: unknown): Promise<void> {
   if (failure === undefined) return client.release();
   if (!leavesConnectionUsable(failure)) return client.release(failure as Error);
-  // A commit that was sent along has rolled back already; Postgres then only warns.
+  // If the commit was sent already, it has rolled back; Postgres then only warns.
   await client.query('rollback').then(
     () => client.release(),
     (error: Error) => client.release(error),

@@ -16,18 +16,18 @@ export interface DatabaseOptions {
   readonly connectTimeoutMs?: number;
   /** Statements sent together are answered together: for the batch writer. Cursors do not work on such connections. */
   readonly pipelined?: boolean;
-  /** Told of connections that break while nobody uses them; whoever uses one gets the error itself. */
+  /** Called for connections that break while idle; a query on a broken connection is rejected with the error. */
   readonly onConnectionLost?: (error: Error) => void;
 }
 
 export interface Database {
   readonly pool: pg.Pool;
   readonly db: Kysely<Tables>;
-  /** Waits for the connections in use to be given back, then closes all. */
+  /** Waits until connections in use are released, then closes all. */
   close(): Promise<void>;
 }
 
-/** How soon Postgres notices that the client of a running query is gone, and ends the query (Linux and macOS). */
+/** How soon Postgres notices that the client of a running query has disconnected, and ends the query (Linux and macOS). */
 const clientGoneCheckMs = 500;
 const keepAliveDelayMs = 10_000;
 /** How long after its timeout a statement's answer may take to arrive. */
@@ -45,7 +45,7 @@ export function openDatabase(options: DatabaseOptions): Database {
     keepAliveInitialDelayMillis: keepAliveDelayMs,
     pipeline: options.pipelined ?? false,
     statement_timeout: statementTimeoutMs,
-    // Postgres itself answers within its timeout; what answers neither way is a dead connection.
+    // Postgres answers within its own timeout; a connection without any answer is broken.
     query_timeout: statementTimeoutMs + answerGraceMs,
     options: sessionSettings(options.readOnly ?? false),
     types: wireTypes,

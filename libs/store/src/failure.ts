@@ -1,34 +1,37 @@
 import pg from 'pg';
 
 /**
- * What to do about a failed write.
- * `hold`: nothing is wrong with the batch; wait until Postgres answers, then write it again.
- * `retry-now`: it collided with another transaction; write it again after a moment.
- * `bad-data`: Postgres refuses something in it, and always will; find out which reading.
- * `unknown`: try a few times, further and further apart.
+ * What to do about a failed write:
+ *
+ * | Class | Cause | Do |
+ * | --- | --- | --- |
+ * | `hold` | Postgres cannot write now; nothing is wrong with the batch | wait until it can, then write the batch again |
+ * | `retry-now` | a collision with another transaction | write the batch again after some milliseconds |
+ * | `bad-data` | Postgres refuses something in the batch, and always will | find the reading |
+ * | `unknown` | none of these | retry with backoff, a few times |
  */
 export type FailureClass = 'hold' | 'retry-now' | 'bad-data' | 'unknown';
 
-/** Readings that retention would drop at once; the others of the batch may be written without them. */
+/** Readings that retention would drop immediately; the rest of the batch can be written without them. */
 export class OlderThanRetentionError extends Error {
   override readonly name = 'OlderThanRetentionError';
   readonly code = 'older-than-retention';
-  /** Which of the batch, by position. */
+  /** Their positions in the batch. */
   readonly ordinals: readonly number[];
 
   constructor(ordinals: readonly number[], cutoff: number) {
-    super(`${ordinals.length} readings are from before ${new Date(cutoff).toISOString()}, older than what is kept`);
+    super(`${ordinals.length} readings are from before ${new Date(cutoff).toISOString()}, older than the retention`);
     this.ordinals = ordinals;
   }
 }
 
-/** A partition was dropped between looking for it and writing to it; the next try makes it. */
+/** A partition was dropped after the writer had looked for it; the next attempt creates it. */
 export class PartitionMissingError extends Error {
   override readonly name = 'PartitionMissingError';
   readonly code = 'partition-missing';
 
   constructor(cause: unknown) {
-    super('a partition of readings was dropped meanwhile', { cause });
+    super('a partition of readings was dropped before the batch was written', { cause });
   }
 }
 
@@ -44,13 +47,13 @@ export class SchemaNotCurrentError extends Error {
   }
 }
 
-/** Postgres answered COMMIT with ROLLBACK, and no statement said why. */
+/** Postgres answered COMMIT with ROLLBACK, and no statement had failed. */
 export class TransactionAbortedError extends Error {
   override readonly name = 'TransactionAbortedError';
   readonly code = 'transaction-aborted';
 
   constructor() {
-    super('Postgres rolled the transaction back when it was asked to commit');
+    super('Postgres rolled the transaction back instead of committing it');
   }
 }
 
@@ -78,8 +81,8 @@ const retryNowStates = new Set(['40001', '40P01', '55P03']);
 
 const holdStates = new Set([
   '25006', // read-only: a standby, or a primary that is being replaced
-  '57014', // statement timeout: it is slow, or waits for a lock
-  '28000', // credentials, or the database, are not there or not yet: nothing a reading did
+  '57014', // statement timeout: Postgres is slow, or the statement waits for a lock
+  '28000', // credentials or database do not exist (yet): not the fault of a reading
   '28P01',
   '3D000',
   '3F000', // the migrations have not run
@@ -88,7 +91,7 @@ const holdStates = new Set([
   '42883',
   '42501',
   '2200H', // a sequence of keys is used up
-  '25P03', // idle in transaction, idle session, transaction timeout: we were too slow
+  '25P03', // idle in transaction, idle session, transaction timeout: the worker was too slow
   '57P05',
   '25P04',
 ]);

@@ -12,7 +12,7 @@ export interface SequenceSummary {
   readonly stored: number;
 }
 
-/** Numbers that are missing between two that are stored; both ends belong to it. */
+/** Numbers missing between two stored ones; `from` and `to` are missing, too. */
 export interface Gap {
   readonly streamKey: number;
   readonly epoch: string;
@@ -34,8 +34,8 @@ export interface GapsQuery {
 const sequencesMax = 100;
 
 /**
- * One look at each row of the ledger: a thousand readings or so.
- * @param epoch one boot; without it the newest that were numbered by the device itself
+ * Reads one row of the sequence ledger for about a thousand readings.
+ * @param epoch one boot; without it the newest boots that the device numbered itself
  */
 export function sequencesOf(
   { db, pool }: Database,
@@ -55,10 +55,10 @@ export function sequencesOf(
   return fetchRows(pool, query.compile(db), signal);
 }
 
-/** Epochs that the server made up, for devices that do not number: in them a hole says nothing of the device. */
+/** Epochs that the server assigns to devices that do not number their readings: gaps in them say nothing about the device. */
 export const serverEpochPrefix = 'auto-';
 
-/** Gaps by stream and number. Ranges are read in the order of the ledger's key, and no further than the page goes. */
+/** Gaps by stream and number. Ranges are read in the order of the primary key, and only as far as the page goes. */
 export function gaps({ db, pool }: Database, query: GapsQuery): Promise<Gap[]> {
   const { streams, deviceId, limit, after, signal } = query;
   const ahead = streams.filter(({ streamKey }) => after === undefined || streamKey >= after.streamKey);

@@ -8,7 +8,7 @@ export interface StreamKeys {
   readonly streamKey: number;
 }
 
-/** An ordered list of metric names; the one without names is always there, and stands for all that have no shape of their own. */
+/** An ordered list of metric names. The one without names always exists, and is used where no other shape may be created. */
 export interface Shape {
   readonly key: number;
   readonly names: readonly string[];
@@ -22,8 +22,8 @@ const shapesCachedMax = 4_000;
 const shapeNameCharactersMax = 1_024;
 
 /**
- * Finds and registers devices, streams and shapes. Each step commits by itself, ahead of the batch that needs it: writers never wait
- * for one another's batches here, and what is cached is always true. A device may so be registered before its first reading is stored.
+ * Finds and registers devices, streams and shapes. Each step commits on its own, before the batch that needs it: writers never wait for
+ * each other's batches here, and cached keys are always valid. So a device may be registered before its first reading is stored.
  */
 export class Keys {
   readonly #pool: pg.Pool;
@@ -86,7 +86,7 @@ export class Keys {
     );
   }
 
-  /** Looks before it inserts, as each conflict would use up a key. */
+  /** Looks first, because an insert that conflicts uses up a key. */
   async #register(missing: readonly { deviceId: string; epoch: string }[]): Promise<void> {
     await this.#pool.query(
       `insert into devices (device_id)
@@ -112,7 +112,7 @@ export class Keys {
     return new Map(rows.map((row) => [hex(row.digest), { key: row.shape_key, names: row.names }]));
   }
 
-  /** Writers that come at the same moment may overshoot `shapesMax` by what each brings. */
+  /** Writers at the same moment may exceed `shapesMax` by the shapes that each of them adds. */
   async #registerShapes(missing: readonly (readonly string[])[]): Promise<void> {
     const names = missing.map((list) => JSON.stringify([...list].sort()));
     await this.#pool.query(
@@ -126,7 +126,7 @@ export class Keys {
   }
 }
 
-/** Answers from the cache; what it lacks is asked for once, and kept. */
+/** Returns cached values; the missing ones are queried together, once, and cached. */
 async function resolve<Element, Value>(
   elements: readonly Element[],
   nameOf: (element: Element) => string,
@@ -147,7 +147,7 @@ async function resolve<Element, Value>(
   for (const [name, value] of answers) cache.set(name, value);
   return values.map((value, index) => {
     const answer = value ?? answers.get(nameOf(elements[index] as Element));
-    if (answer === undefined) throw new Error('a key that was just registered is gone');
+    if (answer === undefined) throw new Error('a key that was just registered is missing');
     return answer;
   });
 }
@@ -156,7 +156,7 @@ function streamName(deviceId: string, epoch: string): string {
   return `${deviceId}\n${epoch}`;
 }
 
-/** Names hold no control characters. A long list goes by its digest, which bounds the cache in bytes, too. */
+/** Names contain no control characters. A long list is cached by its digest, which bounds the cache in bytes, too. */
 function shapeName(names: readonly string[]): string {
   const joined = names.join('\n');
   return joined.length > shapeNameCharactersMax ? hex(shapeDigest(names)) : joined;

@@ -1,7 +1,7 @@
 import type { IdentifiedReading } from '@fleetwire/contracts/reading';
 import type { LatestMetrics } from './tables.ts';
 
-/** The newest of each metric that a batch has of one device. */
+/** The newest value of each metric of one device in a batch. */
 export interface LatestChange {
   readonly deviceKey: number;
   /** Device time of the newest and of the oldest value here, and the newest time of receipt; epoch milliseconds. */
@@ -14,7 +14,7 @@ export interface LatestChange {
 /**
  * Folds readings into one change per device. Later device time wins; of equal ones, the later arrival.
  * @param ordinals of the readings to fold, in any order
- * @returns sorted by device, as all writers lock them in this order
+ * @returns sorted by device, because all writers must lock rows in the same order
  */
 export function latestChanges(
   readings: readonly IdentifiedReading[],
@@ -41,7 +41,7 @@ export function latestChanges(
   return [...changes.values()].sort((a, b) => a.deviceKey - b.deviceKey);
 }
 
-/** Without a prototype: `toString` is a fine name for a metric. */
+/** Without a prototype, because a metric may be called `toString`. */
 function noMetrics(): LatestMetrics {
   return Object.create(null) as LatestMetrics;
 }
@@ -52,7 +52,7 @@ function fold(change: LatestChange, { ts, receivedAt, metrics }: IdentifiedReadi
     if (known === undefined || known[0] <= ts) change.metrics[name] = [ts, metrics[name]];
   }
   if (ts > change.newest) change.newest = ts;
-  // Possibly older than any value kept: then the merge in Postgres is careful without need, never careless.
+  // It may be older than all values kept: then Postgres takes the slower merge without need, never the fast one wrongly.
   if (ts < change.oldest) change.oldest = ts;
   if (receivedAt > change.receivedAt) change.receivedAt = receivedAt;
 }

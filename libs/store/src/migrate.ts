@@ -4,23 +4,23 @@ import { SchemaNotCurrentError } from './failure.ts';
 import * as telemetry from './migrations/0001-telemetry.ts';
 import * as deadLetters from './migrations/0002-dead-letters.ts';
 import * as deadLetterWork from './migrations/0003-dead-letter-work.ts';
-import * as books from './migrations/0004-books.ts';
-import * as suspects from './migrations/0005-suspects.ts';
+import * as reconciliation from './migrations/0004-books.ts';
+import * as isolationAttempts from './migrations/0005-suspects.ts';
 
 /** In the order in which they are applied. */
 const migrations: Readonly<Record<string, Migration>> = {
   '0001-telemetry': telemetry,
   '0002-dead-letters': deadLetters,
   '0003-dead-letter-work': deadLetterWork,
-  '0004-books': books,
-  '0005-suspects': suspects,
+  '0004-books': reconciliation,
+  '0005-suspects': isolationAttempts,
 };
 
-/** A table may wait this long for the statements of others to end. */
+/** A migration may wait this long for the locks of other statements. */
 const statementTimeoutMs = 10 * 60_000;
 
 /**
- * Applies the migrations that are missing, all in one transaction. Several may start at once: one works, the others wait.
+ * Applies the migrations that are missing, all in one transaction. Several processes may call it together: one migrates, the others wait.
  * @returns the names of those applied by this call
  */
 export async function migrate(databaseUrl: string): Promise<string[]> {

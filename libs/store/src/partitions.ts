@@ -4,9 +4,9 @@ import { type Week, parseWeek, weeksFrom } from './weeks.ts';
 const prefix = 'readings_';
 const dayMs = 24 * 60 * 60 * 1_000;
 
-/** Makes and drops of partitions follow one another, whoever asks. */
+/** Serialises creating and dropping partitions among all processes. */
 const partitionLockId = 4_602_715_112;
-/** A statement that waits for the table makes all that come after it wait, too; better to fail and try again. */
+/** A statement that waits for the table's lock makes all later ones wait, too; failing and retrying is better. */
 const lockTimeoutMs = 5_000;
 
 /** The device time before which readings are no longer kept. */
@@ -19,7 +19,7 @@ export async function existingWeeks(pool: pg.Pool): Promise<Set<number>> {
   return new Set((await partitions(pool)).filter(({ attached }) => attached).map(({ week }) => week.from));
 }
 
-/** Makes the partitions of the weeks that hold these times. Safe beside writers and others that do the same. */
+/** Creates the partitions of these weeks. Safe while others write, or do the same. */
 export async function ensurePartitions(pool: pg.Pool, weeks: readonly Week[]): Promise<void> {
   if (weeks.length === 0) return;
   const client = await pool.connect();
@@ -42,14 +42,14 @@ export interface Maintenance {
   /** Epoch milliseconds. */
   readonly now: number;
   readonly weeksAhead: number;
-  /** Without it, readings are kept for ever. */
+  /** Without it, readings are kept forever. */
   readonly retentionDays?: number | undefined;
 }
 
 /**
- * Makes the partitions of this week and of `weeksAhead`, and drops those that hold nothing younger than retention.
- * Readers and writers are not held up. What was stored stays known (sequence_blocks), so nothing that was dropped comes back.
- * @returns the names of the weeks made and dropped, as in `2026w47`
+ * Creates the partitions of this week and of the next `weeksAhead`, and drops those whose readings are all older than retention.
+ * Readers and writers do not wait. The sequence ledger keeps the identities, so a dropped reading that is sent again is not stored again.
+ * @returns the names of the weeks created and dropped, as in `2026w47`
  */
 export async function maintainPartitions(
   pool: pg.Pool,
@@ -65,7 +65,7 @@ export async function maintainPartitions(
 
 async function makePartition(client: pg.PoolClient, { name, from, to }: Week): Promise<void> {
   const table = prefix + name;
-  // `create table … partition of` would lock out every reader and writer; attaching a table does not.
+  // `create table … partition of` would block every reader and writer; attaching a table does not.
   await client.query(`create table if not exists ${table} (like readings including all)`);
   const { rowCount: attached } = await client.query('select from pg_inherits where inhrelid = to_regclass($1)', [
     table,
@@ -81,13 +81,13 @@ async function dropBefore(pool: pg.Pool, cutoff: number): Promise<string[]> {
   let failure: Error | undefined;
   try {
     await client.query(`set lock_timeout = ${lockTimeoutMs}`);
-    // Detaching concurrently cannot run in a transaction, so the lock is the session's.
+    // `detach … concurrently` cannot run in a transaction, so the lock belongs to the session.
     await client.query('select pg_advisory_lock($1)', [partitionLockId]);
     for (const { table, week, attached, detaching } of await partitions(client)) {
       if (week.to > cutoff) continue;
       if (detaching) await client.query(`alter table readings detach partition ${table} finalize`);
       else if (attached) await client.query(`alter table readings detach partition ${table} concurrently`);
-      await forget(client, table);
+      await dropDetached(client, table);
       dropped.push(week.name);
     }
     await client.query('select pg_advisory_unlock($1)', [partitionLockId]);
@@ -101,8 +101,8 @@ async function dropBefore(pool: pg.Pool, cutoff: number): Promise<string[]> {
   }
 }
 
-/** The books keep how many rows of each minute went with it. It takes as long as it takes: nobody waits for a detached table. */
-async function forget(client: pg.PoolClient, table: string): Promise<void> {
+/** Counts the rows of each minute for reconciliation, then drops. No time limit: no query waits for a detached table. */
+async function dropDetached(client: pg.PoolClient, table: string): Promise<void> {
   await client.query('begin');
   await client.query('set local statement_timeout = 0');
   await client.query(`

@@ -5,7 +5,7 @@ import type { Database } from './database.ts';
 import { namesOfShapes, toMetrics } from './stored-metrics.ts';
 import type { LatestMetrics } from './tables.ts';
 
-// Every time here is in epoch milliseconds. Every reader ends its query when `signal` aborts, and then throws the signal's reason.
+// Every time here is in epoch milliseconds. Every reader cancels its query when `signal` aborts, and then throws the signal's reason.
 
 interface Abortable {
   readonly signal?: AbortSignal | undefined;
@@ -18,7 +18,7 @@ interface Page extends Abortable {
 }
 
 interface LatestMetric {
-  /** Device time of this metric's value; metrics of one device may come on different clocks. */
+  /** Device time of this value; metrics of one device may arrive at different times. */
   readonly ts: number;
   readonly value: MetricValue;
 }
@@ -27,7 +27,7 @@ export interface LatestRow {
   readonly deviceId: string;
   /** The newest device time among the metrics. */
   readonly ts: number;
-  /** When the newest arrival was received. */
+  /** When the newest reading was received. */
   readonly receivedAt: number;
   readonly metrics: Readonly<Record<string, LatestMetric>>;
 }
@@ -35,7 +35,7 @@ export interface LatestRow {
 export interface DeviceSummary {
   readonly deviceId: string;
   readonly firstSeenAt: number;
-  /** When the newest reading was received, and its device time; null where none was ever stored. */
+  /** When the newest reading was received, and its device time; null if none was ever stored. */
   readonly lastSeenAt: number | null;
   readonly lastTs: number | null;
 }
@@ -51,7 +51,7 @@ export interface DeviceDetails extends DeviceSummary {
   readonly epochs: readonly DeviceEpoch[];
 }
 
-/** Where a reading stands among those of its device: the same for ever, also where timestamps are equal. */
+/** The position of a reading among those of its device; it never changes, and differs also where timestamps are equal. */
 interface ReadingPosition {
   readonly ts: number;
   readonly streamKey: number;
@@ -80,7 +80,7 @@ export interface StoredReadingsQuery extends Abortable {
   readonly after?: ReadingPosition | undefined;
 }
 
-/** A number of rows; beyond some size counting costs too much, and `exact` is false. */
+/** A number of rows; `exact` is false where counting all of them would take too long. */
 interface RowCount {
   readonly count: number;
   readonly exact: boolean;
@@ -194,7 +194,7 @@ export async function readings({ db, pool }: Database, options: StoredReadingsQu
   }));
 }
 
-/** What the store holds. The number of readings is Postgres' own estimate, from its statistics of the partitions. */
+/** The numbers of stored devices, readings and dead letters. The number of readings is Postgres' estimate, from its statistics. */
 export async function storeStatus({ db, pool }: Database, { signal }: Abortable = {}): Promise<StoreStatus> {
   const estimate = sql<{ count: number }>`
     select coalesce(sum(greatest(c.reltuples, pg_stat_get_live_tuples(c.oid), 0)), 0)::int8 as count

@@ -5,12 +5,17 @@ import type { Batch } from './batch-statements.ts';
 import { int4Array } from './binary-arrays.ts';
 
 /**
- * `first`: as they came from the edge. `repeat`: a try before may have committed without anybody hearing of it, so that duplicates are
- * perhaps those of that try. `replay`: dead letters again, which the edge has accepted long ago.
+ * How readings reach the writer, for reconciliation.
+ *
+ * | Origin | Meaning | New readings count as | Readings already stored count as |
+ * | --- | --- | --- | --- |
+ * | `first` | the first attempt at a message from ingest-ws | `stored` | `duplicates` |
+ * | `repeat` | an earlier attempt may have committed although its result was lost | `stored` | `repeats` |
+ * | `replay` | replayed dead letters, which were accepted long ago | `replayed` | `repeats` |
  */
 export type Origin = 'first' | 'repeat' | 'replay';
 
-/** Adds what a batch stores to the books, in rows that belong to this connection alone. */
+/** Counts the new readings of a batch, in rows that only this connection updates. */
 export function countStored({ readings }: Batch, fresh: readonly number[], origin: Origin): pg.QueryConfig {
   const counts = new Map<number, number>();
   for (const ordinal of fresh) {
@@ -32,7 +37,7 @@ export function countStored({ readings }: Batch, fresh: readonly number[], origi
   };
 }
 
-/** Adds the readings of a batch that were not new. */
+/** Counts the readings of a batch that were not new. */
 export function countDuplicates(
   { readings, streams }: Batch,
   fresh: readonly number[],

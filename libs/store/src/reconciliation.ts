@@ -5,44 +5,47 @@ import { int8Array } from './binary-arrays.ts';
 import { fetchRows } from './cancellable.ts';
 import type { Database } from './database.ts';
 
-/** One minute of the books, as everybody has entered it; it need not balance. Minutes are those in which the edge received a reading. */
+/**
+ * What ingest instances and workers have entered for one minute, not compared yet. The minute of a reading is that in which ingest-ws
+ * received it.
+ */
 export interface MinuteEntries extends EdgeCounts {
   readonly minute: number;
-  /** New readings that were stored as they came. */
+  /** New readings stored, without replays. */
   readonly stored: number;
-  /** Dead letters that were stored after all. */
+  /** Dead letters stored by a replay. */
   readonly replayed: number;
   readonly duplicates: number;
-  /** Duplicates that may be those of an earlier try at the same message; they are not in `duplicates`. */
+  /** Readings that a repeated attempt at a message found stored, perhaps by the attempt before; not in `duplicates`. */
   readonly repeats: number;
   readonly dead: number;
-  /** Stored, and gone with their partition since. */
-  readonly forgotten: number;
-  /** Rows that are there now; null where they were not counted. */
+  /** Stored, and dropped with their partition since. */
+  readonly dropped: number;
+  /** Rows in the table now; null where they were not counted. */
   readonly rows: number | null;
 }
 
-/** An ingest instance as its reports show it. Times are epoch milliseconds by its own clock. */
+/** An ingest instance, from its reports. Times are epoch milliseconds by its own clock. */
 export interface Edge {
   readonly instanceId: string;
   readonly firstReportedAt: number;
   readonly lastReportedAt: number;
-  /** It has said that nothing follows. */
+  /** It has sent its final report. */
   readonly isFinished: boolean;
   /** Numbers of reports that never arrived, as ranges with both ends. */
   readonly missingReports: readonly { readonly from: number; readonly to: number }[];
 }
 
 export interface ReconciliationEntries {
-  /** Minutes in which something was entered. */
+  /** Minutes that have entries. */
   readonly minutes: readonly MinuteEntries[];
-  /** Instances that may have received something in this time. */
+  /** Instances that may have received readings in this time. */
   readonly edges: readonly Edge[];
-  /** Dead letters of this time that nobody could read: how many readings they held, and of which minute, is not known. */
+  /** Unreadable dead letters of this time; the number and the minute of the readings in them are not known. */
   readonly unreadable: number;
-  /** Readings of devices that their reports did not tell apart. */
+  /** Readings of devices that reports count together, because a report names a limited number of devices. */
   readonly acceptedOfOthers: number;
-  /** The rows themselves were counted. */
+  /** Whether stored rows were counted, too. */
   readonly isRecounted: boolean;
 }
 
@@ -51,21 +54,21 @@ export interface ReconciliationQuery {
   readonly fromMinute: number;
   readonly toMinute: number;
   readonly deviceId?: string | undefined;
-  /** Rows are counted only where no more than this are expected; for one device they always are. */
+  /** Stored rows are counted only if at most this many are expected; for one device always. */
   readonly recountedRowsMax: number;
   readonly signal?: AbortSignal | undefined;
 }
 
-/** How long an instance that reports at all may be silent and yet receive: its last report and this go before a reading that counts. */
+/** The longest interval between reports: an instance may have received readings for this long after its last report. */
 const reportIntervalMaxMs = 60_000;
 
 /**
- * Enters a report of an ingest instance, once, however often it comes.
+ * Records a report of an ingest instance; a report that is delivered again changes nothing.
  * @returns whether it was new
  */
 export async function recordEdgeReport(pool: pg.Pool, report: EdgeReport): Promise<boolean> {
   const { instanceId, sequence, occurredAt, isLast, entries } = report;
-  // All writers lock the rows in one order.
+  // All writers must lock rows in the same order.
   const sorted = entries.map((entry) => ({ deviceId: '', ...entry }));
   sorted.sort((a, b) => a.minute - b.minute || (a.deviceId < b.deviceId ? -1 : 1));
   const counts = (name: keyof EdgeCounts) => int8Array(sorted.map((entry) => entry[name]));
@@ -107,18 +110,18 @@ export async function recordEdgeReport(pool: pg.Pool, report: EdgeReport): Promi
   return rows.length > 0;
 }
 
-/** The books of some minutes, of all devices or of one. */
+/** The entries of a range of minutes, for all devices or for one. */
 export async function readReconciliationEntries(
   database: Database,
   query: ReconciliationQuery,
 ): Promise<ReconciliationEntries> {
   const [entered, edges, unreadable] = await Promise.all([
-    query.deviceId === undefined ? enteredOfAll(database, query) : enteredOfDevice(database, query, query.deviceId),
+    query.deviceId === undefined ? entriesOfAll(database, query) : entriesOfDevice(database, query, query.deviceId),
     edgesOf(database, query),
-    unreadableIn(database, query),
+    countUnreadable(database, query),
   ]);
   const expected = entered.reduce((sum, { stored, replayed }) => sum + stored + replayed, 0);
-  const acceptedOfOthers = query.deviceId === undefined ? 0 : await othersIn(database, query);
+  const acceptedOfOthers = query.deviceId === undefined ? 0 : await countAcceptedOfOthers(database, query);
   if (query.deviceId === undefined && expected > query.recountedRowsMax)
     return {
       minutes: entered.map((one) => ({ ...one, rows: null })),
@@ -134,7 +137,7 @@ export async function readReconciliationEntries(
   const merged = minutes.map((minute): MinuteEntries => {
     const one = known.get(minute) ?? { ...nothing, minute };
     const there = rows.get(minute) ?? 0;
-    // Of one device the rows themselves are all that is known to be stored.
+    // Stored readings are not counted by device: for one device, its rows are counted instead.
     const stored = query.deviceId === undefined ? one.stored : Math.max(0, there - one.replayed);
     return { ...one, stored, rows: there };
   });
@@ -153,10 +156,10 @@ const nothing = {
   duplicates: 0,
   repeats: 0,
   dead: 0,
-  forgotten: 0,
+  dropped: 0,
 };
 
-function enteredOfAll(
+function entriesOfAll(
   { db, pool }: Database,
   { fromMinute, toMinute, signal }: ReconciliationQuery,
 ): Promise<Entered[]> {
@@ -164,7 +167,7 @@ function enteredOfAll(
   const query = sql<Entered>`
     select minute, ${sums}
     from (
-      select minute, accepted, rejected, nacked, unconfirmed, 0 as stored, 0 as replayed, 0 as duplicates, 0 as repeats, 0 as dead, 0 as forgotten
+      select minute, accepted, rejected, nacked, unconfirmed, 0 as stored, 0 as replayed, 0 as duplicates, 0 as repeats, 0 as dead, 0 as dropped
         from books_accepted where ${within}
       union all select minute, 0, 0, 0, 0, stored, replayed, 0, 0, 0, 0 from books_stored where ${within}
       union all select minute, 0, 0, 0, 0, 0, 0, duplicates, repeats, 0, 0 from books_duplicates where ${within}
@@ -175,7 +178,7 @@ function enteredOfAll(
   return fetchRows(pool, query.compile(db), signal);
 }
 
-function enteredOfDevice(
+function entriesOfDevice(
   { db, pool }: Database,
   { fromMinute, toMinute, signal }: ReconciliationQuery,
   deviceId: string,
@@ -184,7 +187,7 @@ function enteredOfDevice(
   const query = sql<Entered>`
     select minute, ${sums}
     from (
-      select minute, accepted, rejected, nacked, unconfirmed, 0 as stored, 0 as replayed, 0 as duplicates, 0 as repeats, 0 as dead, 0 as forgotten
+      select minute, accepted, rejected, nacked, unconfirmed, 0 as stored, 0 as replayed, 0 as duplicates, 0 as repeats, 0 as dead, 0 as dropped
         from books_accepted where ${within} and device_id = ${deviceId}
       union all select minute, 0, 0, 0, 0, 0, 0, duplicates, repeats, 0, 0 from books_duplicates
         where ${within} and device_key = (select device_key from devices where device_id = ${deviceId})
@@ -198,7 +201,7 @@ function enteredOfDevice(
 
 const sums = sql.join(Object.keys(nothing).map((name) => sql`sum(${sql.ref(name)})::int8 as ${sql.ref(name)}`));
 
-/** Counts the rows themselves: what is gone from them shows here. */
+/** Counts stored rows, so that deleted rows show. */
 async function rowsByMinute(
   { db, pool }: Database,
   { fromMinute, toMinute, deviceId, signal }: ReconciliationQuery,
@@ -235,7 +238,7 @@ async function edgesOf({ db, pool }: Database, { fromMinute, toMinute, signal }:
 
 const edgesMax = 1_000;
 
-async function unreadableIn(
+async function countUnreadable(
   { db, pool }: Database,
   { fromMinute, toMinute, signal }: ReconciliationQuery,
 ): Promise<number> {
@@ -245,7 +248,7 @@ async function unreadableIn(
   return (await fetchRows(pool, query.compile(db), signal))[0]?.count ?? 0;
 }
 
-async function othersIn(
+async function countAcceptedOfOthers(
   { db, pool }: Database,
   { fromMinute, toMinute, signal }: ReconciliationQuery,
 ): Promise<number> {
@@ -255,7 +258,7 @@ async function othersIn(
   return (await fetchRows(pool, query.compile(db), signal))[0]?.count ?? 0;
 }
 
-/** Forgets the books of minutes before `minute`, and instances that reported only then. */
+/** Deletes the entries of minutes before `minute`, and instances whose last report is from before it. */
 export async function deleteReconciliationEntries(pool: pg.Pool, minute: number): Promise<void> {
   for (const table of ['accepted', 'stored', 'duplicates', 'dead', 'forgotten'])
     await pool.query(`delete from books_${table} where minute < $1`, [minute]);

@@ -1,7 +1,7 @@
-/** Sequence numbers per row of the ledger of identities (`sequence_blocks`). */
+/** Sequence numbers per row of the sequence ledger (`sequence_blocks`). */
 export const sequenceBlockSize = 1_024;
 
-/** What a batch has of one block of one stream. */
+/** The readings of a batch that belong to one block of one stream. */
 interface OfferedBlock {
   readonly streamKey: number;
   readonly block: number;
@@ -13,13 +13,13 @@ interface OfferedBlock {
 }
 
 export interface OfferedBlocks {
-  /** Ordinals of the readings by stream and sequence number, each identity once: the first that came. */
+  /** Ordinals of the readings by stream and sequence number, each identity once: its first reading. */
   readonly order: readonly number[];
-  /** Sorted, as all writers lock them in this order. */
+  /** Sorted, because all writers must lock rows in the same order. */
   readonly blocks: readonly OfferedBlock[];
 }
 
-/** Sorts a batch by identity, drops what it holds twice, and cuts it into blocks. */
+/** Sorts a batch by identity, drops repeated identities, and divides it into blocks. */
 export function offeredBlocks(streamKeys: ArrayLike<number>, seqs: ArrayLike<number>): OfferedBlocks {
   const stream = (ordinal: number) => streamKeys[ordinal] as number;
   const seq = (ordinal: number) => seqs[ordinal] as number;
@@ -45,7 +45,7 @@ export function offeredBlocks(streamKeys: ArrayLike<number>, seqs: ArrayLike<num
   return { order, blocks };
 }
 
-/** Whether a multirange, as Postgres writes it, holds a number. */
+/** Whether a multirange in Postgres' notation contains a number. */
 export function contains(ranges: string, value: number): boolean {
   for (const [, from, to] of ranges.matchAll(/\[(\d+),(\d+)\)/g)) {
     if (Number(from) <= value && value < Number(to)) return true;

@@ -2,7 +2,7 @@ import type { Metrics, MetricValue } from '@fleetwire/contracts/metrics';
 import { fetchRows } from './cancellable.ts';
 import type { Database } from './database.ts';
 
-/** The names of shapes, by key. Asked for once per page of rows, so that names do not travel with every row. */
+/** The names of shapes, by key. Queried once per page of rows, so that names are not sent with every row. */
 export async function namesOfShapes(
   { db, pool }: Pick<Database, 'db' | 'pool'>,
   shapeKeys: ReadonlySet<number>,
@@ -17,7 +17,7 @@ export async function namesOfShapes(
   return new Map(shapes.map(({ shape_key, names }) => [shape_key, names]));
 }
 
-/** Puts a stored reading together again. */
+/** Rebuilds a reading's metrics from its columns. */
 export function toMetrics(
   names: readonly string[],
   numbers: readonly number[],

@@ -51,7 +51,7 @@ interface SequenceBlocksTable {
   stream_key: number;
   block: number;
   seen: string;
-  /** What the last writer added to `seen`. */
+  /** The part of `seen` that the last writer added. */
   added: string;
 }
 
@@ -59,7 +59,7 @@ interface DeviceLatestTable {
   device_key: number;
   ts: number;
   received_at: number;
-  /** The oldest device time in what the last writer brought. */
+  /** The oldest device time among the values of the last writer. */
   changed_from: number;
   metrics: LatestMetrics;
 }
@@ -88,7 +88,7 @@ interface DeadLettersTable {
   status: Generated<string>;
   /** When the status was last set. */
   changed_at: Generated<number>;
-  /** When it last arrived with a failure that was not known yet. */
+  /** When it last arrived with a new failure. */
   last_arrived_at: Generated<number>;
   replays: Generated<number>;
   automatic_replays: Generated<number>;

@@ -11,7 +11,7 @@ export interface Week {
   readonly to: number;
 }
 
-/** The start of the week that holds `epochMs`; the cheapest name for it. */
+/** The start of the week that contains `epochMs`. */
 export function weekStart(epochMs: number): number {
   return Math.floor((epochMs - mondayMs) / weekMs) * weekMs + mondayMs;
 }
@@ -25,7 +25,7 @@ export function weekOf(epochMs: number): Week {
   return { name: `${year}w${String(number).padStart(2, '0')}`, from, to: from + weekMs };
 }
 
-/** The week of that name, undefined where it is none. */
+/** The week of that name; undefined if the name is not valid. */
 export function parseWeek(name: string): Week | undefined {
   const match = /^(\d{4})w(\d{2})$/.exec(name);
   if (match === null) return undefined;

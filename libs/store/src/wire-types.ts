@@ -8,8 +8,8 @@ const textParsers = new Map<number, (text: string) => unknown>([
 ]);
 
 /**
- * How values come back from Postgres: `int8` as a number, `timestamptz` as epoch milliseconds, `float8[]` as numbers. All else as pg
- * has it.
+ * How values come back from Postgres: `int8` as a number, `timestamptz` as epoch milliseconds, `float8[]` as numbers. Everything else as pg
+ * parses it.
  */
 export const wireTypes: pg.CustomTypesConfig = {
   getTypeParser: (type, format) =>

@@ -27,13 +27,13 @@ describe('identity', () => {
     expect(await countReadings(database)).toBe(3_010);
   });
 
-  it('stores a reading that is twice in its batch once: the first', async () => {
+  it('stores the first of two readings with the same identity in a batch', async () => {
     const batch = [reading({ seq: 7, metrics: { a: 1 } }), reading({ seq: 7, metrics: { a: 2 } })];
     expect(await writer.write(batch)).toEqual({ stored: 1, duplicates: 1 });
     expect((await history()).map(({ metrics }) => metrics)).toEqual([{ a: 1 }]);
   });
 
-  it('does not store an identity again that comes with another time', async () => {
+  it('does not store an identity again with another timestamp', async () => {
     await writer.write([reading({ seq: 1, ts: monday })]);
     expect(await writer.write([reading({ seq: 1, ts: monday + 40 * day, metrics: { other: 1 } })])).toEqual({
       stored: 0,
@@ -45,18 +45,18 @@ describe('identity', () => {
     });
   });
 
-  it('still knows what retention has dropped', async () => {
+  it('does not store a reading again after retention has dropped it', async () => {
     await writer.write([reading({ seq: 1 })]);
     await pool.query('truncate readings');
     expect(await writer.write([reading({ seq: 1 })])).toEqual({ stored: 0, duplicates: 1 });
   });
 
-  it('tells epochs and devices apart', async () => {
+  it('stores equal sequence numbers of different epochs and devices', async () => {
     const same = [reading(), reading({ epoch: 'boot-2' }), reading({ deviceId: 'device-2' })];
     expect(await writer.write(same)).toEqual({ stored: 3, duplicates: 0 });
   });
 
-  it('takes sparse, shuffled and greatest sequence numbers', async () => {
+  it('stores sparse, shuffled and the largest sequence numbers', async () => {
     const seqs = [9_007_199_254_740_991, 0, 5_000_000, 3, 1, 1_024, 1_023];
     expect(await writer.write(seqs.map((seq) => reading({ seq, ts: monday })))).toEqual({ stored: 7, duplicates: 0 });
     expect(await writer.write(seqs.map((seq) => reading({ seq, ts: monday + day })))).toEqual({
@@ -73,7 +73,7 @@ describe('identity', () => {
 });
 
 describe('values', () => {
-  it('come back as they were', async () => {
+  it('are read back unchanged', async () => {
     const metrics = {
       double: 0.1 + 0.2,
       tiny: 5e-324,
@@ -128,7 +128,7 @@ describe('latest state', () => {
   const write = (seq: number, seconds: number, metrics: Record<string, number>) =>
     writer.write([reading({ seq, ts: monday + seconds * second, metrics })]);
 
-  it('keeps metrics that come on different clocks', async () => {
+  it('keeps metrics that arrive at different times', async () => {
     await write(0, 10, { slow: 1 });
     await write(1, 20, { fast: 2 });
     expect(await latest()).toEqual({ slow: [10, 1], fast: [20, 2] });
@@ -140,14 +140,14 @@ describe('latest state', () => {
     expect(await latest()).toEqual({ a: [100, 1], b: [100, 1], c: [50, 2] });
   });
 
-  it('takes the later arrival where times are equal, but not when it is a resend', async () => {
+  it('takes the later arrival of equal timestamps, unless it is a resend', async () => {
     await write(0, 10, { a: 1 });
     await write(1, 10, { a: 2 });
     await write(0, 10, { a: 1 });
     expect(await latest()).toEqual({ a: [10, 2] });
   });
 
-  it('takes only what is new of a batch with duplicates', async () => {
+  it('takes only the new readings of a batch with duplicates', async () => {
     await write(1, 10, { a: 1 });
     await writer.write([
       reading({ seq: 1, ts: monday + 99 * second, metrics: { a: 9 } }),
@@ -156,7 +156,7 @@ describe('latest state', () => {
     expect(await latest()).toEqual({ a: [20, 2] });
   });
 
-  it('remembers the 1,024 newest names of a device', async () => {
+  it('keeps the 1,024 newest metrics of a device', async () => {
     for (let part = 0; part < 12; part++) {
       const names = Array.from({ length: 100 }, (_, index) => [`name-${part}-${index}`, 1]);
       await write(part, part, Object.fromEntries(names) as Record<string, number>);
@@ -177,7 +177,7 @@ describe('a batch that fails', () => {
     expect(await writer.write([reading(), reading({ seq: 1 })])).toEqual({ stored: 2, duplicates: 0 });
   });
 
-  it('may be written again after its transaction was lost, and all the writer remembers is still true', async () => {
+  it('can be written again after its transaction was lost, and the cached keys are still valid', async () => {
     const batch = [...run(0, 100), ...run(0, 100, { deviceId: 'device-2', metrics: { new: 1 } })];
     const blocker = await open(databaseUrl, { poolMax: 1 }).pool.connect();
     await blocker.query('begin');
@@ -196,7 +196,7 @@ describe('a batch that fails', () => {
     );
   });
 
-  it('gives its connection up when a statement takes too long', async () => {
+  it('closes its connection when a statement takes too long', async () => {
     const impatient = open(databaseUrl, { poolMax: 1, statementTimeoutMs: 200 });
     const { pid } = (await impatient.pool.query<{ pid: number }>('select pg_backend_pid() as pid')).rows[0] ?? {};
     const blocker = await pool.connect();
@@ -212,7 +212,7 @@ describe('a batch that fails', () => {
     expect((await impatient.pool.query<{ pid: number }>('select pg_backend_pid() as pid')).rows[0]?.pid).not.toBe(pid);
   });
 
-  it('names the readings that are older than retention', async () => {
+  it('is refused with the positions of the readings that are older than retention', async () => {
     const keeping = createBatchWriter(pool, { retentionDays: 30, clock: () => monday });
     const batch = [reading({ seq: 0 }), reading({ seq: 1, ts: monday - 31 * day }), reading({ seq: 2 })];
     const failure = await keeping.write(batch).catch((error: unknown) => error);

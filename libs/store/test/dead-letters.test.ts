@@ -35,7 +35,7 @@ async function stored() {
 }
 
 describe('dead letters', () => {
-  it('are kept with all that is known', async () => {
+  it('are stored with all their members', async () => {
     const known = { deviceId: 'pump-1', epoch: 'boot-1', seq: 7, receivedAt: monday + 5 };
     expect(
       await insertDeadLetters(pool, [
@@ -62,7 +62,7 @@ describe('dead letters', () => {
     ]);
   });
 
-  it('are kept once, with the greatest attempts and the last failure', async () => {
+  it('are stored once, with the largest number of attempts and the last failure', async () => {
     await insertDeadLetters(pool, [deadLetter({ attempts: 3, lastFailedAt: monday + 9 })]);
     expect(
       await insertDeadLetters(pool, [
@@ -74,7 +74,7 @@ describe('dead letters', () => {
     expect(await stored()).toMatchObject([{ attempts: 5, last_failed_at: monday + 9 }, { id: 'letter-2' }]);
   });
 
-  it('are kept also where what they say could not be stored', async () => {
+  it('are stored also when Postgres refuses their values', async () => {
     const unreadable = {
       deviceId: 'a\0b',
       epoch: '\ud800',
@@ -89,7 +89,7 @@ describe('dead letters', () => {
     ]);
   });
 
-  it('of one id from several drains at once are kept once', async () => {
+  it('with one id are stored once when several workers insert them concurrently', async () => {
     const letters = Array.from({ length: 200 }, (_, index) => deadLetter({ id: `letter-${index}` }));
     const added = await Promise.all(
       [letters, letters.toReversed(), letters].map((batch) => insertDeadLetters(pool, batch)),

@@ -22,7 +22,7 @@ async function throughProxy() {
   return { proxy, database: open(url.href, { poolMax: 1, connectTimeoutMs: 500 }) };
 }
 
-describe('what Postgres really says', () => {
+describe('a failure of a real Postgres', () => {
   const statements: [FailureClass, string, string][] = [
     ['bad-data', '22003', 'select 40000::int2'],
     ['bad-data', '22P05', `select '"\\u0000"'::jsonb::text, ('["\\u0000"]'::jsonb) ->> 0`],
@@ -70,8 +70,8 @@ describe('what Postgres really says', () => {
   });
 });
 
-describe('what a broken connection says', () => {
-  it('is hold when nobody listens', async () => {
+describe('a failure of a broken connection', () => {
+  it('is hold when no server listens', async () => {
     const { proxy, database: unreachable } = await throughProxy();
     await proxy.stop();
     expect(classifyFailure(await failureOf(unreachable.pool.query('select 1')))).toBe('hold');

@@ -47,7 +47,7 @@ describe('gaps', () => {
     );
   });
 
-  it('run over blocks of the ledger and stay within an epoch; epochs of the server are left out', async () => {
+  it('span blocks of the sequence ledger and stay within an epoch; epochs of the server are left out', async () => {
     await store('two-boots', 'a', [1, 5_000]);
     await store('two-boots', 'auto-x', [1, 9]);
     await store('two-boots', 'b', [3, 5]);
@@ -59,7 +59,7 @@ describe('gaps', () => {
     expect(await allGaps('two-boots', 10, 'auto-x')).toMatchObject([{ from: 2, to: 8 }]);
   });
 
-  it('say how many of their numbers are dead letters', async () => {
+  it('count their dead letters', async () => {
     await store('some-died', 'e', [1, 10]);
     await database.pool.query(
       `insert into dead_letters (id, reason, error_code, error_message, fingerprint, attempts, first_failed_at, last_failed_at, device_id, epoch, seq, payload, payload_encoding)
@@ -68,7 +68,7 @@ describe('gaps', () => {
     expect(await allGaps('some-died', 10)).toMatchObject([{ from: 2, to: 9, deadLettered: 2 }]);
   });
 
-  it('of five million readings are found in a moment', async () => {
+  it('of five million readings are found quickly', async () => {
     await store('busy', 'e', [0]);
     await database.pool.query(
       `insert into sequence_blocks (stream_key, block, seen, added)

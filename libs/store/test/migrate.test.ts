@@ -20,7 +20,7 @@ async function migrateInOwnProcess(databaseUrl: string): Promise<string[]> {
 }
 
 describe('migrations', () => {
-  it('are applied once when three processes start at once', async () => {
+  it('are applied once when three processes start together', async () => {
     const databaseUrl = await freshDatabase();
     const applied = await Promise.all([1, 2, 3].map(() => migrateInOwnProcess(databaseUrl)));
     expect(applied.flat()).toEqual(names);

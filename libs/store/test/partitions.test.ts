@@ -15,7 +15,7 @@ beforeEach(async () => {
 });
 
 describe('partitions', () => {
-  it('are made on demand, from the year 2000 to tomorrow', async () => {
+  it('are created on demand, from the year 2000 to tomorrow', async () => {
     const times = [
       Date.UTC(2000, 0, 1),
       Date.UTC(2012, 1, 29),
@@ -32,13 +32,13 @@ describe('partitions', () => {
     expect(rows.map(({ name }) => name)).toEqual(times.map((ts) => `readings_${weekOf(ts).name}`));
   });
 
-  it('are made ahead, and once', async () => {
+  it('are created in advance, and once', async () => {
     const ahead = { now: monday, weeksAhead: 2 };
     expect(await maintainPartitions(pool, ahead)).toEqual({ made: ['2026w47', '2026w48', '2026w49'], dropped: [] });
     expect(await maintainPartitions(pool, ahead)).toEqual({ made: [], dropped: [] });
   });
 
-  it('may be made by several at the same moment', async () => {
+  it('can be created by several processes at the same moment', async () => {
     const weeks = Array.from({ length: 8 }, (_, index) => weekOf(monday + index * 7 * day));
     await Promise.all([1, 2, 3].map(() => ensurePartitions(pool, weeks)));
     expect(await existingWeeks(pool)).toEqual(
@@ -62,7 +62,7 @@ describe('partitions', () => {
     busy.release();
   });
 
-  it('are dropped when all they hold is older than retention', async () => {
+  it('are dropped when all their readings are older than retention', async () => {
     const batch = [
       reading({ seq: 0, ts: monday - 21 * day }),
       reading({ seq: 1, ts: monday - 14 * day }),
@@ -74,21 +74,21 @@ describe('partitions', () => {
     expect(await countReadings(database)).toBe(2);
   });
 
-  it('are dropped also where an earlier drop broke off', async () => {
+  it('are dropped also after an interrupted drop', async () => {
     await ensurePartitions(pool, [weekOf(monday), weekOf(monday + 7 * day)]);
     await pool.query('alter table readings detach partition readings_2026w47');
     const { dropped } = await maintainPartitions(pool, { now: monday + 50 * day, weeksAhead: 0, retentionDays: 7 });
     expect(dropped).toEqual(['2026w47', '2026w48']);
   });
 
-  it('are taken back where retention has become longer since', async () => {
+  it('are attached again when retention has become longer', async () => {
     await createBatchWriter(pool).write([reading()]);
     await pool.query('alter table readings detach partition readings_2026w47');
     await ensurePartitions(pool, [weekOf(monday)]);
     expect(await countReadings(database)).toBe(1);
   });
 
-  it('that vanish under a writer are made again by its next try', async () => {
+  it('that disappear during a write are created by the next attempt', async () => {
     const writer = createBatchWriter(open(databaseUrl).pool);
     await writer.write([reading({ seq: 0 })]);
     await pool.query('drop table readings_2026w47');

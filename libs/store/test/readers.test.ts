@@ -59,12 +59,12 @@ describe('devices', () => {
     expect(await found('\\')).toEqual([]);
   });
 
-  it('are found by when they were last heard', async () => {
+  it('are found by the time of their last reading', async () => {
     const found = await listDevices(database, { limit: 9, seenSince: monday + 60 * second });
     expect(found.map(({ deviceId }) => deviceId)).toEqual(['pump-1']);
   });
 
-  it('tell their boots', async () => {
+  it('list their boots', async () => {
     expect(await getDevice(database, { deviceId: 'pump-2' })).toMatchObject({
       deviceId: 'pump-2',
       lastTs: monday,
@@ -155,7 +155,7 @@ describe('readings', () => {
   });
 });
 
-it('tells what the store holds', async () => {
+it('the status counts devices, readings and dead letters', async () => {
   // A backend reports the rows it wrote within a second; those reported after an `analyze` are counted twice until the next.
   await eventually(async () => {
     await writing.pool.query('analyze');
@@ -196,7 +196,7 @@ describe('a reader that is aborted', () => {
       )
     ).rowCount;
 
-  it('throws the reason at once, and its query ends', async () => {
+  it('throws the reason immediately, and its query ends', async () => {
     await blockReaders();
     const abort = new AbortController();
     const found = readings(database, { ...query, signal: abort.signal });
@@ -207,7 +207,7 @@ describe('a reader that is aborted', () => {
     expect(await latestOf(database, { deviceId: 'pump-1' })).toBeDefined();
   });
 
-  it('leaves room for others also while the network is stalled', async () => {
+  it('frees its connection also while the network is stalled', async () => {
     const url = new URL(databaseUrl);
     const proxy = await startFaultProxy({ host: url.hostname, port: Number(url.port || 5432) });
     onTestFinished(() => proxy.stop());
@@ -222,11 +222,11 @@ describe('a reader that is aborted', () => {
     expect(await readings(distant, query)).toHaveLength(10);
   });
 
-  it('does not even begin when it is too late', async () => {
+  it('does not start a query when the signal is aborted already', async () => {
     await expect(readings(database, { ...query, signal: AbortSignal.abort(reason) })).rejects.toBe(reason);
   });
 
-  it('gives up its place in the queue for a connection', async () => {
+  it('leaves the queue for a connection', async () => {
     const taken = [await database.pool.connect(), await database.pool.connect()];
     const abort = new AbortController();
     const found = readings(database, { ...query, signal: abort.signal });

@@ -70,8 +70,8 @@ function deadLetter(of: { id: string; receivedAt: number; headers?: Record<strin
   } as const;
 }
 
-describe('the books of the store', () => {
-  it('count what a batch stores and what it had already, by the minute of arrival', async () => {
+describe('reconciliation entries', () => {
+  it('count new readings and duplicates of a batch by the minute of arrival', async () => {
     const minute = freshMinute();
     const receivedAt = startOfMinute(minute);
     const first = run(0, 10, { epoch: 'counted', receivedAt });
@@ -83,7 +83,7 @@ describe('the books of the store', () => {
     expect(await entry(minute, 'device-1')).toMatchObject({ stored: 12, duplicates: 7 });
   });
 
-  it('keep duplicates of a second try apart, and what a replay stores', async () => {
+  it('count duplicates of a repeated attempt and readings of a replay separately', async () => {
     const minute = freshMinute();
     const receivedAt = startOfMinute(minute);
     const batch = run(0, 4, { epoch: 'again', receivedAt });
@@ -93,7 +93,7 @@ describe('the books of the store', () => {
     expect(await entry(minute)).toMatchObject({ stored: 4, replayed: 2, duplicates: 0, repeats: 5, rows: 6 });
   });
 
-  it('hold nothing of a batch that was rolled back', async () => {
+  it('do not count a batch that was rolled back', async () => {
     const minute = freshMinute();
     const bad = reading({
       epoch: 'bad',
@@ -107,7 +107,7 @@ describe('the books of the store', () => {
     expect(await entry(minute)).toBeUndefined();
   });
 
-  it('agree with the rows when four writers work side by side, and none waits for another', async () => {
+  it('agree with the rows when four writers write concurrently, without waiting for each other', async () => {
     const minute = freshMinute();
     const writers = Array.from({ length: 4 }, () => createBatchWriter(open(databaseUrl, { poolMax: 1 }).pool));
     await Promise.all(
@@ -123,7 +123,7 @@ describe('the books of the store', () => {
     expect(counted).toMatchObject({ stored: 2_020, duplicates: 4 * 20 * 60 - 2_020 });
   });
 
-  it('show a row that was deleted by hand', async () => {
+  it('show that a row was deleted by hand', async () => {
     const minute = freshMinute();
     await writer.write(run(0, 5, { epoch: 'deleted', receivedAt: startOfMinute(minute) }));
     await pool.query(`delete from readings where received_at = $1 and seq = 3`, [
@@ -132,7 +132,7 @@ describe('the books of the store', () => {
     expect(await entry(minute)).toMatchObject({ stored: 5, rows: 4 });
   });
 
-  it('count a dead letter once however often it is delivered, again where its reading arrived again, and never a replayed one', async () => {
+  it('count a dead letter once per arrival of its reading, however often it is delivered, and not when it is replayed', async () => {
     const minute = freshMinute();
     const receivedAt = startOfMinute(minute);
     const letter = deadLetter({ id: 'a', receivedAt });
@@ -145,7 +145,7 @@ describe('the books of the store', () => {
     expect(await entry(minute, 'device-2')).toBeUndefined();
   });
 
-  it('enter a report of an edge once, and know which never came', async () => {
+  it('record a report of an ingest instance once, and name reports that never arrived', async () => {
     const minute = freshMinute();
     const occurredAt = startOfMinute(minute) + 1_000;
     const common = { instanceId: `edge-${minute}`, minute, occurredAt, deviceId: 'device-7' };
@@ -172,11 +172,11 @@ describe('the books of the store', () => {
     expect((await booksOf(minute, 'device-7')).acceptedOfOthers).toBe(9);
   });
 
-  it('remember rows that went with their partition, and forget old minutes', async () => {
+  it('keep the counts of rows dropped with their partition, and are deleted after their retention', async () => {
     const old = monday - 70 * day;
     await writer.write(run(0, 6, { epoch: 'old', ts: old, receivedAt: old }));
     await maintainPartitions(pool, { now: monday, weeksAhead: 0, retentionDays: 30 });
-    expect(await entry(minuteOf(old))).toMatchObject({ stored: 6, forgotten: 6, rows: 0 });
+    expect(await entry(minuteOf(old))).toMatchObject({ stored: 6, dropped: 6, rows: 0 });
     await deleteReconciliationEntries(pool, minuteOf(old) + 1);
     expect(await entry(minuteOf(old))).toBeUndefined();
   });

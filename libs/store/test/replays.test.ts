@@ -6,7 +6,7 @@ import { getDeadLetter, listDeadLetterActions } from '../src/dead-letters/browse
 import { decideDeadLetters } from '../src/dead-letters/decisions.ts';
 import { nextOfReplay, recordPublished, renewLease, takeReplay } from '../src/dead-letters/replay-lease.ts';
 import { cancelReplay, createReplay, getReplay, type Replay } from '../src/dead-letters/replays.ts';
-import { forgetDeadLetters } from '../src/dead-letters/retention.ts';
+import { deleteExpiredDeadLetters } from '../src/dead-letters/retention.ts';
 import { settleReplays } from '../src/dead-letters/settle.ts';
 import { isTransient } from '../src/dead-letters/transient.ts';
 import { freshStore } from './fixture.ts';
@@ -68,7 +68,7 @@ async function publishNext(replay: Replay, runner: string, limit = 100) {
 }
 
 describe('a replay', () => {
-  it('is held by one runner at a time, and by another once the lease is over', async () => {
+  it('is held by one runner at a time, and can be taken by another once the lease has expired', async () => {
     await insertDeadLetters(pool, [deadLetter(1)]);
     await replayAll();
     const taken = await Promise.all(['a', 'b', 'c'].map((runner) => takeReplay(database, { runner, leaseMs: 10_000 })));
@@ -80,7 +80,7 @@ describe('a replay', () => {
     expect(await renewLease(database, { replayId: 'replay', runner: 'd', leaseMs: 10_000 })).toBe(true);
   });
 
-  it('counts a dead letter once that a dead runner and its heir have both published', async () => {
+  it('counts a dead letter once that two runners have published, one after the other', async () => {
     await insertDeadLetters(pool, [deadLetter(1), deadLetter(2), deadLetter(3)]);
     const replay = await replayAll();
     await takeReplay(database, { runner: 'a', leaseMs: 10_000 });
@@ -93,14 +93,14 @@ describe('a replay', () => {
     expect(await getDeadLetter(database, { id: 'letter-1' })).toMatchObject({ replays: 1 });
   });
 
-  it('leaves out what arrived after it was made', async () => {
+  it('does not include dead letters that arrived after it was created', async () => {
     await insertDeadLetters(pool, [deadLetter(1)]);
     const replay = await replayAll();
     await insertDeadLetters(pool, [deadLetter(2)]);
     expect(await nextOfReplay(database, { replay, limit: 10 })).toMatchObject([{ id: 'letter-1' }]);
   });
 
-  it('that is cancelled belongs to nobody', async () => {
+  it('is held by no runner after it was cancelled', async () => {
     await insertDeadLetters(pool, [deadLetter(1)]);
     const replay = await replayAll();
     await takeReplay(database, { runner: 'a', leaseMs: 10_000 });
@@ -115,7 +115,7 @@ describe('a replay', () => {
 });
 
 describe('the outcome of a replay', () => {
-  it('is what the ledger and later failures say; a dead letter that merely comes twice says nothing', async () => {
+  it('comes from the sequence ledger and from later failures, not from a second delivery of the same dead letter', async () => {
     const letters = [1, 2, 3].map((seq) => deadLetter(seq));
     await insertDeadLetters(pool, letters);
     const replay = await replayAll();
@@ -134,7 +134,7 @@ describe('the outcome of a replay', () => {
 });
 
 describe('retention of dead letters', () => {
-  it('forgets those that were settled long ago, and open ones only where it is told to', async () => {
+  it('deletes dead letters that were stored or discarded long ago, and open ones only if configured', async () => {
     await insertDeadLetters(
       pool,
       [1, 2, 3].map((seq) => deadLetter(seq)),
@@ -144,10 +144,10 @@ describe('retention of dead letters', () => {
     await pool.query(`update dead_letters set changed_at = now() - interval '91 days' where id = 'letter-1'`);
     const kept = async () => (await pool.query<{ id: string }>('select id from dead_letters order by id')).rows;
 
-    expect(await forgetDeadLetters(pool, { now: Date.now(), settledDays: 90 })).toBe(1);
+    expect(await deleteExpiredDeadLetters(pool, { now: Date.now(), settledDays: 90 })).toBe(1);
     expect(await kept()).toEqual([{ id: 'letter-2' }, { id: 'letter-3' }]);
     const now = monday + 11 * dayMs;
-    expect(await forgetDeadLetters(pool, { now, settledDays: 90_000 / 365, openDays: 10 })).toBe(1);
+    expect(await deleteExpiredDeadLetters(pool, { now, settledDays: 90_000 / 365, openDays: 10 })).toBe(1);
     expect(await kept()).toEqual([{ id: 'letter-2' }]);
   });
 });

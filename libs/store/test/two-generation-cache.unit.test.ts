@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { TwoGenerationCache } from '../src/two-generation-cache.ts';
 
-it('keeps what is used and stays within its bound', () => {
+it('keeps entries in use and stays within its bound', () => {
   const cache = new TwoGenerationCache<number>(10);
   cache.set('used', 1);
   for (let other = 0; other < 1_000; other++) {

@@ -21,7 +21,7 @@ async function plan(query: string): Promise<string> {
   return rows.map((row) => row['QUERY PLAN']).join('\n');
 }
 
-describe('for people who write SQL', () => {
+describe('views for SQL', () => {
   it('telemetry shows readings with all their metrics', async () => {
     const { rows } = await pool.query(`select * from telemetry where device_id = 'fan' order by ts`);
     expect(rows).toEqual([

@@ -3,7 +3,7 @@ import type { Logger } from '@fleetwire/runtime/logger';
 import type { Database } from '@fleetwire/store/database';
 import { minuteOf } from '@fleetwire/contracts/edge-report';
 import { deleteReconciliationEntries } from '@fleetwire/store/reconciliation';
-import { forgetDeadLetters } from '@fleetwire/store/dead-letters/retention';
+import { deleteExpiredDeadLetters } from '@fleetwire/store/dead-letters/retention';
 import { maintainPartitions } from '@fleetwire/store/partitions';
 import type { WorkerConfiguration } from './configuration.ts';
 
@@ -37,7 +37,7 @@ export async function runMaintenance({ pool, config, logger, signal }: Maintenan
         retentionDays: config.retentionDays,
       });
       if (made.length > 0 || dropped.length > 0) logger.info({ made, dropped }, 'created or dropped partitions');
-      const forgotten = await forgetDeadLetters(pool, {
+      const forgotten = await deleteExpiredDeadLetters(pool, {
         now,
         settledDays: config.deadLetterRetentionDays,
         openDays: config.deadLetterOpenRetentionDays,

@@ -17,7 +17,7 @@ const empty: MinuteEntries = {
   duplicates: 0,
   repeats: 0,
   dead: 0,
-  forgotten: 0,
+  dropped: 0,
   rows: null,
 };
 const edge: Edge = {
@@ -51,7 +51,7 @@ describe('reconciliation', () => {
   });
 
   it('reports a deleted row as missing, also while other readings are in flight', () => {
-    const entry = { accepted: 10, stored: 9, rows: 7, forgotten: 1 };
+    const entry = { accepted: 10, stored: 9, rows: 7, dropped: 1 };
     expect(audited(entry, { settledBefore: 0 })).toMatchObject({ state: 'unbalanced', difference: 1, inFlight: 1 });
   });
 
@@ -119,7 +119,7 @@ describe('reconciliation', () => {
       duplicates: n,
       repeats: n,
       dead: n,
-      forgotten: n,
+      dropped: n,
       rows: fc.option(n),
     });
     fc.assert(

@@ -36,7 +36,7 @@ export interface StoredDeadLetter extends DeadLetterSummary {
   readonly receivedAt: number | null;
   readonly payload: Buffer;
   readonly payloadEncoding: 'json' | 'base64';
-  /** Of the message that carried it; empty where they were not kept. */
+  /** AMQP headers of the message that carried it; empty if they were not kept. */
   readonly headers: Readonly<Record<string, unknown>>;
 }
 
@@ -56,7 +56,7 @@ export interface DeadLetterGroup {
   readonly exampleDeviceId: string | null;
 }
 
-/** Something that was done to a dead letter. */
+/** A decision about a dead letter, or a replay of it. */
 export interface DeadLetterEvent {
   readonly at: number;
   readonly actor: string;
@@ -72,7 +72,7 @@ const summaryColumns = sql.raw(`
   d.created_at as "createdAt", d.replays, d.automatic_replays as "automaticReplays", d.repeated,
   octet_length(d.payload) as "payloadBytes"`);
 
-/** The newest arrivals first. `after`: the last `number` of the page before. */
+/** Newest arrivals first. `after`: the last `number` of the page before. */
 export async function listDeadLetters(
   { pool, db }: Database,
   options: Abortable & { readonly selection: Selection; readonly limit: number; readonly after?: number | undefined },
@@ -84,7 +84,7 @@ export async function listDeadLetters(
   return fetchRows(pool, query.compile(db), signal);
 }
 
-/** Failures of one kind together, the most frequent first. */
+/** Groups of the same kind of failure, most frequent first. */
 export async function groupDeadLetters(
   { pool, db }: Database,
   { selection, limit, signal }: Abortable & { readonly selection: Selection; readonly limit: number },
@@ -107,7 +107,7 @@ export async function groupDeadLetters(
   return fetchRows(pool, query.compile(db), signal);
 }
 
-/** @returns undefined where there is none of that id */
+/** @returns undefined if no dead letter has this id */
 export async function getDeadLetter(
   { pool, db }: Database,
   { id, signal }: Abortable & { readonly id: string },
@@ -119,7 +119,7 @@ export async function getDeadLetter(
   return row && { ...row, headers: headersOf(row.headers) };
 }
 
-/** What was done to one dead letter, the newest first: decisions and replays with their outcomes. */
+/** Decisions about one dead letter and its replays with their outcomes, newest first. */
 export async function historyOfDeadLetter(
   { pool, db }: Database,
   { id, limit, signal }: Abortable & { readonly id: string; readonly limit: number },
@@ -136,7 +136,7 @@ export async function historyOfDeadLetter(
   return fetchRows(pool, query.compile(db), signal);
 }
 
-/** The audit: what was decided, by whom, the newest first. `after`: the last `number` of the page before. */
+/** The audit, newest first. `after`: the last `number` of the page before. */
 export async function listDeadLetterActions(
   { pool, db }: Database,
   { limit, after = Number.MAX_SAFE_INTEGER, signal }: Abortable & { limit: number; after?: number | undefined },
@@ -152,7 +152,7 @@ export function headersOf(text: string | null): Record<string, unknown> {
   return text === null ? {} : (JSON.parse(text) as Record<string, unknown>);
 }
 
-/** The payload parsed as JSON; undefined where it is none. */
+/** The payload parsed as JSON; undefined if it is not JSON. */
 export function jsonOfPayload(payload: Buffer): unknown {
   try {
     return JSON.parse(payload.toString('utf8')) as unknown;

@@ -3,7 +3,7 @@ import { fetchRows } from '../cancellable.ts';
 import type { Database } from '../database.ts';
 import { type DeadLetterStatus, type Selection, selected } from './selection.ts';
 
-/** A decision that a person takes about dead letters, and the status it leads from and to. */
+/** The decisions of operators, and the status of a dead letter before and after each. */
 export const decisions = {
   discarded: { from: 'open', to: 'discarded' },
   restored: { from: 'discarded', to: 'open' },
@@ -14,17 +14,18 @@ export type Decision = keyof typeof decisions;
 export interface Deciding {
   readonly selection: Selection;
   readonly decision: Decision;
-  /** Who decides, and why. */
+  /** The subject of the operator's token. */
   readonly actor: string;
   readonly reason: string;
-  /** At most so many in this call. */
+  /** Largest number of dead letters changed in this call. */
   readonly limit: number;
   readonly signal?: AbortSignal | undefined;
 }
 
 /**
- * Moves dead letters from one status to the other, each with its entry in the audit. What is there already stays as it is.
- * @returns how many were moved; fewer than `limit` when none are left
+ * Changes the status of dead letters, each with an entry in the audit. Those that have another status than the decision expects are left
+ * unchanged.
+ * @returns how many were changed; fewer than `limit` when none are left
  */
 export async function decideDeadLetters({ pool, db }: Database, deciding: Deciding): Promise<number> {
   const { selection, decision, actor, reason, limit, signal } = deciding;

@@ -6,7 +6,8 @@ import { headersOf } from './browse.ts';
 import type { Replay } from './replays.ts';
 import { selected } from './selection.ts';
 
-// What a runner does with the job it holds. A lease that is not renewed ends by itself, and somebody else goes on from `position`.
+// What a runner does with the job whose lease it holds. When a lease is not renewed, it expires, and another runner continues from
+// `position`.
 
 export interface Lease {
   readonly replayId: string;
@@ -39,7 +40,7 @@ export interface PublishedItem {
   readonly identity: { readonly deviceId: string; readonly epoch: string; readonly seq: number } | undefined;
 }
 
-/** Takes the oldest job that nobody holds. @returns its id */
+/** Takes the oldest job that no runner holds. @returns its id */
 export async function takeReplay(
   { pool, db }: Database,
   { runner, leaseMs, signal }: Pick<Lease, 'runner' | 'leaseMs'> & { readonly signal?: AbortSignal },
@@ -67,7 +68,7 @@ export async function renewLease(
   return (await fetchRows(pool, query.compile(db), signal)).length > 0;
 }
 
-/** Lets another runner take the job at once. */
+/** Lets another runner take the job immediately. */
 export async function releaseReplay({ pool, db }: Database, { replayId, runner }: Lease): Promise<void> {
   const query = sql`
     update dead_letter_replays set leased_by = null, leased_until = null where id = ${replayId} and leased_by = ${runner}`;
@@ -91,8 +92,8 @@ export async function nextOfReplay(
 }
 
 /**
- * Notes what the broker has confirmed, how far the job has come, and that the runner is alive. What was noted before, by a runner that
- * died after it, counts once.
+ * Records what the broker has confirmed and the position of the job, and renews the lease. A dead letter that several runners have
+ * published for the same replay counts once.
  * @returns the job; undefined when it is no longer this runner's
  */
 export async function recordPublished(
@@ -100,8 +101,8 @@ export async function recordPublished(
   lease: Lease,
   { items, position }: { readonly items: readonly PublishedItem[]; readonly position: number },
 ): Promise<Pick<Replay, 'position' | 'published'> | undefined> {
-  const isOurs = sql`r.leased_by = ${lease.runner} and r.state = 'running'`;
-  const query = sql<{ position: number; published: number; isOurs: boolean }>`
+  const isHeld = sql`r.leased_by = ${lease.runner} and r.state = 'running'`;
+  const query = sql<{ position: number; published: number; isHeld: boolean }>`
     with offered as (
       select * from unnest(
         ${items.map(({ deadLetterId }) => deadLetterId)}::text[], ${items.map(({ offeredAt }) => offeredAt)}::timestamptz[],
@@ -110,7 +111,7 @@ export async function recordPublished(
         ${items.map(({ identity }) => identity?.seq ?? null)}::int8[]
       ) as o (id, offered_at, device_id, epoch, seq)
     ), locked as (
-      -- In the order in which failures are written, too, so that neither waits for the other in a circle.
+      -- In the order of all writers, so that none waits for another in a circle.
       select d.id from dead_letters d where d.id in (select id from offered) order by d.id for update
     ), added as (
       insert into dead_letter_replay_items (replay_id, dead_letter_id, device_id, epoch, seq, offered_at)
@@ -128,14 +129,14 @@ export async function recordPublished(
     update dead_letter_replays r set
       position = greatest(r.position, ${position}),
       published = r.published + (select count(*) from added),
-      leased_until = case when ${isOurs} then ${fromNow(lease.leaseMs)} else r.leased_until end
+      leased_until = case when ${isHeld} then ${fromNow(lease.leaseMs)} else r.leased_until end
     where r.id = ${lease.replayId}
-    returning r.position, r.published, ${isOurs} as "isOurs"`;
+    returning r.position, r.published, ${isHeld} as "isHeld"`;
   const [row] = await fetchRows(pool, query.compile(db), undefined);
-  return row?.isOurs === true ? row : undefined;
+  return row?.isHeld === true ? row : undefined;
 }
 
-/** All is published: what is missing is what became of it. */
+/** Everything is published; the replay is done once all outcomes are known. */
 export async function finishPublishing({ pool, db }: Database, { replayId, runner }: Lease): Promise<void> {
   const query = sql`
     update dead_letter_replays set

@@ -5,8 +5,14 @@ import type { Database } from '../database.ts';
 import { type Selection, selected } from './selection.ts';
 
 /**
- * `queued`: nobody has taken it yet. `running`: somebody publishes. `settling`: all is published, but not of all is known what became
- * of it. `dry-run`: it only counted.
+ * | State | Meaning | Followed by |
+ * | --- | --- | --- |
+ * | `queued` | no runner has taken it yet | `running`, `cancelled` |
+ * | `running` | a runner publishes, or its lease has to expire first | `settling`, `done`, `cancelled` |
+ * | `settling` | everything is published, some outcomes are not known yet | `done` |
+ * | `done` | all outcomes are known | |
+ * | `cancelled` | nothing more is published; outcomes are still counted | |
+ * | `dry-run` | it was only counted | |
  */
 export const replayStates = ['queued', 'running', 'settling', 'done', 'cancelled', 'dry-run'] as const;
 type ReplayState = (typeof replayStates)[number];
@@ -14,7 +20,7 @@ type ReplayState = (typeof replayStates)[number];
 export const replaySources = ['operator', 'edit', 'automatic'] as const;
 type ReplaySource = (typeof replaySources)[number];
 
-/** A reading as an operator changed it: published instead of the dead letter's own. */
+/** The reading as an operator edited it, published instead of the one in the dead letter. */
 export interface EditedCopy {
   readonly deviceId: string;
   readonly epoch: string;
@@ -36,7 +42,7 @@ export interface Replay {
   readonly selection: Selection;
   readonly copy: EditedCopy | null;
   readonly ratePerSecond: number;
-  /** Dead letters it is to publish. */
+  /** Largest number of dead letters it publishes. */
   readonly matched: number;
   /** The last dead letter that was published, by number. */
   readonly position: number;
@@ -63,10 +69,10 @@ export interface NewReplay extends Abortable {
   readonly selection: Selection;
   readonly copy?: EditedCopy | undefined;
   readonly ratePerSecond: number;
-  /** It publishes at most so many. */
+  /** Largest number of dead letters it publishes. */
   readonly max: number;
   readonly dryRun?: boolean;
-  /** What the audit says beside. */
+  /** The entry in the audit. */
   readonly action: {
     readonly action: string;
     readonly deadLetterId?: string | undefined;
@@ -75,8 +81,8 @@ export interface NewReplay extends Abortable {
 }
 
 /**
- * Makes a job over the dead letters that match now; what arrives later is not part of it.
- * @returns undefined where it is automatic and there is one already
+ * Creates a job for the dead letters that match now; those that arrive later are not part of it.
+ * @returns undefined for an automatic replay while another one is unfinished
  */
 export async function createReplay({ pool, db }: Database, replay: NewReplay): Promise<Replay | undefined> {
   const { id, source, createdBy, selection, copy, ratePerSecond, max, dryRun = false, action, signal } = replay;
@@ -101,7 +107,7 @@ export async function createReplay({ pool, db }: Database, replay: NewReplay): P
   return (await fetchRows(pool, query.compile(db), signal))[0];
 }
 
-/** The newest first. `after`: the last `number` of the page before. */
+/** Newest first. `after`: the last `number` of the page before. */
 export async function listReplays(
   { pool, db }: Database,
   { limit, after = Number.MAX_SAFE_INTEGER, signal }: Abortable & { limit: number; after?: number | undefined },
@@ -111,7 +117,7 @@ export async function listReplays(
   return fetchRows(pool, query.compile(db), signal);
 }
 
-/** @returns undefined where there is none of that id */
+/** @returns undefined if no replay has this id */
 export async function getReplay(
   { pool, db }: Database,
   { id, signal }: Abortable & { readonly id: string },
@@ -120,7 +126,7 @@ export async function getReplay(
   return (await fetchRows(pool, query.compile(db), signal))[0];
 }
 
-/** How many are waiting or running, counted up to `limit`. */
+/** The number of queued and running replays, counted up to `limit`. */
 export async function countUnfinishedReplays(
   { pool, db }: Database,
   { limit, signal }: Abortable & { readonly limit: number },
@@ -131,8 +137,8 @@ export async function countUnfinishedReplays(
 }
 
 /**
- * Ends a job that is not through; its runner sees it before the next batch. Cancelling twice is cancelling once.
- * @returns the job as it is then, whether or not it could be cancelled; undefined where there is none
+ * Ends a queued or running job; its runner notices before the next batch. Cancelling a cancelled job changes nothing.
+ * @returns the job after that, whether or not it could be cancelled; undefined if there is none
  */
 export async function cancelReplay(
   { pool, db }: Database,

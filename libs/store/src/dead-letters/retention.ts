@@ -3,9 +3,9 @@ import type pg from 'pg';
 export interface DeadLetterRetention {
   /** Epoch milliseconds. */
   readonly now: number;
-  /** Since it was stored or discarded; what was done is forgotten with it. */
+  /** Days since it was stored or discarded; its history is deleted with it. */
   readonly settledDays: number;
-  /** Since an open one failed last. Without it they are kept until somebody decides: each is a reading that was acknowledged. */
+  /** Days since an open one failed last. Without it, open ones are kept until an operator decides: each was acknowledged to its device. */
   readonly openDays?: number | undefined;
 }
 
@@ -13,20 +13,20 @@ const dayMs = 24 * 60 * 60 * 1_000;
 const rowsPerStatementMax = 5_000;
 
 /**
- * Forgets dead letters past their retention, and the replays and actions of that age.
- * @returns how many dead letters
+ * Deletes dead letters past their retention, and the replays and actions of that age.
+ * @returns how many dead letters were deleted
  */
-export async function forgetDeadLetters(pool: pg.Pool, retention: DeadLetterRetention): Promise<number> {
+export async function deleteExpiredDeadLetters(pool: pg.Pool, retention: DeadLetterRetention): Promise<number> {
   const { now, settledDays, openDays } = retention;
   const before = (days: number) => new Date(now - days * dayMs).toISOString();
-  let forgotten = await deleteInSteps(
+  let deleted = await deleteInSteps(
     pool,
     'dead_letters',
     `status in ('stored', 'discarded') and changed_at < $1`,
     before(settledDays),
   );
   if (openDays !== undefined) {
-    forgotten += await deleteInSteps(pool, 'dead_letters', `status = 'open' and last_failed_at < $1`, before(openDays));
+    deleted += await deleteInSteps(pool, 'dead_letters', `status = 'open' and last_failed_at < $1`, before(openDays));
   }
   await deleteInSteps(
     pool,
@@ -35,10 +35,10 @@ export async function forgetDeadLetters(pool: pg.Pool, retention: DeadLetterRete
     before(settledDays),
   );
   await deleteInSteps(pool, 'dead_letter_actions', 'at < $1', before(settledDays));
-  return forgotten;
+  return deleted;
 }
 
-/** In small transactions, so that nobody waits long for a row. */
+/** In small transactions, so that no other statement waits long for a row. */
 async function deleteInSteps(pool: pg.Pool, table: string, condition: string, cutoff: string): Promise<number> {
   let deleted = 0;
   for (;;) {

@@ -2,13 +2,17 @@ import type { DeadLetterReason } from '@fleetwire/contracts/dead-letter';
 import { type RawBuilder, sql, type SqlBool } from 'kysely';
 
 /**
- * `open`: it waits for a decision. `replaying`: published again, and nobody knows yet what became of it. `stored`: its identity is in
- * the ledger. `discarded`: somebody decided that it is not needed.
+ * | Status | Meaning | Followed by |
+ * | --- | --- | --- |
+ * | `open` | needs a decision | `replaying`, `discarded` |
+ * | `replaying` | published again, the outcome is not known yet | `stored`, `open` |
+ * | `stored` | its identity is in the sequence ledger | `replaying` |
+ * | `discarded` | an operator discarded it | `open` |
  */
 export const deadLetterStatuses = ['open', 'replaying', 'stored', 'discarded'] as const;
 export type DeadLetterStatus = (typeof deadLetterStatuses)[number];
 
-/** Which dead letters are meant; what is left out does not narrow. Times are epoch milliseconds, half-open, of the last failure. */
+/** A choice of dead letters; a member that is absent matches all. Times are epoch milliseconds, half-open, of the last failure. */
 export interface Selection {
   readonly ids?: readonly string[] | undefined;
   readonly fingerprints?: readonly string[] | undefined;
@@ -17,7 +21,7 @@ export interface Selection {
   readonly from?: number | undefined;
   readonly to?: number | undefined;
   readonly statuses?: readonly DeadLetterStatus[] | undefined;
-  /** Replayed by themselves fewer times than this. */
+  /** Replayed automatically fewer times than this. */
   readonly automaticReplaysBelow?: number | undefined;
 }
 

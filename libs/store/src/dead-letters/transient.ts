@@ -4,18 +4,18 @@ import { fetchRows } from '../cancellable.ts';
 import type { Database } from '../database.ts';
 import { classifyFailure } from '../failure.ts';
 
-/** Only these may have failed for what was around them, and not for what they are. */
+/** The reasons that need not lie in the reading itself. */
 const reasons: readonly DeadLetterReason[] = ['retries-exhausted', 'delivery-limit'];
 
 export interface TransientSearch {
-  /** Dead letters that were replayed by themselves as often as this are left to people. */
+  /** Dead letters that were replayed automatically this often are left to operators. */
   readonly automaticReplaysMax: number;
-  /** The trouble should be over: they must have arrived this long ago. */
+  /** They must have arrived this long ago, so that the cause is likely to be over. */
   readonly settledMs: number;
   readonly signal?: AbortSignal;
 }
 
-/** Fingerprints of open dead letters that are worth another try without anybody having looked. */
+/** Fingerprints of open dead letters to be replayed automatically. */
 export async function transientFingerprints(
   { pool, db }: Database,
   { automaticReplaysMax, settledMs, signal }: TransientSearch,
@@ -31,8 +31,8 @@ export async function transientFingerprints(
 }
 
 /**
- * Whether the failure says nothing against the reading: the classes that wait or try again (failure.ts), by the rules of this release;
- * and what the broker gave up on, because then nobody judged it.
+ * Whether the failure says nothing against the reading: errors of the classes `hold` and `retry-now` (failure.ts), by the rules of this
+ * release, and messages past the broker's delivery limit, which the database never refused.
  */
 export function isTransient({ reason, code, message }: { reason: string; code: string; message: string }): boolean {
   if (reason === 'delivery-limit') return true;

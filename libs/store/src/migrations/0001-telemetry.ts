@@ -1,6 +1,6 @@
 import { type Kysely, sql } from 'kysely';
 
-// Why the tables are as they are: docs/decisions/0001-identity-of-a-reading.md and 0002-storage-layout.md.
+// The reasons for these tables: docs/decisions/0001-identity-of-a-reading.md and 0002-storage-layout.md.
 
 export async function up(db: Kysely<unknown>): Promise<void> {
   await createRegistry(db);
@@ -78,7 +78,7 @@ async function createReadings(db: Kysely<unknown>): Promise<void> {
   await sql`create index readings_device_ts on readings (device_key, ts)`.execute(db);
 }
 
-/** For people who write SQL: these stay while the tables under them change. */
+/** For SQL of users: the views stay the same when the tables under them change. */
 async function createViews(db: Kysely<unknown>): Promise<void> {
   await sql`
     create view telemetry as

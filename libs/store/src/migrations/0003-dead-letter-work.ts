@@ -1,6 +1,6 @@
 import { type Kysely, sql } from 'kysely';
 
-// What is done with dead letters, and why the tables are so: docs/decisions/0020-replaying-dead-letters.md.
+// Decisions about dead letters and their replays: docs/decisions/0020-replaying-dead-letters.md.
 
 export async function up(db: Kysely<unknown>): Promise<void> {
   await numberDeadLetters(db);
@@ -8,7 +8,7 @@ export async function up(db: Kysely<unknown>): Promise<void> {
   await createActions(db);
 }
 
-/** Numbers follow arrival: they make the order of pages, and say how far a replay has come. */
+/** Numbers follow arrival: they order the pages, and are the position of a replay. */
 async function numberDeadLetters(db: Kysely<unknown>): Promise<void> {
   await sql`
     alter table dead_letters
@@ -78,7 +78,7 @@ async function createReplays(db: Kysely<unknown>): Promise<void> {
   await sql`create index on dead_letter_replay_items (check_after) where outcome is null`.execute(db);
 }
 
-/** The audit: it outlives what it is about. */
+/** The audit: its rows outlive the dead letters and replays that they name. */
 async function createActions(db: Kysely<unknown>): Promise<void> {
   await sql`
     create table dead_letter_actions (

@@ -1,6 +1,6 @@
 import { type Kysely, sql } from 'kysely';
 
-// Why the books are kept like this: docs/decisions/0022-the-books.md. Minutes are those in which the edge received a reading, counted
+// Reconciliation (its tables are called books): docs/decisions/0022-reconciliation.md. Minutes are those in which the edge received a reading, counted
 // since the epoch.
 
 export async function up(db: Kysely<unknown>): Promise<void> {
@@ -12,7 +12,7 @@ export async function up(db: Kysely<unknown>): Promise<void> {
   );
 }
 
-/** What ingest instances report. The device '' stands for all that a report does not tell apart. */
+/** Reports of ingest instances. The device '' stands for all devices that a report counts together. */
 async function createEdgeBooks(db: Kysely<unknown>): Promise<void> {
   await sql`
     create table books_edges (
@@ -34,7 +34,7 @@ async function createEdgeBooks(db: Kysely<unknown>): Promise<void> {
     ) with (fillfactor = 50)`.execute(db);
 }
 
-/** What became of readings behind the edge. */
+/** What workers and maintenance have counted. */
 async function createStoreBooks(db: Kysely<unknown>): Promise<void> {
   // Each writer, which is a backend of Postgres, has a row of its own: batches side by side never wait for one another here.
   await sql`

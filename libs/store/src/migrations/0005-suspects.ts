@@ -1,6 +1,6 @@
 import { type Kysely, sql } from 'kysely';
 
-/** Messages that may be killing the worker, with the trials of them that came to no end (yet). */
+/** Possible poison messages, with the number of attempts to handle them alone that did not end (yet). */
 export async function up(db: Kysely<unknown>): Promise<void> {
   await sql`
     create table suspects (

@@ -93,7 +93,7 @@ export function reconcile(entries: ReconciliationEntries, options: ReconcileOpti
  * | more stored, still settling | stored 12 | difference −2, surplus: `settling` |
  * | more stored, a report is missing | stored 12 | difference −2, surplus: `incomplete` |
  * | more stored, all reports there | stored 12 | difference −2, surplus: `unbalanced` |
- * | rows deleted by others than retention | stored 10, rows 9, forgotten 0 | stored 9, difference 1, missing: `unbalanced`, also while settling |
+ * | rows deleted by others than retention | stored 10, rows 9, dropped 0 | stored 9, difference 1, missing: `unbalanced`, also while settling |
  */
 function reconcileMinute(
   entries: MinuteEntries,
@@ -105,7 +105,7 @@ function reconcileMinute(
   const more = Math.max(0, stored - expected);
   const repeatedDuplicates = Math.min(repeats, fewer);
   const arrivedUnconfirmed = Math.min(unconfirmed, more);
-  const deletedRows = entries.rows === null ? 0 : Math.max(0, stored + replayed - entries.forgotten - entries.rows);
+  const deletedRows = entries.rows === null ? 0 : Math.max(0, stored + replayed - entries.dropped - entries.rows);
 
   const unaccounted = fewer - repeatedDuplicates;
   const surplus = more - arrivedUnconfirmed;
