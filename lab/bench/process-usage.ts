@@ -1,18 +1,19 @@
 import { execFile } from 'node:child_process';
-import { readFile, readdir, readlink } from 'node:fs/promises';
+import { readFile, readdir } from 'node:fs/promises';
 import { promisify } from 'node:util';
+import { listenersOn } from '@fleetwire/platform/processes/listeners';
 
-/** What a process and its descendants use. On a system without /proc, or for a server elsewhere, there is nothing to say. */
+/** What a process and its descendants use. Not known on a system without /proc, or of a remote server. */
 export interface Usage {
   readonly cpuSeconds: number;
-  /** Private memory of all of them, and of what they share the largest: shared buffers count once. */
+  /** Private memory of all of them, plus the largest shared memory of one: shared buffers count once. */
   readonly residentBytes: number;
 }
 
 const ticksPerSecond = 100;
 const run = promisify(execFile);
 
-/** CPU time since the process began, including children that have ended, and memory now (proc(5): stat, status). */
+/** CPU time since the process started, including children that have exited, and memory now (proc(5): stat, status). */
 export async function usageOf(rootPid: number): Promise<Usage> {
   const family = await familyOf(rootPid);
   let cpuSeconds = 0;
@@ -27,7 +28,7 @@ export async function usageOf(rootPid: number): Promise<Usage> {
   return { cpuSeconds, residentBytes: (privateKib + sharedKib) * 1_024 };
 }
 
-/** CPU time of the whole machine since it began: `busy` of all processes, `total` with idling. */
+/** CPU time of the whole machine since it was booted: `busy` of all processes, `total` including idle time. */
 export async function machineCpuSeconds(): Promise<{ readonly busy: number; readonly total: number }> {
   // proc(5), stat: user nice system idle iowait irq softirq steal; guest time is part of user time.
   const [, ...ticks] = ((await readText('/proc/stat')).split('\n')[0] ?? '').split(/\s+/);
@@ -43,12 +44,12 @@ export async function cpuSecondsOf(rootPids: readonly number[]): Promise<number>
   return (await Promise.all(each)).reduce((sum, seconds) => sum + seconds, 0);
 }
 
-/** What a single process holds now. */
+/** Resident memory of a single process now. */
 export async function residentBytesOf(pid: number): Promise<number> {
   return kib(await readText(`/proc/${pid}/status`), 'VmRSS') * 1_024;
 }
 
-/** The most a single process ever held. */
+/** Peak resident memory of a single process. */
 export async function peakResidentBytes(pid: number): Promise<number> {
   return kib(await readText(`/proc/${pid}/status`), 'VmHWM') * 1_024;
 }
@@ -72,30 +73,12 @@ async function containerPublishing(port: string): Promise<number | undefined> {
   }
 }
 
-/** The process that listens on a local port itself: the server, or what a container engine forwards the port with. */
+/** The process that listens on a local port: the server, or the one by which a container engine forwards the port. */
 export async function listenerOn(port: number): Promise<number | undefined> {
-  const inodes = new Set<string>();
-  for (const table of ['/proc/net/tcp', '/proc/net/tcp6']) {
-    for (const line of (await readText(table)).split('\n').slice(1)) {
-      const [, local = '', , state, , , , , , inode] = line.trim().split(/\s+/);
-      const isListening = state === '0A';
-      if (isListening && Number.parseInt(local.split(':')[1] ?? '', 16) === port && inode !== undefined)
-        inodes.add(`socket:[${inode}]`);
-    }
-  }
-  const owners: number[] = [];
-  for (const pid of await pids()) if (await holdsAny(pid, inodes)) owners.push(pid);
-  // Children inherit the socket: the parent is the one that is nobody's child among them.
+  const owners = await listenersOn(port, await pids());
+  // Children inherit the socket: the server is the one whose parent is not among them.
   const parents = await parentsOf(owners);
   return owners.find((pid) => !owners.includes(parents.get(pid) ?? 0));
-}
-
-async function holdsAny(pid: number, links: ReadonlySet<string>): Promise<boolean> {
-  const descriptors = await readdir(`/proc/${pid}/fd`).catch(() => []);
-  const targets = await Promise.all(
-    descriptors.map((descriptor) => readlink(`/proc/${pid}/fd/${descriptor}`).catch(() => '')),
-  );
-  return targets.some((target) => links.has(target));
 }
 
 function cpuSecondsIn(stat: string): number {
@@ -125,7 +108,7 @@ async function pids(): Promise<number[]> {
   return (await readdir('/proc').catch(() => [])).filter((name) => /^\d+$/.test(name)).map(Number);
 }
 
-/** Empty for a process that has gone. */
+/** Empty for a process that has exited. */
 function readText(path: string): Promise<string> {
   return readFile(path, 'utf8').catch(() => '');
 }

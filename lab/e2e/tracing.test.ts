@@ -3,10 +3,13 @@ import type { ServiceProcess } from '@fleetwire/platform/processes/service-proce
 import { eventually } from '@fleetwire/platform/testing/eventually';
 import { freshDatabase } from '@fleetwire/platform/testing/fresh-database';
 import { freshVhost } from '@fleetwire/platform/testing/fresh-vhost';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import WebSocket from 'ws';
 import { createPlatform, webSocketUrlOf } from './platform.ts';
 import { type CollectedSpan, attribute, startSpanCollector } from './span-collector.ts';
+
+/** Each test starts three processes, and migrates. */
+vi.setConfig({ testTimeout: 90_000 });
 
 /** All three services, logging everything. */
 async function startServices(env: NodeJS.ProcessEnv) {
@@ -18,8 +21,8 @@ async function startServices(env: NodeJS.ProcessEnv) {
     ...env,
   });
   const [ingest, worker, api] = await Promise.all([
-    // The linger is long enough for two frames to share an envelope.
-    platform.start('ingest-ws', { env: { ENVELOPE_LINGER_MS: '200' } }),
+    // The linger is long enough for three frames to share an envelope on a busy machine too.
+    platform.start('ingest-ws', { env: { ENVELOPE_LINGER_MS: '1000' } }),
     platform.start('persistence-worker'),
     platform.start('query-api'),
   ]);

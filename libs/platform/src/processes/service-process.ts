@@ -1,5 +1,6 @@
 import { fileURLToPath } from 'node:url';
 import { eventually } from '../testing/eventually.ts';
+import { listenersOn } from './listeners.ts';
 import { type Exit, type Program, StartError, describeExit, lastLines, readTail, startProgram } from './program.ts';
 import { type RestartPolicy, nextRestart } from './restart-policy.ts';
 
@@ -181,6 +182,7 @@ export class ServiceProcess {
           const response = await fetch(`${this.url}${path}`, { signal: AbortSignal.timeout(probeTimeoutMs) });
           last = `${response.status} ${await response.text()}`;
           if (!response.ok) throw new Error(last);
+          if (await this.#isPortTaken()) throw new Error((last = 'another process listens on its port'));
         },
         {
           timeoutMs,
@@ -195,6 +197,12 @@ export class ServiceProcess {
         : `did not become ready within ${timeoutMs} ms (${path}: ${last})`;
       throw new StartError(`${this.name} ${problem}; the end of ${this.logFile}:\n${lastLines(this.logFile)}`);
     }
+  }
+
+  /** Between the choice of a port and its use another process may have taken it, and answer instead of this one. */
+  async #isPortTaken(): Promise<boolean> {
+    if (process.platform !== 'linux') return false;
+    return (await listenersOn(this.#options.port, [this.pid])).length === 0;
   }
 
   /** One value of its metrics, such as `fleetwire_worker_readings_total{outcome="stored"}`; 0 where the series is not there. */
