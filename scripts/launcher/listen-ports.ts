@@ -21,7 +21,7 @@ async function nextFree(first: number, ofOthers: ReadonlySet<number>): Promise<n
   throw new StartError(`None of the ports ${first} to ${first + triesMax - 1} is free on 127.0.0.1.`);
 }
 
-async function isFree(port: number): Promise<boolean> {
+export async function isFree(port: number): Promise<boolean> {
   const server = createServer().listen({ port, host: '127.0.0.1' });
   try {
     await once(server, 'listening');

@@ -14,12 +14,16 @@ const cleanUps: (() => unknown)[] = [];
 let dataDir: string;
 let env: NodeJS.ProcessEnv;
 
-beforeEach(async () => {
-  dataDir = mkdtempSync(join(tmpdir(), 'fleetwire-launcher-'));
-  cleanUps.push(() => rmSync(dataDir, { recursive: true, force: true }));
+beforeEach(prepare);
+
+/** A data folder, a vhost and a database for the launchers that are run next. */
+async function prepare(): Promise<void> {
+  const folder = mkdtempSync(join(tmpdir(), 'fleetwire-launcher-'));
+  cleanUps.push(() => rmSync(folder, { recursive: true, force: true }));
+  dataDir = folder;
   const [AMQP_URL, DATABASE_URL] = [await freshVhost(), await freshDatabase()];
   env = { ...process.env, AMQP_URL, DATABASE_URL, MANAGEMENT_URL: inject('managementUrl') };
-});
+}
 afterEach(async () => {
   for (const cleanUp of cleanUps.splice(0).toReversed()) await cleanUp();
 });
@@ -88,6 +92,16 @@ describe('npm start', { timeout: 120_000 }, () => {
     await next.interrupt();
   });
 
+  it('moves to other ports when another installation is started at the same moment', async () => {
+    const first = run('--no-simulator');
+    await prepare();
+    const second = run('--no-simulator');
+    await Promise.all([isRunning(first), isRunning(second)]);
+    for (const launcher of [first, second])
+      expect(JSON.parse(launcher.runLineAfter('Send a reading:'))).toMatchObject({ accepted: 1 });
+    expect(await Promise.all([first.interrupt(), second.interrupt()])).toEqual([0, 0]);
+  });
+
   it('refuses a data folder that another launcher uses', async () => {
     const running = await start('--no-simulator');
     const second = run('--no-simulator');
@@ -108,11 +122,15 @@ type Launcher = ReturnType<typeof run>;
 
 async function start(...args: string[]): Promise<Launcher> {
   const launcher = run(...args);
+  await isRunning(launcher);
+  return launcher;
+}
+
+async function isRunning(launcher: Launcher): Promise<void> {
   const ended = launcher.exitCode.then((code) => {
     throw new Error(`the launcher exited with ${code}:\n${launcher.output()}`);
   });
   await Promise.race([appears(launcher, 'Fleetwire is running.'), ended]);
-  return launcher;
 }
 
 async function appears(launcher: Launcher, text: string): Promise<void> {

@@ -27,6 +27,7 @@ export interface ServiceProcessOptions {
   readonly ownSession?: boolean;
   /** Applies once the process has been ready; without it a crashed process stays away. */
   readonly restart?: RestartPolicy;
+  /** Called once the process has been ready; before that, `untilReady` rejects. */
   readonly onCrash?: (crash: Crash) => void;
   /** Lets a later run find and stop the process if this one is killed. */
   readonly record?: ProcessRecord;
@@ -112,8 +113,9 @@ export class ServiceProcess {
   }
 
   #crashed(exit: Exit, ranMs: number): void {
+    if (!this.#wasReady) return;
     const { restart, onCrash } = this.#options;
-    const next = restart && this.#wasReady ? nextRestart(restart, this.#restarts, ranMs) : undefined;
+    const next = restart && nextRestart(restart, this.#restarts, ranMs);
     if (next !== undefined) {
       this.#restarts = next.restart;
       this.#restartTimer = setTimeout(() => this.start(), next.inMs);
