@@ -2,8 +2,8 @@ import type { CompiledQuery } from 'kysely';
 import pg from 'pg';
 
 /**
- * Runs one query that really ends when `signal` aborts: the connection is closed, and Postgres, which looks for its client twice a
- * second (database.ts), ends the query. Asking Postgres to cancel would need a second connection, which hangs where the first does.
+ * Runs one query that ends in Postgres, too, when `signal` aborts: the connection is closed, and Postgres, which checks for its client
+ * twice a second (database.ts), ends the query. A cancel request would need a second connection, which hangs where the first one does.
  * @throws the signal's reason once it aborts
  */
 export async function fetchRows<Row>(

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { TokenBucket } from '../src/replays/token-bucket.ts';
 
 describe('a token bucket', () => {
-  it('never gives more than its burst and its rate, whatever the rhythm', () => {
+  it('never gives more tokens than its burst and its rate, whatever the pauses', () => {
     const pauses = fc.array(fc.integer({ min: 0, max: 2_000 }), { minLength: 1, maxLength: 200 });
     fc.assert(
       fc.property(fc.integer({ min: 1, max: 1_000 }), fc.integer({ min: 1, max: 50 }), pauses, (rate, burst, rests) => {

@@ -1,11 +1,11 @@
-/** Spaces out work to a mean rate. Time is an argument, in milliseconds of any clock that does not jump. */
+/** Limits work to a mean rate. Time is an argument, in milliseconds of a monotonic clock. */
 export class TokenBucket {
   readonly #ratePerMs: number;
   readonly #burst: number;
   #tokens: number;
   #at: number;
 
-  /** @param burst how many may go at once after a rest */
+  /** @param burst how many tokens gather during a pause */
   constructor({ ratePerSecond, burst }: { ratePerSecond: number; burst: number }, now: number) {
     this.#ratePerMs = ratePerSecond / 1_000;
     this.#burst = burst;
@@ -13,7 +13,7 @@ export class TokenBucket {
     this.#at = now;
   }
 
-  /** Takes a token, also one that is not there yet. @returns how long to wait for it, in milliseconds */
+  /** Takes a token, in advance if there is none. @returns how long to wait for it, in milliseconds */
   take(now: number): number {
     this.#tokens = Math.min(this.#burst, this.#tokens + (now - this.#at) * this.#ratePerMs) - 1;
     this.#at = now;

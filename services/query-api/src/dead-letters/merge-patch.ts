@@ -2,7 +2,7 @@ export interface JsonObject {
   readonly [name: string]: unknown;
 }
 
-/** RFC 7396, section 2: members of the patch replace, null removes, objects go deeper. */
+/** RFC 7396, section 2: members of the patch replace, null removes, objects are merged recursively. */
 export function applyMergePatch(target: unknown, patch: unknown): unknown {
   if (!isObject(patch)) return patch;
   const result = new Map(Object.entries(isObject(target) ? target : {}));
@@ -13,7 +13,7 @@ export function applyMergePatch(target: unknown, patch: unknown): unknown {
   return Object.fromEntries(result);
 }
 
-/** The patch that makes `after` of `before`; a null inside `after` cannot be said by such a patch. */
+/** The patch that turns `before` into `after`; it cannot express a null inside `after`. */
 export function mergePatchBetween(before: JsonObject, after: JsonObject): JsonObject {
   const patch = new Map<string, unknown>();
   for (const name of Object.keys(before)) if (!Object.hasOwn(after, name)) patch.set(name, null);
