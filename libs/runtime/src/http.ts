@@ -20,20 +20,19 @@ export interface HttpAppOptions {
   readonly health: Health;
   /** Number of reverse proxies in front whose X-Forwarded-For is trusted; 0 trusts none. */
   readonly trustProxyHops: number;
+  /** Routes read bodies themselves, up to this size; it is named in the 413. */
   readonly bodyBytesMax: number;
-  /** By default JSON bodies are parsed; `false` leaves bodies to the routes. */
-  readonly parseBody?: boolean;
   readonly helmet?: HelmetOptions;
   /** Adds the service's routes, between the common middleware and the 404 and error handlers. */
   readonly routes: (app: Express) => void;
 }
 
 /**
- * The express application of every service: security headers, request ids, request durations, bounded JSON bodies, health endpoints,
+ * The express application of every service: security headers, request ids, request durations, health endpoints,
  * and problem documents for thrown errors. There is no CORS: pages of other origins cannot read responses.
  */
 export function createHttpApp(options: HttpAppOptions): Express {
-  const { logger, registry, health, trustProxyHops, bodyBytesMax, parseBody = true, tracer = untraced } = options;
+  const { logger, registry, health, trustProxyHops, bodyBytesMax, tracer = untraced } = options;
   const app = express();
   app.disable('x-powered-by');
   app.disable('etag');
@@ -44,9 +43,6 @@ export function createHttpApp(options: HttpAppOptions): Express {
   app.use(requestIds(logger));
   app.use(traceRequests(tracer));
   app.use(requestSeconds(registry));
-  if (parseBody) {
-    app.use(express.json({ limit: bodyBytesMax, strict: false, type: ['application/json', 'application/*+json'] }));
-  }
   app.use(newestVersion);
   options.routes(app);
   app.use((request) => {

@@ -1,5 +1,6 @@
 import { connect } from 'node:net';
 import { once } from 'node:events';
+import { json } from 'express';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createHealth } from '../src/health.ts';
 import { createHttpApp } from '../src/http.ts';
@@ -46,7 +47,11 @@ beforeAll(async () => {
         response.write('half an ans');
         throw new Error('mid-stream');
       });
-      routes.post('/echo', (request, response) => void response.json(request.body));
+      routes.post(
+        '/echo',
+        json({ limit: 100, strict: false }),
+        (request, response) => void response.json(request.body),
+      );
     },
   });
   http = await listen(app, { host: '127.0.0.1', port: 0, headersTimeoutMs: 1_000, requestTimeoutMs: 1_500 });

@@ -48,7 +48,9 @@ export function serveDeviceSockets(options: DeviceSocketOptions): void {
   });
 
   const check = async (request: IncomingMessage): Promise<Connecting> => {
-    const { pathname, searchParams } = new URL(request.url ?? '/', 'http://localhost');
+    const target = URL.parse(request.url ?? '/', 'http://localhost');
+    if (target === null) throw badRequest('The request target is not a URL');
+    const { pathname, searchParams } = target;
     if (pathname !== socketPath) throw notFound(`Devices connect to ${socketPath}`);
     if (isDraining()) throw unavailable('This instance is shutting down', 1_000);
     if (sessions.size >= connectionsMax)

@@ -125,7 +125,6 @@ export async function startIngest({
     health,
     trustProxyHops: config.trustProxyHops,
     bodyBytesMax: config.payloadBytesMax,
-    parseBody: false,
     routes: (base) => {
       base.use(
         telemetryRoute({

@@ -1,3 +1,5 @@
+import { createConnection } from 'node:net';
+import { text } from 'node:stream/consumers';
 import { generateKeySet } from '@fleetwire/auth/key-set';
 import { createTokenMinter } from '@fleetwire/auth/tokens';
 import { freshVhost } from '@fleetwire/platform/testing/fresh-vhost';
@@ -31,6 +33,14 @@ describe('access of devices', async () => {
     const bearer = await token('a');
     await expect(connect(edge.webSocketUrl.replace('/ws', '/other'), { token: bearer })).rejects.toThrow('404');
     await expect(connect(`${edge.webSocketUrl}?epoch=a%20b`, { token: bearer })).rejects.toThrow('400');
+  });
+
+  it.each(['//', 'http://['])('refuses an upgrade of %s, which is not a URL, with 400', async (target) => {
+    const socket = createConnection(edge.port, '127.0.0.1');
+    socket.write(
+      `GET ${target} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n`,
+    );
+    expect((await text(socket)).split('\r\n')[0]).toBe('HTTP/1.1 400 Bad request');
   });
 
   it('accepts a browser, which sends its token as a second subprotocol', async () => {

@@ -198,7 +198,6 @@ export async function startWorker({
     health,
     trustProxyHops: config.trustProxyHops,
     bodyBytesMax: healthBodyBytesMax,
-    parseBody: false,
     routes: (base) => {
       base.get('/state', (_request, response) => void response.json(state()));
     },

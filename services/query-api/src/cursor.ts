@@ -2,13 +2,21 @@ import { createHash } from 'node:crypto';
 import { badRequest, type Problem } from '@fleetwire/runtime/problem';
 import Type, { type Static, type TSchema } from 'typebox';
 import { Compile } from 'typebox/compile';
+import { instantMaxMs } from './time-range.ts';
 
 /** A cursor as clients see it: opaque, and valid for the query that returned it. */
 export const Cursor = Type.String({
   minLength: 1,
   maxLength: 1_000,
-  description: '`page.next` of the previous page',
+  description: '`page.next` of the previous page, unchanged: it is signed',
 });
+
+/** Members of positions, bounded as their columns in Postgres are. */
+export const positionFields = {
+  instant: Type.Integer({ minimum: 0, maximum: instantMaxMs }),
+  key: Type.Integer({ minimum: 0, maximum: 2 ** 31 - 1 }),
+  number: Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER }),
+};
 
 export interface CursorCodec<T> {
   encode(query: object, position: T): string;
@@ -16,17 +24,17 @@ export interface CursorCodec<T> {
   decode(query: object, text: string): T;
 }
 
-/** Keyset cursors that hold `position` and a hash of their query; `limit` may change between pages. */
+/** Keyset cursors that hold `position` and a hash of their query; `limit` may change between pages. The router signs them. */
 export function cursorCodec<S extends TSchema>(Position: S): CursorCodec<Static<S>> {
   const content = Compile(Type.Object({ query: Type.String(), position: Position }));
   return {
     encode: (query, position) => Buffer.from(JSON.stringify({ query: hashOf(query), position })).toString('base64url'),
     decode: (query, text) => {
       const parsed = parse(text);
-      if (!content.Check(parsed)) throw refusal('is not a cursor of this API');
+      if (!content.Check(parsed)) throw cursorRefusal('is not a cursor of this API');
       const { query: hash, position } = parsed as unknown as { query: string; position: Static<S> };
       if (hash !== hashOf(query))
-        throw refusal(
+        throw cursorRefusal(
           'belongs to another query; use it with the parameters of the page that returned it, or start without a cursor',
         );
       return position;
@@ -50,6 +58,6 @@ function parse(text: string): unknown {
   }
 }
 
-function refusal(detail: string): Problem {
+export function cursorRefusal(detail: string): Problem {
   return badRequest(`The cursor ${detail}`, [{ field: 'query.cursor', detail }]);
 }

@@ -3,12 +3,12 @@ import { limits } from '@fleetwire/contracts/limits';
 import { badRequest, notFound } from '@fleetwire/runtime/problem';
 import { type DeviceSummary, getDevice, listDevices } from '@fleetwire/store/readers';
 import Type from 'typebox';
-import { Cursor, cursorCodec } from './cursor.ts';
+import { Cursor, cursorCodec, positionFields } from './cursor.ts';
 import { route } from './route.ts';
 import { Device, DeviceDetails, PageOf, toPage } from './schemas.ts';
 import { Instant, instantForms, isoTime, parseInstant } from './time-range.ts';
 
-const cursors = cursorCodec(Type.Object({ deviceId: DeviceId, seenSince: Type.Optional(Type.Number()) }));
+const cursors = cursorCodec(Type.Object({ deviceId: DeviceId, seenSince: Type.Optional(positionFields.instant) }));
 
 export const deviceRoutes = [
   route({

@@ -42,6 +42,11 @@ export function parameterParser(
       if (value !== undefined) values[name] = value;
     }
     const unknown = Object.keys(raw).filter((name) => !known.has(name));
+    const unstorable = Object.keys(values).filter((name) => !isStorable(values[name]));
+    if (unstorable.length > 0) {
+      const detail = 'contains a NUL character or half a surrogate pair; remove it';
+      return { values, errors: unstorable.map((name) => ({ field: `${where}.${name}`, detail })) };
+    }
     const bad = validator.Check(values) ? [] : validator.Errors(values).flatMap((error) => namesIn(error));
     return {
       values,
@@ -88,6 +93,12 @@ function read({ type }: ParameterSchema, text: unknown): unknown {
   if (type === 'integer') return /^-?\d{1,16}$/.test(text) ? Number(text) : text;
   if (type === 'boolean') return text === 'true' ? true : text === 'false' ? false : text;
   return text;
+}
+
+/** Postgres can store neither character in text. */
+function isStorable(value: unknown): boolean {
+  if (Array.isArray(value)) return value.every(isStorable);
+  return typeof value !== 'string' || (value.isWellFormed() && !value.includes('\0'));
 }
 
 function refusal(schema: ParameterSchema, given: unknown): string {

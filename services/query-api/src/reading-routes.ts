@@ -4,7 +4,7 @@ import { notFound } from '@fleetwire/runtime/problem';
 import type { Database } from '@fleetwire/store/database';
 import { getDevice, readings, type StoredReadingsQuery } from '@fleetwire/store/readers';
 import Type from 'typebox';
-import { Cursor, cursorCodec } from './cursor.ts';
+import { Cursor, cursorCodec, positionFields } from './cursor.ts';
 import { route } from './route.ts';
 import { PageOf, Reading, toPage } from './schemas.ts';
 import { Instant, isoTime, parseRange } from './time-range.ts';
@@ -12,11 +12,11 @@ import { Instant, isoTime, parseRange } from './time-range.ts';
 /** The cursor holds the range: `now-6h` means the same on every page. */
 const cursors = cursorCodec(
   Type.Object({
-    from: Type.Number(),
-    to: Type.Number(),
-    ts: Type.Number(),
-    streamKey: Type.Number(),
-    seq: Type.Number(),
+    from: positionFields.instant,
+    to: positionFields.instant,
+    ts: positionFields.instant,
+    streamKey: positionFields.key,
+    seq: positionFields.number,
   }),
 );
 

@@ -3,6 +3,8 @@ import { parserOf } from '@fleetwire/contracts/schema-issue';
 import { badRequest, methodNotAllowed, type FieldProblem } from '@fleetwire/runtime/problem';
 import { Router, type Request, type RequestHandler, type Response } from 'express';
 import { authorize, type Authenticate, type Caller } from './caller.ts';
+import type { CursorSignature } from './cursor-signature.ts';
+import { jsonBody } from './json-body.ts';
 import { parameterParser } from './parameters.ts';
 import type { ApiContext, Route } from './route.ts';
 
@@ -12,10 +14,13 @@ export interface RouterOptions {
   readonly authenticate: Authenticate;
   /** Runs after authentication (`response.locals.caller`). */
   readonly limitCalls: RequestHandler;
+  readonly cursorSignature: CursorSignature;
+  readonly bodyBytesMax: number;
 }
 
 /** The routes as an express router to mount at `/api/v1`. */
-export function createRouter({ routes, api, authenticate, limitCalls }: RouterOptions): Router {
+export function createRouter(options: RouterOptions): Router {
+  const { routes, api, authenticate, limitCalls, cursorSignature, bodyBytesMax } = options;
   const router = Router({ caseSensitive: true });
   router.use(async (request, response, next) => {
     response.setHeader('Cache-Control', 'no-store');
@@ -24,7 +29,8 @@ export function createRouter({ routes, api, authenticate, limitCalls }: RouterOp
   });
   router.use(limitCalls);
   for (const [path, siblings] of Map.groupBy(routes, (route) => expressPath(route.path))) {
-    for (const route of siblings) router[route.method](path, handle(route, api));
+    for (const route of siblings)
+      router[route.method](path, ...(route.body ? jsonBody(bodyBytesMax) : []), handle(route, api, cursorSignature));
     const allowed = siblings.flatMap(({ method }) => (method === 'get' ? ['GET', 'HEAD'] : [method.toUpperCase()]));
     router.all(path, () => {
       throw methodNotAllowed(allowed);
@@ -37,7 +43,7 @@ export function callerOf(response: Response): Caller {
   return response.locals['caller'] as Caller;
 }
 
-function handle(route: Route, api: ApiContext): RequestHandler {
+function handle(route: Route, api: ApiContext, cursorSignature: CursorSignature): RequestHandler {
   const parseParams = parameterParser('path', route.params);
   const parseQuery = parameterParser('query', route.query);
   const parseBody: (value: unknown) => Parsed<unknown> = route.body
@@ -51,12 +57,14 @@ function handle(route: Route, api: ApiContext): RequestHandler {
     const query = parseQuery(request.query);
     const errors = [...params.errors, ...query.errors];
     if (errors.length > 0) throw badRequest('Some parameters are not valid', errors);
+    const { cursor } = query.values;
+    if (typeof cursor === 'string') query.values['cursor'] = cursorSignature.verify(cursor);
     const body = parseBody(request.body);
     if (!body.ok) throw badRequest('The body is not valid', [bodyProblem(body.issue)]);
 
     // `never`: each handler is typed by its own route's schemas, which have just parsed this call.
     const call = { params: params.values, query: query.values, body: body.value, caller, now: api.now() };
-    const answer = await route.handler(call as never, api);
+    const answer = signNext(await route.handler(call as never, api), cursorSignature);
     linkNext(request, response, answer);
     response.status(route.success.status).json(answer);
   };
@@ -66,10 +74,20 @@ function bodyProblem({ field, message }: ValidationIssue): FieldProblem {
   return { field: field === '' ? 'body' : `body.${field}`, detail: message };
 }
 
+/** Answers of lists, with their cursor signed. */
+function signNext(answer: unknown, cursorSignature: CursorSignature): unknown {
+  const next = nextOf(answer);
+  return next === undefined ? answer : { ...(answer as object), page: { next: cursorSignature.sign(next) } };
+}
+
+function nextOf(answer: unknown): string | undefined {
+  return (answer as { page?: { next?: string | null } }).page?.next ?? undefined;
+}
+
 /** The next page of a list (RFC 8288). */
 function linkNext(request: Request, response: Response, answer: unknown): void {
-  const next = (answer as { page?: { next?: string | null } }).page?.next;
-  if (typeof next !== 'string') return;
+  const next = nextOf(answer);
+  if (next === undefined) return;
   const target = new URL(request.originalUrl, 'http://relative');
   target.searchParams.set('cursor', next);
   response.setHeader('Link', `<${target.pathname}${target.search}>; rel="next"`);

@@ -20,6 +20,7 @@ import {
   type CircuitOptions,
 } from './circuit.ts';
 import type { QueryApiConfiguration } from './configuration.ts';
+import { createCursorSignature } from './cursor-signature.ts';
 import { startDatabaseProbe } from './database-probe.ts';
 import { exposeOperations } from './operations-metrics.ts';
 import { amqpSource } from './queues/amqp-source.ts';
@@ -167,6 +168,8 @@ export async function startQueryApi({
           api,
           authenticate: createAuthentication(config, keys),
           limitCalls: limitCalls(config.rateLimitPerMinute),
+          cursorSignature: createCursorSignature(config.databaseUrl),
+          bodyBytesMax,
         }),
       );
       base.use(apiPages());

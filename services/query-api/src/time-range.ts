@@ -8,7 +8,7 @@ const epochMs = /^\d{1,15}$/;
 const unitMs = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000, w: 604_800_000 };
 
 /** The end of the year 9999, the last that RFC 3339 can express. */
-const instantMaxMs = Date.UTC(9999, 11, 31, 23, 59, 59, 999);
+export const instantMaxMs = Date.UTC(9999, 11, 31, 23, 59, 59, 999);
 
 /** A point in time as a URL parameter. */
 export function Instant(description: string) {

@@ -51,6 +51,14 @@ describe('parameters of a URL', () => {
     },
   );
 
+  it.each([
+    ['since', '\0', 'query.since'],
+    ['since', 'now\ud800', 'query.since'],
+    ['names', 'a,b\0', 'query.names'],
+  ])('are refused with a NUL character or a lone surrogate: %s', (name, text, field) => {
+    expect(parse({ [name]: text }).errors).toEqual([{ field, detail: expect.stringContaining('NUL') }]);
+  });
+
   it('are refused when a single value is given twice', () => {
     expect(parse({ limit: ['1', '2'] }).errors).toEqual([{ field: 'query.limit', detail: 'is given more than once' }]);
   });

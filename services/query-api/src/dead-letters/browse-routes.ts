@@ -7,7 +7,7 @@ import {
   listDeadLetters,
 } from '@fleetwire/store/dead-letters/browse';
 import Type, { type Static } from 'typebox';
-import { Cursor, cursorCodec } from '../cursor.ts';
+import { Cursor, cursorCodec, positionFields } from '../cursor.ts';
 import { type ApiContext, route } from '../route.ts';
 import { PageOf, toPage } from '../schemas.ts';
 import {
@@ -25,9 +25,13 @@ import { DeadLetterId, filterFields, selectionOf } from './select.ts';
 const historyEventsMax = 200;
 
 const cursors = cursorCodec(
-  Type.Object({ number: Type.Integer(), from: Type.Optional(Type.Number()), to: Type.Optional(Type.Number()) }),
+  Type.Object({
+    number: positionFields.number,
+    from: Type.Optional(positionFields.instant),
+    to: Type.Optional(positionFields.instant),
+  }),
 );
-const actionCursors = cursorCodec(Type.Object({ number: Type.Integer() }));
+const actionCursors = cursorCodec(Type.Object({ number: positionFields.number }));
 
 const common = { method: 'get', tag: 'Dead letters', roles: ['operator', 'admin'] } as const;
 

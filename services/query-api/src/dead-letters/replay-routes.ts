@@ -9,7 +9,7 @@ import {
   type NewReplay,
 } from '@fleetwire/store/dead-letters/replays';
 import Type from 'typebox';
-import { Cursor, cursorCodec } from '../cursor.ts';
+import { Cursor, cursorCodec, positionFields } from '../cursor.ts';
 import { type ApiContext, route } from '../route.ts';
 import { PageOf, toPage } from '../schemas.ts';
 import { presentReplay, Replay } from './schemas.ts';
@@ -19,7 +19,7 @@ const ratePerSecondMax = 1_000;
 const replayedMax = 10_000_000;
 const unfinishedReplaysMax = 100;
 
-const cursors = cursorCodec(Type.Object({ number: Type.Integer() }));
+const cursors = cursorCodec(Type.Object({ number: positionFields.number }));
 
 const common = { tag: 'Dead letters', roles: ['operator', 'admin'] } as const;
 const ReplayId = Type.String({ minLength: 1, maxLength: 64, description: 'Id of a replay' });

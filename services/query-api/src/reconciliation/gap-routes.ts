@@ -4,11 +4,11 @@ import type { Database } from '@fleetwire/store/database';
 import { gaps, type GapsQuery, sequencesOf, serverEpochPrefix } from '@fleetwire/store/gaps';
 import { getDevice } from '@fleetwire/store/readers';
 import Type from 'typebox';
-import { Cursor, cursorCodec } from '../cursor.ts';
+import { Cursor, cursorCodec, positionFields } from '../cursor.ts';
 import { route } from '../route.ts';
 import { PageOf, toPage } from '../schemas.ts';
 
-const cursors = cursorCodec(Type.Object({ streamKey: Type.Integer(), to: Type.Integer() }));
+const cursors = cursorCodec(Type.Object({ streamKey: positionFields.key, to: positionFields.number }));
 
 const Seq = Type.Integer({ minimum: 0 });
 const Count = Type.Integer({ minimum: 0 });
