@@ -26,20 +26,23 @@ export default async function setUp(project: TestProject) {
   const mode = modes.find((known) => known === (process.env['FLEETWIRE_TEST_BACKING'] ?? 'auto'));
   if (!mode) throw new Error(`FLEETWIRE_TEST_BACKING must be one of ${modes.join(', ')}`);
 
-  const services = await startTemporaryBackingServices({
+  const starting = startTemporaryBackingServices({
     mode,
     parentDir: fileURLToPath(new URL('../../../../.fleetwire', import.meta.url)),
     log: (line) => console.log(`backing services: ${line}`),
   });
+  const stopOnce = once(async () => (await starting).stop());
+  // vitest's own listeners exit a millisecond after the signal and would leave the servers running.
+  for (const [signal, exitCode] of endings) {
+    process.removeAllListeners(signal);
+    process.once(signal, () => void stopOnce().finally(() => process.exit(exitCode)));
+  }
+
+  const services = await starting;
   project.provide('amqpUrl', services.amqpUrl);
   project.provide('managementUrl', services.managementUrl);
   project.provide('databaseUrl', services.databaseUrl);
   project.provide('backingKind', services.kind.rabbitmq);
-
-  const stopOnce = once(() => services.stop());
-  // Interrupted, vitest exits without tearing down; the servers would be left running.
-  for (const [signal, exitCode] of endings)
-    process.once(signal, () => void stopOnce().finally(() => process.exit(exitCode)));
   return stopOnce;
 }
 
