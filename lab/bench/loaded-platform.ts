@@ -13,9 +13,9 @@ export interface Batches {
 
 export type Flood = UsageReport & {
   readonly readings: number;
-  /** Until the last row was visible. */
+  /** Counted until the last row was visible. */
   readonly readingsPerSecond: number;
-  /** While the load was on: what the edge took, stored or still queued. */
+  /** While the load was on: readings that ingest-ws acknowledged, stored or still queued. */
   readonly ackedPerSecond: number;
   readonly readingsPerEnvelope: number;
   readonly batches: Batches;
@@ -25,10 +25,10 @@ export type Pace = UsageReport & {
   readonly readings: number;
   readonly readingsPerSecond: number;
   readonly nackedReadings: number;
-  /** How late the load generator sent, at the 99th percentile: nobody's latency, but it shows whether the pace was kept. */
+  /** How late the load generator sent: no latency of the platform, but it shows whether the pace was kept. */
   readonly lateP99Ms: number;
   readonly ackP50Ms: number;
-  /** The median of those of its stretches. */
+  /** The median over its stretches. */
   readonly ackP99Ms: number;
   readonly ackP99WorstMs: number;
   readonly storedP50Ms: number;
@@ -46,13 +46,13 @@ export type LoadedPlatformOptions = PlatformOptions & {
 
 const warmUpSecondsDefault = 3;
 const paceWarmUpSeconds = 1;
-/** A 99th percentile of one stretch says little: a single stall decides it, and the same configuration twice differed by a factor of six. */
+/** The 99th percentile of one stretch says little: a single stall decides it, and two runs of one configuration differed by a factor of six. */
 const paceStretches = 3;
 /** Of a measurement's length. */
 const paceStretchShare = 0.5;
 const beforeNowMs = 3_600_000;
 
-/** A platform with a connected fleet, warm, to be measured under one load after the other. */
+/** A warm platform with a connected fleet, to be measured under several loads. */
 export class LoadedPlatform implements AsyncDisposable {
   readonly #context: StudyContext;
   readonly #platform: BenchPlatform;
@@ -101,7 +101,7 @@ export class LoadedPlatform implements AsyncDisposable {
     return this.#stored;
   }
 
-  /** As fast as acks allow, and until all of it is stored. */
+  /** Sends as fast as acks allow, and waits until every reading is stored. */
   async flood(seconds: number): Promise<Flood> {
     const batchesSince = await this.#countBatches();
     const meter = await this.#meter();
@@ -122,14 +122,14 @@ export class LoadedPlatform implements AsyncDisposable {
     };
   }
 
-  /** Every row of the floods is there, and once. */
+  /** Every row of the floods is stored. */
   assertRows(): Promise<void> {
     return this.#platform.assertRows(this.#stored);
   }
 
   /**
-   * Evenly, in stretches, once for the acks and once with probes beside the fleet, whose looking for their rows takes CPU time that the acks would wait for.
-   * It comes last: nobody counts what the probes store, and the fleet leaves.
+   * Sends at an even rate: first in stretches that measure acks, then with probes beside the fleet, whose queries take CPU time from the acks.
+   * It must be the last measurement: the rows of the probes are not counted, and the fleet disconnects.
    */
   async pace(seconds: number, readingsPerSecond: number): Promise<Pace> {
     const stretchSeconds = seconds * paceStretchShare;
@@ -189,7 +189,7 @@ export class LoadedPlatform implements AsyncDisposable {
   }
 }
 
-/** CPU of all instances of the edge and the worker. */
+/** CPU time of all instances of ingest-ws and persistence-worker. */
 export function serviceMicrosecondsPerReading(measured: {
   readonly readings: number;
   readonly processes: Readonly<Record<string, ProcessRow>>;

@@ -4,11 +4,11 @@ import { reportText } from '../chaos/report.ts';
 import { expect, inject, it } from 'vitest';
 
 const kind = inject('backingKind');
-/** Starting, healing and draining included, while other suites take their share of the machine. */
+/** Includes start, healing and drain, while other suites use the machine too. */
 const timeoutMs = 240_000;
 
 it.skipIf(kind === 'given')(
-  'loses nothing that was acknowledged while every part of it is broken',
+  'no acknowledged reading is lost while faults are injected into every component',
   { timeout: timeoutMs },
   async () => {
     await provePromise({
@@ -20,7 +20,7 @@ it.skipIf(kind === 'given')(
 );
 
 it.skipIf(kind !== 'containers')(
-  'loses nothing that was acknowledged while its RabbitMQ cluster loses its leader, and its majority',
+  'no acknowledged reading is lost while the RabbitMQ cluster loses its leader, and its majority',
   { timeout: timeoutMs },
   async () => {
     const faults = faultsNamed(['rabbitmq-leader-killed', 'rabbitmq-majority-killed', 'rabbitmq-leader-paused']);
@@ -42,9 +42,9 @@ async function provePromise(settings: Pick<ChaosSettings, 'faults' | 'minutes' |
   });
   expect(report.breaches, `${lines.join('\n')}\n${reportText(report)}`).toEqual([]);
   expect(report.accounting).toMatchObject({ balanced: true, lost: 0 });
-  // The run proves something only if the faults came and the load went on.
-  const come = new Set([...report.timeline.map(({ fault }) => fault), ...report.notRun]);
-  expect(come).toEqual(new Set(settings.faults.map(({ name }) => name)));
+  // The run proves something only if the faults were injected and the load continued.
+  const injected = new Set([...report.timeline.map(({ fault }) => fault), ...report.notRun]);
+  expect(injected).toEqual(new Set(settings.faults.map(({ name }) => name)));
   expect(report.accounting.acked).toBeGreaterThan(3_000);
   expect(report.fleet.resent).toBeGreaterThan(0);
   expect(report.samplesCompared).toBeGreaterThan(1_000);

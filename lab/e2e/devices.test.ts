@@ -11,7 +11,7 @@ import { type ReadingsPage, startPlatform } from './platform.ts';
 const platform = await startPlatform();
 const now = Date.now();
 
-/** A small device: connects, sends one frame when it is greeted, and hangs up after the answer. */
+/** A small device: connects, sends one frame after the hello, and disconnects after the answer. */
 async function sendFrame(deviceId: string, frame: object): Promise<unknown> {
   const authorization = `Bearer ${await platform.token(deviceId, 'device')}`;
   const socket = new WebSocket(platform.webSocketUrl, { headers: { authorization } });
@@ -37,12 +37,12 @@ describe('small devices', () => {
       { type: 'telemetry', metrics: { on: true, mode: 'eco', place: { lat: 1, lon: 2 }, load: 0.5 } },
       { on: true, mode: 'eco', place: { lat: 1, lon: 2 }, load: 0.5 },
     ],
-  ] as const)('%s: is acked and stored', async ([deviceId, frame, metrics]) => {
+  ] as const)('%s: the frame is acked and stored', async ([deviceId, frame, metrics]) => {
     expect(await sendFrame(deviceId, frame)).toMatchObject({ type: 'ack' });
     await eventually(async () => expect(await metricsOf(deviceId)).toEqual([metrics]));
   });
 
-  it('may post one reading or several over HTTP', async () => {
+  it('post one reading or several over HTTP', async () => {
     const bearer = await platform.token('poster', 'device');
     expect((await platform.post({ value: 1 }, bearer)).status).toBe(202);
     expect(
@@ -64,7 +64,7 @@ describe('a fleet', () => {
   it.for([
     ['WebSocket', false],
     ['HTTP', true],
-  ] as const)('that misbehaves over %s is stored exactly once, but for what was bad', async ([name, isHttp]) => {
+  ] as const)('that misbehaves over %s: every valid reading is stored exactly once', async ([name, isHttp]) => {
     const statistics = newLinkStatistics();
     const before = await platform.rows();
     const fleet = await runFleet({
@@ -97,7 +97,7 @@ describe('a fleet', () => {
 });
 
 describe('a device', () => {
-  it('that comes back under its epoch finds what was settled, and goes on where it was', async () => {
+  it('that reconnects in its epoch learns what was settled and resends only the rest', async () => {
     const token = await platform.token('returning', 'device');
     const options = { url: platform.webSocketUrl, deviceId: 'returning', epoch: 'boot-1', token };
     const first = startDeviceClient(options);
@@ -111,7 +111,7 @@ describe('a device', () => {
     await eventually(async () => expect(await metricsOf('returning')).toEqual([1, 2, 3, 4].map((n) => ({ n }))));
   });
 
-  it('that connects twice keeps the newer session, and the older one stays away', async () => {
+  it('that connects twice keeps the newer session; the older one does not reconnect', async () => {
     const options = {
       url: platform.webSocketUrl,
       deviceId: 'twin',
@@ -127,7 +127,7 @@ describe('a device', () => {
     await Promise.all([older.stop(), newer.stop()]);
   });
 
-  it('that may not publish as another is told so by number', async () => {
+  it('that publishes for another device gets a nack with the code forbidden', async () => {
     const client = startDeviceClient({
       url: platform.webSocketUrl,
       deviceId: 'victim',

@@ -129,20 +129,20 @@ const acked = (clients: readonly DeviceClient[]) => clients.reduce((sum, client)
 describe('a killed process', () => {
   it('ingest-ws, before the confirm: nothing was acked, and the resent readings are stored once', async () => {
     const stack = await startStack();
-    const edge = await stack.start('ingest-ws');
-    const thermo = await stack.device(edge, 'thermo');
+    const ingest = await stack.start('ingest-ws');
+    const thermo = await stack.device(ingest, 'thermo');
     thermo.send(observation(0));
     await thermo.whenSettled();
     stack.brokerProxy.stall();
     for (let value = 1; value <= 100; value += 1) thermo.send(observation(value));
     await eventually(async () =>
-      expect(await edge.metric('fleetwire_ingest_readings_total{result="received"}')).toBe(101),
+      expect(await ingest.metric('fleetwire_ingest_readings_total{result="received"}')).toBe(101),
     );
     expect(thermo.journal.acked.size).toBe(1);
-    await edge.kill();
+    await ingest.kill();
     stack.brokerProxy.refuse();
     stack.brokerProxy.resume();
-    edge.start();
+    ingest.start();
     await thermo.whenSettled();
     expect(thermo.journal.acked.size).toBe(101);
     await stack.start('persistence-worker');
@@ -217,18 +217,18 @@ describe('a killed process', () => {
 
   it('one of two ingest-ws and one of two workers, under load: every acked reading is stored once', async () => {
     const stack = await startStack();
-    const edges = [await stack.start('ingest-ws'), await stack.start('ingest-ws')];
+    const ingests = [await stack.start('ingest-ws'), await stack.start('ingest-ws')];
     const workers = [await stack.start('persistence-worker'), await stack.start('persistence-worker')];
     const clients = await Promise.all(
-      Array.from({ length: 10 }, (_, index) => stack.device(edges[index % 2]!, `device-${index}`)),
+      Array.from({ length: 10 }, (_, index) => stack.device(ingests[index % 2]!, `device-${index}`)),
     );
     const running = new AbortController();
     const sending = load(clients, 5, running.signal);
     await eventually(() => expect(acked(clients)).toBeGreaterThan(200));
-    await Promise.all([edges[0]!.kill(), workers[0]!.kill()]);
+    await Promise.all([ingests[0]!.kill(), workers[0]!.kill()]);
     const ackedThen = acked(clients);
     await eventually(() => expect(acked(clients)).toBeGreaterThan(ackedThen + 300));
-    edges[0]!.start();
+    ingests[0]!.start();
     running.abort();
     await sending;
     await Promise.all(clients.map((client) => client.whenSettled()));
@@ -271,34 +271,36 @@ describe('an orderly stop', () => {
 
 it('5,000 devices reconnect immediately after their ingest-ws was killed, and none is refused for good', async () => {
   const stack = await startStack();
-  const edge = await stack.start('ingest-ws');
+  const ingest = await stack.start('ingest-ws');
   const statistics = newLinkStatistics();
   const clients: DeviceClient[] = [];
   for (let index = 0; index < 5_000; index += 1) {
-    clients.push(await stack.device(edge, `device-${index}`, { statistics, backoff: { baseMs: 500, capMs: 3_000 } }));
+    clients.push(await stack.device(ingest, `device-${index}`, { statistics, backoff: { baseMs: 500, capMs: 3_000 } }));
   }
   for (const client of clients) client.send(observation(1));
   await Promise.all(clients.map((client) => client.whenSettled()));
-  await edge.kill();
+  await ingest.kill();
   for (const client of clients) client.send(observation(2));
-  edge.start();
+  ingest.start();
   await Promise.all(clients.map((client) => client.whenSettled()));
   expect(acked(clients)).toBe(10_000);
   expect(clients.filter(({ failure }) => failure !== undefined)).toEqual([]);
-  expect(await edge.metric('fleetwire_ingest_connections')).toBe(5_000);
+  expect(await ingest.metric('fleetwire_ingest_connections')).toBe(5_000);
   await Promise.all(clients.map((client) => client.stop()));
 }, 120_000);
 
 describe('Postgres', () => {
   it('down for a minute at 5,000 readings/s: devices are still acked, memory stays bounded, and every reading is stored afterwards', async () => {
     const stack = await startStack();
-    const edge = await stack.start('ingest-ws');
+    const ingest = await stack.start('ingest-ws');
     const worker = await stack.start('persistence-worker');
-    const clients = await Promise.all(Array.from({ length: 50 }, (_, index) => stack.device(edge, `device-${index}`)));
+    const clients = await Promise.all(
+      Array.from({ length: 50 }, (_, index) => stack.device(ingest, `device-${index}`)),
+    );
     const running = new AbortController();
     const sending = load(clients, 10, running.signal);
     await eventually(async () => expect(await stack.count()).toBeGreaterThan(500));
-    const before = [await residentBytesOf(edge.pid), await residentBytesOf(worker.pid)];
+    const before = [await residentBytesOf(ingest.pid), await residentBytesOf(worker.pid)];
     stack.postgresProxy.refuse();
     await eventually(async () => expect(await worker.metric('fleetwire_worker_holding')).toBe(1));
     const ackedThen = acked(clients);
@@ -313,7 +315,7 @@ describe('Postgres', () => {
     running.abort();
     await sending;
     await Promise.all(clients.map((client) => client.whenSettled()));
-    const growth = [await residentBytesOf(edge.pid), await residentBytesOf(worker.pid)].map(
+    const growth = [await residentBytesOf(ingest.pid), await residentBytesOf(worker.pid)].map(
       (bytes, index) => bytes - before[index]!,
     );
     expect(Math.max(...growth)).toBeLessThan(100 * 1024 * 1024);
@@ -360,6 +362,6 @@ it('the worker declares a deleted queue again and consumes it', async () => {
 
 it('the worker has a lower CPU priority than ingest-ws, whose devices wait for acks', async () => {
   const stack = await startStack();
-  const [edge, worker] = [await stack.start('ingest-ws'), await stack.start('persistence-worker')];
-  expect(getPriority(worker.pid)).toBeGreaterThan(getPriority(edge.pid));
+  const [ingest, worker] = [await stack.start('ingest-ws'), await stack.start('persistence-worker')];
+  expect(getPriority(worker.pid)).toBeGreaterThan(getPriority(ingest.pid));
 });

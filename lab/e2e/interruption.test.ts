@@ -9,13 +9,13 @@ import { expect, inject, it } from 'vitest';
 const kind = inject('backingKind');
 const startTimeoutMs = 120_000;
 const endTimeoutMs = 30_000;
-const impatienceMs = 50;
+const repeatMs = 50;
 
 it.skipIf(kind === 'given').each([
   { tool: 'bench', args: ['--only', 'reconnect', '--runs', '1'], begins: /^reconnect:$/m },
   { tool: 'chaos', args: ['--minutes', '1'], begins: /devices send/ },
 ])(
-  '$tool leaves nothing running, however often it is interrupted',
+  '$tool stops everything it started, however often it is interrupted',
   { timeout: startTimeoutMs + 2 * endTimeoutMs },
   async ({ tool, args, begins }) => {
     const { AMQP_URL: _amqpUrl, DATABASE_URL: _databaseUrl, ...env } = process.env;
@@ -32,11 +32,11 @@ it.skipIf(kind === 'given').each([
     await eventually(() => expect(output).toMatch(begins), { timeoutMs: startTimeoutMs });
 
     const started = processTree(child.pid!);
-    // Containers are no children of it.
+    // Containers are not its children.
     if (kind === 'native') expect(started.length).toBeGreaterThan(2);
     const exited = once(child, 'exit');
-    // As somebody impatient does, or a shell that signals the whole group of a process that passes signals on.
-    const interrupting = setInterval(() => child.kill('SIGINT'), impatienceMs);
+    // As when Ctrl-C is pressed repeatedly, or a shell signals a process group whose members forward signals.
+    const interrupting = setInterval(() => child.kill('SIGINT'), repeatMs);
     await exited;
     clearInterval(interrupting);
     await untilGone(started, endTimeoutMs);

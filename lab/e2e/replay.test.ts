@@ -19,7 +19,7 @@ const asDevice: Credentials = async (deviceId) => ({
 });
 const asGateway: Credentials = async () => ({ token: await platform.token('gateway', 'admin'), isGateway: true });
 
-/** Counted with nothing but the newline, so that no parser of ours can be wrong on both sides. */
+/** Counted by newlines alone: a fault of our parser must not cancel out. */
 async function dataLines(file: string): Promise<string[]> {
   return (await readFile(file, 'utf8')).trimEnd().split('\n').slice(1);
 }
@@ -49,8 +49,8 @@ async function replay(credentials: Credentials, isHttp = false): Promise<ClientJ
 const acked = (journals: readonly ClientJournal[]) =>
   Object.fromEntries(journals.map(({ deviceId, acked: { size } }) => [deviceId, size]));
 
-describe('real files', () => {
-  it('has the six of them, one with times that occur twice', async () => {
+describe('a replay of real files', () => {
+  it('has six files, one with repeated timestamps', async () => {
     expect(expectedRows).toMatchObject({
       machine_temperature_system_failure: 22_695,
       ambient_temperature_system_failure: 7_267,
@@ -61,12 +61,12 @@ describe('real files', () => {
     expect(new Set(times).size).toBe(22_683);
   });
 
-  it('becomes exactly one row a data line when devices replay it over WebSocket', async () => {
+  it('stores exactly one row per line when devices send it over WebSocket', async () => {
     expect(acked(await replay(asDevice))).toEqual(expectedRows);
     await eventually(async () => expect(await platform.rows()).toEqual(expectedRows), { timeoutMs: 60_000 });
   });
 
-  it('adds not one row when a gateway replays it again over WebSocket in the same epoch', async () => {
+  it('stores no further row when a gateway repeats it over WebSocket in the same epoch', async () => {
     const before = await platform.counted('duplicate');
     expect(acked(await replay(asGateway))).toEqual(expectedRows);
     await eventually(async () => expect(await platform.counted('duplicate')).toBe(before + total), {
@@ -75,7 +75,7 @@ describe('real files', () => {
     expect(await platform.rows()).toEqual(expectedRows);
   });
 
-  it('adds not one row when it is replayed again over HTTP in the same epoch', async () => {
+  it('stores no further row when devices repeat it over HTTP in the same epoch', async () => {
     const before = await platform.counted('duplicate');
     expect(acked(await replay(asDevice, true))).toEqual(expectedRows);
     await eventually(async () => expect(await platform.counted('duplicate')).toBe(before + total), {
@@ -85,7 +85,7 @@ describe('real files', () => {
   });
 
   it.for(files.map((file) => [deviceIdOf(file), file] as const))(
-    'shows the last line of %s as its latest state',
+    'returns the last line of %s as the latest state',
     async ([deviceId, file]) => {
       const [time = '', value = ''] = (await dataLines(file)).at(-1)?.split(',') ?? [];
       const latest = await platform.get<LatestState>(`/devices/${deviceId}/latest`);
@@ -98,7 +98,7 @@ describe('real files', () => {
     },
   );
 
-  it('comes back whole, page by page, in the order of time', async () => {
+  it('returns every reading, page by page, in the order of time', async () => {
     const lines = await dataLines(join(directory, 'machine_temperature_system_failure.csv'));
     const values: number[] = [];
     for (let cursor: string | null = ''; cursor !== null;) {

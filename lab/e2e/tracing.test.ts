@@ -71,7 +71,7 @@ const [deviceTrace, otherTrace, callerTrace] = ['a', 'b', 'c'].map((digit) => di
 const traceparent = (traceId = '') => `00-${traceId}-${'1'.repeat(16)}-01`;
 const reading = (seq: number) => ({ seq, ts: Date.now(), metrics: { temperature: seq } });
 
-test('one reading is followed from its device through all services to the transaction that stores it', async () => {
+test('a trace follows a reading from its device through all services to the transaction that stores it', async () => {
   const collector = await startSpanCollector();
   const services = await startServices({ OTEL_EXPORTER_OTLP_ENDPOINT: collector.url });
   // The first frame after a pause is published immediately and alone; the others, received in its linger, share an envelope.
@@ -99,13 +99,13 @@ test('one reading is followed from its device through all services to the transa
   const spansOf = (traceId: string | undefined) =>
     spans.filter((span) => span.traceId === traceId).map(({ service, name }) => `${service}: ${name}`);
   const named = (name: string) => spans.filter((span) => span.name === name);
-  const edge = ['ingest-ws: telemetry receive', 'ingest-ws: telemetry publish'];
+  const ingest = ['ingest-ws: telemetry receive', 'ingest-ws: telemetry publish'];
   const storage = ['persistence-worker: telemetry process', 'persistence-worker: telemetry store'];
 
   // A single trace goes on …
-  expect(spansOf(deviceTrace)).toEqual(expect.arrayContaining([...edge, ...storage]));
+  expect(spansOf(deviceTrace)).toEqual(expect.arrayContaining([...ingest, ...storage]));
   expect(spansOf(callerTrace)).toEqual(
-    expect.arrayContaining(['ingest-ws: POST', ...edge, ...storage, 'query-api: GET']),
+    expect.arrayContaining(['ingest-ws: POST', ...ingest, ...storage, 'query-api: GET']),
   );
   // … and several are linked from the envelope that they share.
   const linked = ({ links = [] }: CollectedSpan) => links.map(({ traceId }) => traceId);
@@ -128,7 +128,7 @@ test('one reading is followed from its device through all services to the transa
   expect(attribute(store!, 'fleetwire.batch.id')).toBe(written['batchId']);
 });
 
-test('without an exporter the trace and the correlation id still travel, and nothing is exported', async () => {
+test('without an exporter, trace and correlation id are still passed on, and nothing is exported', async () => {
   const collector = await startSpanCollector();
   const services = await startServices({});
   await sendFrames(services, [{ deviceId: 'alone', ...reading(1), traceparent: traceparent(deviceTrace) }]);
@@ -141,7 +141,7 @@ test('without an exporter the trace and the correlation id still travel, and not
   expect(collector.spans).toEqual([]);
 });
 
-test('a dead letter leads back to the envelope that its reading came in', async () => {
+test('a dead letter has the correlation id and the trace of the envelope that carried its reading', async () => {
   const services = await startServices({ RETENTION_DAYS: '30' });
   const ts = Date.now() - 90 * 24 * 3_600_000;
   await sendFrames(services, [{ ...reading(1), deviceId: 'late', ts, traceparent: traceparent(deviceTrace) }]);
@@ -154,17 +154,17 @@ test('a dead letter leads back to the envelope that its reading came in', async 
   const answer = await fetch(`${services.api.url}/api/v1/dead-letters/${deadLetters[0]!.id}`);
   const { headers } = (await answer.json()) as { headers: Record<string, string> };
   const confirmed = await lineOf(services.ingest, ({ msg }) => msg === 'envelope confirmed');
-  const buried = await lineOf(services.worker, ({ msg }) => msg === 'dead-lettered');
-  const trail = { correlationId: confirmed['correlationId'], traceId: deviceTrace };
-  expect(confirmed).toMatchObject(trail);
-  expect(buried).toMatchObject({ ...trail, deviceId: 'late', epoch: 'boot', seq: 1 });
+  const deadLettered = await lineOf(services.worker, ({ msg }) => msg === 'dead-lettered');
+  const correlation = { correlationId: confirmed['correlationId'], traceId: deviceTrace };
+  expect(confirmed).toMatchObject(correlation);
+  expect(deadLettered).toMatchObject({ ...correlation, deviceId: 'late', epoch: 'boot', seq: 1 });
   expect(headers).toMatchObject({
-    'x-fleetwire-correlation-id': trail.correlationId,
+    'x-fleetwire-correlation-id': correlation.correlationId,
     traceparent: expect.stringContaining(deviceTrace!),
   });
 });
 
-test('a collector that is away holds up neither readings nor the drain', async () => {
+test('an unreachable collector delays neither readings nor the drain', async () => {
   const services = await startServices({ OTEL_EXPORTER_OTLP_ENDPOINT: 'http://127.0.0.1:9' });
   await sendFrames(services, [{ deviceId: 'alone', ...reading(1) }]);
   await untilStored(services, 1);
