@@ -1,5 +1,6 @@
 import { Kysely, PostgresDialect } from 'kysely';
 import pg from 'pg';
+import { pinSynchronousCommit } from './durability.ts';
 import type { Tables } from './tables.ts';
 import { wireTypes } from './wire-types.ts';
 
@@ -35,7 +36,14 @@ const answerGraceMs = 5_000;
 
 /** Opens a pool; it connects when first used, so this neither fails nor waits while Postgres is away. */
 export function openDatabase(options: DatabaseOptions): Database {
-  const { databaseUrl, poolMax, statementTimeoutMs, connectTimeoutMs = 5_000, onConnectionLost } = options;
+  const {
+    databaseUrl,
+    poolMax,
+    statementTimeoutMs,
+    connectTimeoutMs = 5_000,
+    readOnly = false,
+    onConnectionLost,
+  } = options;
   const pool = new pg.Pool({
     connectionString: databaseUrl,
     max: poolMax,
@@ -47,7 +55,9 @@ export function openDatabase(options: DatabaseOptions): Database {
     statement_timeout: statementTimeoutMs,
     // Postgres answers within its own timeout; a connection without any answer is broken.
     query_timeout: statementTimeoutMs + answerGraceMs,
-    options: sessionSettings(options.readOnly ?? false),
+    options: sessionSettings(readOnly),
+    // pg-pool waits for the promise, although its types do not say so, and rejects whoever asked for the connection when it fails.
+    onConnect: (readOnly ? undefined : pinSynchronousCommit) as pg.PoolConfig['onConnect'],
     types: wireTypes,
   });
   // Without listeners a broken connection would end the process; the query on it, if any, is rejected all the same.

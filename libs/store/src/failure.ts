@@ -47,6 +47,21 @@ export class SchemaNotCurrentError extends Error {
   }
 }
 
+/** Settings of the Postgres server break the promise that a committed reading survives a power cut; nothing is written until they are on. */
+export class DurabilityError extends Error {
+  override readonly name = 'DurabilityError';
+  readonly code = 'not-durable';
+
+  /** @param settings their names */
+  constructor(settings: readonly string[]) {
+    const names = `${settings.join(' and ')} ${settings.length === 1 ? 'is' : 'are'}`;
+    const remedy = settings.map((setting) => `ALTER SYSTEM SET ${setting} = on; `).join('');
+    super(
+      `${names} off on the Postgres server, so committed readings can be lost in a power cut; nothing is stored until it is on: ${remedy}SELECT pg_reload_conf();`,
+    );
+  }
+}
+
 /** Postgres answered COMMIT with ROLLBACK, and no statement had failed. */
 export class TransactionAbortedError extends Error {
   override readonly name = 'TransactionAbortedError';
@@ -63,7 +78,7 @@ export class TransactionAbortedError extends Error {
  */
 export function classifyFailure(error: unknown): FailureClass {
   if (error instanceof OlderThanRetentionError) return 'bad-data';
-  if (error instanceof SchemaNotCurrentError) return 'hold';
+  if (error instanceof SchemaNotCurrentError || error instanceof DurabilityError) return 'hold';
   if (error instanceof PartitionMissingError || error instanceof TransactionAbortedError) return 'retry-now';
   if (error instanceof AggregateError && error.errors.length > 0) return classifyFailure(error.errors[0]);
   if (!(error instanceof Error)) return 'unknown';

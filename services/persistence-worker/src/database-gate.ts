@@ -5,7 +5,7 @@ import type { FailureClass } from '@fleetwire/store/failure';
 
 export interface DatabaseGateOptions {
   readonly classify: (error: unknown) => FailureClass;
-  /** Resolves when Postgres answers. */
+  /** Resolves when Postgres answers and readings may be written to it. */
   readonly probe: () => Promise<unknown>;
   /** Between two probes. */
   readonly backoff: Backoff;
@@ -26,6 +26,7 @@ export class DatabaseGate {
   readonly #options: DatabaseGateOptions;
   #closed: Promise<void> | undefined;
   #failures = 0;
+  #lastFailure: unknown;
 
   constructor(options: DatabaseGateOptions) {
     this.#options = options;
@@ -33,6 +34,16 @@ export class DatabaseGate {
 
   get isOpen(): boolean {
     return this.#closed === undefined;
+  }
+
+  /** Why the gate is closed: the newest failure of work or of a probe; undefined while it is open, and before the first probe. */
+  get lastFailure(): unknown {
+    return this.isOpen ? undefined : this.#lastFailure;
+  }
+
+  /** Holds all work until a probe has succeeded. The first one is immediate. */
+  closeUntilProbed(): void {
+    if (this.isOpen) this.#closeUntil(this.#probeUntilOpen());
   }
 
   /**
@@ -64,28 +75,43 @@ export class DatabaseGate {
     }
   }
 
-  #close(reason: unknown): void {
-    if (this.#closed !== undefined) return;
-    this.#options.logger.warn({ reason: String(reason) }, 'holding: Postgres is unavailable');
-    this.#closed = this.#probeUntilOpen().finally(() => {
+  #close(failure: unknown): void {
+    if (!this.isOpen) return;
+    this.#holdBecause(failure);
+    this.#closeUntil(this.#pause().then(() => this.#probeUntilOpen()));
+  }
+
+  #closeUntil(open: Promise<void>): void {
+    this.#closed = open.finally(() => {
       this.#closed = undefined;
+      this.#lastFailure = undefined;
     });
   }
 
   async #probeUntilOpen(): Promise<void> {
-    const { probe, backoff, logger, signal } = this.#options;
-    while (!signal.aborted) {
-      this.#failures += 1;
-      await sleep(backoffMs(backoff, this.#failures), undefined, { signal }).catch(() => {});
-      if (signal.aborted) return;
+    const { probe, logger, signal } = this.#options;
+    for (; !signal.aborted; await this.#pause()) {
       try {
         await probe();
-        logger.info('Postgres is available again');
+        if (this.#failures > 0) logger.info('Postgres is available again');
         return;
-      } catch {
+      } catch (error) {
         // Still unavailable: the next pause is longer.
+        this.#holdBecause(error);
       }
     }
+  }
+
+  #holdBecause(failure: unknown): void {
+    if (String(failure) === String(this.#lastFailure)) return;
+    this.#lastFailure = failure;
+    this.#options.logger.warn({ reason: String(failure) }, 'holding: Postgres is unavailable');
+  }
+
+  async #pause(): Promise<void> {
+    const { backoff, signal } = this.#options;
+    this.#failures += 1;
+    await sleep(backoffMs(backoff, this.#failures), undefined, { signal }).catch(() => {});
   }
 }
 

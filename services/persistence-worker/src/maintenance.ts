@@ -14,6 +14,8 @@ const retryPauseMs = 10_000;
 
 export interface MaintenanceOptions {
   readonly pool: Database['pool'];
+  /** Resolves when readings may be written to the database: its settings may have changed without a lost connection. */
+  readonly verify: () => Promise<void>;
   readonly config: Pick<
     WorkerConfiguration,
     'retentionDays' | 'deadLetterRetentionDays' | 'deadLetterOpenRetentionDays' | 'reconciliationRetentionDays'
@@ -26,7 +28,7 @@ export interface MaintenanceOptions {
  * Creates upcoming partitions, drops those past retention, and deletes expired dead letters and reconciliation entries, now and every hour.
  * Resolves when the signal is aborted.
  */
-export async function runMaintenance({ pool, config, logger, signal }: MaintenanceOptions): Promise<void> {
+export async function runMaintenance({ pool, verify, config, logger, signal }: MaintenanceOptions): Promise<void> {
   while (!signal.aborted) {
     let pauseMs = intervalMs;
     try {
@@ -44,6 +46,7 @@ export async function runMaintenance({ pool, config, logger, signal }: Maintenan
       });
       if (forgotten > 0) logger.info({ forgotten }, 'deleted expired dead letters');
       await deleteReconciliationEntries(pool, minuteOf(now - config.reconciliationRetentionDays * dayMs));
+      await verify();
     } catch (error) {
       // Not urgent: a writer creates a missing partition itself, at the cost of a delay.
       logger.warn({ reason: String(error), retryPauseMs }, 'maintenance failed; retrying');

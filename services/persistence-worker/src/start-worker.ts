@@ -13,7 +13,8 @@ import { type Tracer, untraced } from '@fleetwire/runtime/trace-context';
 import { createBatchWriter } from '@fleetwire/store/batch-writer';
 import { openDatabase } from '@fleetwire/store/database';
 import { insertDeadLetters } from '@fleetwire/store/dead-letters/insert';
-import { classifyFailure as classify } from '@fleetwire/store/failure';
+import { assertDurable } from '@fleetwire/store/durability';
+import { DurabilityError, SchemaNotCurrentError, classifyFailure as classify } from '@fleetwire/store/failure';
 import { beginAttempt, endAttempt } from '@fleetwire/store/isolation-attempts';
 import { assertSchemaCurrent } from '@fleetwire/store/migrate';
 import { recordEdgeReport } from '@fleetwire/store/reconciliation';
@@ -75,7 +76,12 @@ export async function startWorker({
     (one) => one.close(),
   );
   const backoff = { baseMs: config.holdBaseMs, capMs: config.holdCapMs };
-  const gate = new DatabaseGate({ classify, probe: () => assertSchemaCurrent(database), backoff, logger, signal });
+  const probe = async () => {
+    await assertSchemaCurrent(database);
+    await assertDurable(database.pool);
+  };
+  const gate = new DatabaseGate({ classify, probe, backoff, logger, signal });
+  gate.closeUntilProbed();
 
   const connect = (name: string) =>
     started.adopt(
@@ -149,7 +155,13 @@ export async function startWorker({
   });
 
   // Before the first envelope arrives, so that its partition exists.
-  const maintenance = runMaintenance({ pool: database.pool, config, logger, signal });
+  const maintenance = runMaintenance({
+    pool: database.pool,
+    verify: () => gate.retryWhileUnavailable(probe),
+    config,
+    logger,
+    signal,
+  });
   started.defer(async () => {
     stopping.abort(new Error('the worker is stopping'));
     await maintenance;
@@ -190,7 +202,7 @@ export async function startWorker({
     'broker',
     () => (work.subscribed && dead.subscribed) || `not subscribed; connection is ${consuming.state}`,
   );
-  health.addCheck('database', () => gate.isOpen || 'holding: Postgres is unavailable');
+  health.addCheck('database', () => gate.isOpen || holdingBecause(gate.lastFailure));
   const app = createHttpApp({
     logger,
     tracer,
@@ -210,4 +222,11 @@ export async function startWorker({
   // 3 the messages that are still held are handed back · 4 the broker connections close · 5 the pool closes
   const running = started.move();
   return { url: listening.url, port: listening.port, stop: () => running.disposeAsync() };
+}
+
+/** For `/readyz`: says what an operator has to change, where it is known. */
+function holdingBecause(failure: unknown): string {
+  if (failure instanceof DurabilityError || failure instanceof SchemaNotCurrentError)
+    return `holding: ${failure.message}`;
+  return 'holding: Postgres is unavailable';
 }

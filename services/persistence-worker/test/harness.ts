@@ -34,8 +34,9 @@ export async function workerHarness({
   limits = {},
   migrated = true,
   logger = silentLogger,
-}: { limits?: Partial<TopologyLimits>; migrated?: boolean; logger?: Logger } = {}) {
-  const [amqpUrl, databaseUrl] = [await freshVhost(), await freshDatabase()];
+  databaseUrl: given,
+}: { limits?: Partial<TopologyLimits>; migrated?: boolean; logger?: Logger; databaseUrl?: string } = {}) {
+  const [amqpUrl, databaseUrl] = [await freshVhost(), given ?? (await freshDatabase())];
   const topology = fleetwireTopology(limits);
   if (migrated) await migrate(databaseUrl);
   const [broker, postgres] = [await proxied(amqpUrl), await proxied(databaseUrl)];
