@@ -5,7 +5,7 @@ import { type ChaosSettings, runChaos } from './chaos.ts';
 import { reportText } from './report.ts';
 
 const faultList = catalogue
-  .map(({ name, component, what }) => `  ${name.padEnd(34)}${component.padEnd(22)}${what}`)
+  .map(({ name, component, what }) => `  ${name.padEnd(36)}${component.padEnd(22)}${what}`)
   .join('\n');
 
 type Options = Omit<ChaosSettings, 'env' | 'signal' | 'say'> & { readonly json?: string };
@@ -14,7 +14,11 @@ type Options = Omit<ChaosSettings, 'env' | 'signal' | 'say'> & { readonly json?:
 export function chaosCommand(env: NodeJS.ProcessEnv, signal: AbortSignal): Command {
   return new Command('chaos')
     .description('break a complete platform under load, heal it, and audit that no acknowledged reading was lost')
-    .option('--faults <list>', 'faults or components, separated by commas, or "all"', faults, faultsNamed(['all']))
+    .addOption(
+      new Option('--faults <list>', 'faults or components, separated by commas, or "all"')
+        .argParser(faults)
+        .default(faultsNamed(['all']), '"all"'),
+    )
     .option('--minutes <n>', 'how long faults are injected', positive, 2)
     .option('--seed <n>', 'the same seed makes the same schedule', whole, 1)
     .option('--rate <readings/s>', 'rate of the whole fleet', positive, 500)

@@ -3,7 +3,7 @@ import type { AddressInfo } from 'node:net';
 import { json } from 'node:stream/consumers';
 import { cleanUp } from '@fleetwire/platform/testing/clean-up';
 
-/** A span as OTLP writes it in JSON (opentelemetry-proto, trace.proto), as far as tests look into it. */
+/** The members of an OTLP span in JSON (opentelemetry-proto, trace.proto) that the tests read. */
 export interface CollectedSpan {
   readonly service: string;
   readonly name: string;
@@ -21,7 +21,7 @@ interface ExportRequest {
   }[];
 }
 
-/** Takes spans over OTLP/HTTP, as a collector does. */
+/** Receives spans over OTLP/HTTP, as a collector does. */
 export async function startSpanCollector() {
   const spans: CollectedSpan[] = [];
   const server = createServer((request, response) => {
