@@ -1,5 +1,6 @@
 import type { Metrics, MetricValue } from '@fleetwire/contracts/metrics';
-import { sql, type SqlBool } from 'kysely';
+import { type InferResult, sql, type SqlBool } from 'kysely';
+import { collectRows, fetchUpTo, type PageBounds } from './bounded-rows.ts';
 import { fetchRows } from './cancellable.ts';
 import type { Database } from './database.ts';
 import { namesOfShapes, toMetrics } from './stored-metrics.ts';
@@ -30,6 +31,8 @@ export interface LatestRow {
   /** When the newest reading was received. */
   readonly receivedAt: number;
   readonly metrics: Readonly<Record<string, LatestMetric>>;
+  /** About its size as JSON. */
+  readonly bytes: number;
 }
 
 export interface DeviceSummary {
@@ -65,16 +68,17 @@ export interface StoredReading {
   readonly receivedAt: number;
   readonly metrics: Metrics;
   readonly position: ReadingPosition;
+  /** About its size as JSON, with all its metrics. */
+  readonly bytes: number;
 }
 
-export interface StoredReadingsQuery extends Abortable {
+export interface StoredReadingsQuery extends Abortable, PageBounds {
   readonly deviceId: string;
   /** Half-open: `from <= ts < to`. */
   readonly from: number;
   readonly to: number;
   /** Only these metrics; readings that have none of them are left out. */
   readonly metrics?: readonly string[] | undefined;
-  readonly limit: number;
   readonly order: 'asc' | 'desc';
   /** The last position of the page before. */
   readonly after?: ReadingPosition | undefined;
@@ -96,14 +100,27 @@ export interface StoreStatus {
 
 const epochsPerDeviceMax = 100;
 
+/** About what the members beside metrics take as JSON, and a number with its punctuation. */
+const rowBytes = 200;
+const numberBytes = 20;
+/** What a metric of the latest state takes beside its stored entry: its name again, and its time as text. */
+const latestMetricBytes = 60;
+
 /** Exact up to here; beyond, the answer is this number and `exact: false`. */
 const countedRowsMax = 100_000;
 
 /** The latest state of all devices that have one, by device id. */
-export async function latestOfAll({ db, pool }: Database, { limit, after, signal }: Page): Promise<LatestRow[]> {
-  let query = selectLatest(db).orderBy('d.device_id').limit(limit);
-  if (after !== undefined) query = query.where('d.device_id', '>', after);
-  return (await fetchRows(pool, query.compile(), signal)).map(toLatestRow);
+export async function latestOfAll(
+  database: Database,
+  { after, signal, ...bounds }: Page & PageBounds,
+): Promise<LatestRow[]> {
+  return collectRows<LatestRow>(bounds, async ({ limit, bytesMax }, last) => {
+    const from = last?.deviceId ?? after;
+    let query = selectLatest(database.db).orderBy('d.device_id').limit(limit);
+    if (from !== undefined) query = query.where('d.device_id', '>', from);
+    const { rows, isCut } = await fetchUpTo(database, query, { documents: ['metrics'], bytesMax, signal });
+    return { rows: rows.map(toLatestRow), isCut };
+  });
 }
 
 /** @returns undefined where the device is unknown or has no reading */
@@ -154,8 +171,24 @@ export async function getDevice(
 }
 
 /** Readings of one device in a stable order: by device time, then stream, then sequence number. */
-export async function readings({ db, pool }: Database, options: StoredReadingsQuery): Promise<StoredReading[]> {
-  const { from, to, metrics, limit, order, after, signal } = options;
+export async function readings(database: Database, options: StoredReadingsQuery): Promise<StoredReading[]> {
+  const { metrics, after, signal } = options;
+  const wanted = metrics === undefined ? undefined : new Set(metrics);
+  return collectRows<StoredReading>(options, async ({ limit, bytesMax }, last) => {
+    const query = selectReadings(database.db, { ...options, limit, after: last?.position ?? after });
+    const { rows, isCut } = await fetchUpTo(database, query, {
+      documents: ['others'],
+      numbers: ['numbers'],
+      bytesMax,
+      signal,
+    });
+    const names = await namesOfShapes(database, new Set(rows.map((row) => row.shape_key)), signal);
+    return { rows: rows.map((row) => toReading(row, names.get(row.shape_key) ?? [], wanted)), isCut };
+  });
+}
+
+function selectReadings(db: Database['db'], options: StoredReadingsQuery) {
+  const { from, to, metrics, limit, order, after } = options;
   let query = db
     .selectFrom('readings as r')
     .innerJoin('streams as s', 's.stream_key', 'r.stream_key')
@@ -180,18 +213,26 @@ export async function readings({ db, pool }: Database, options: StoredReadingsQu
       sql<SqlBool>`(r.shape_key = any(array(select sh.shape_key from shapes sh where sh.names && ${names})) or r.others ?| ${names})`,
     );
   }
-  const rows = await fetchRows(pool, query.compile(), signal);
-  const names = await namesOfShapes({ db, pool }, new Set(rows.map((row) => row.shape_key)), signal);
-  const wanted = metrics === undefined ? undefined : new Set(metrics);
+  return query;
+}
 
-  return rows.map((row) => ({
-    epoch: row.epoch,
-    seq: row.seq,
-    ts: row.ts,
-    receivedAt: row.received_at,
-    metrics: toMetrics(names.get(row.shape_key) ?? [], row.numbers, row.others, wanted),
-    position: { ts: row.ts, streamKey: row.stream_key, seq: row.seq },
-  }));
+function toReading(
+  row: InferResult<ReturnType<typeof selectReadings>>[number],
+  names: readonly string[],
+  wanted: ReadonlySet<string> | undefined,
+): StoredReading {
+  const { epoch, seq, ts, received_at: receivedAt, numbers, others, stream_key: streamKey } = row;
+  const nameBytes = names.reduce((sum, name) => sum + name.length, 0);
+  const othersBytes = others === null ? 0 : Buffer.byteLength(JSON.stringify(others));
+  return {
+    epoch,
+    seq,
+    ts,
+    receivedAt,
+    metrics: toMetrics(names, numbers, others, wanted),
+    position: { ts, streamKey, seq },
+    bytes: rowBytes + nameBytes + numbers.length * numberBytes + othersBytes,
+  };
 }
 
 /** The numbers of stored devices, readings and dead letters. The number of readings is Postgres' estimate, from its statistics. */
@@ -259,6 +300,7 @@ function toLatestRow(row: { device_id: string; ts: number; received_at: number; 
     ts: row.ts,
     receivedAt: row.received_at,
     metrics: Object.fromEntries(metrics),
+    bytes: rowBytes + Buffer.byteLength(JSON.stringify(row.metrics)) + metrics.length * latestMetricBytes,
   };
 }
 

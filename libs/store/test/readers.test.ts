@@ -86,6 +86,7 @@ describe('latest state', () => {
       ts: monday + 99 * second,
       receivedAt: monday + 99 * second + 50,
       metrics: { temperature: { ts: monday + 99 * second, value: 119 } },
+      bytes: expect.any(Number),
     });
     expect(await latestOfAll(database, { limit: 3, after: 'pump-1' })).toMatchObject([{ deviceId: 'pump-2' }]);
   });

@@ -3,6 +3,9 @@ import { type ConfigurationOf, type Environment, readConfiguration, relation } f
 import { listenVariables, serviceVariables } from '@fleetwire/runtime/service-variables';
 import { integer, optional, secret, url, urls } from '@fleetwire/runtime/variables';
 
+const kibibyte = 1024;
+const mebibyte = 1024 * kibibyte;
+
 export const queryApiVariables = {
   ...serviceVariables,
   ...listenVariables(8081),
@@ -99,6 +102,27 @@ export const queryApiVariables = {
     unit: 'calls',
     doc: 'Calls of one circuit that run or wait for a connection; further calls get 503 immediately',
   }),
+  pageBytesMax: integer('PAGE_BYTES_MAX', {
+    min: 64 * kibibyte,
+    max: 64 * mebibyte,
+    default: 8 * mebibyte,
+    unit: 'bytes',
+    doc: 'Size of one page, about; a page with more ends early, with page.next. A larger single element is returned alone',
+  }),
+  answerBytesInFlightMax: integer('ANSWER_BYTES_IN_FLIGHT_MAX', {
+    min: mebibyte,
+    max: 4096 * mebibyte,
+    default: 32 * mebibyte,
+    unit: 'bytes',
+    doc: 'Pages that are being read or sent, over all calls; further ones get 503. The process takes about four times as much memory',
+  }),
+  staleAnswerBytesMax: integer('STALE_ANSWER_BYTES_MAX', {
+    min: 0,
+    max: 1024 * mebibyte,
+    default: 16 * mebibyte,
+    unit: 'bytes',
+    doc: 'Pages of the latest state kept for times when the database is unavailable; the least recently used are dropped first',
+  }),
   rateLimitPerMinute: integer('RATE_LIMIT_PER_MINUTE', {
     min: 1,
     max: 1_000_000,
@@ -119,6 +143,12 @@ export type QueryApiConfiguration = ConfigurationOf<typeof queryApiVariables>;
 
 const relations = [
   ...authenticationRelations,
+  relation(
+    queryApiVariables,
+    'ANSWER_BYTES_IN_FLIGHT_MAX ≥ 2 × PAGE_BYTES_MAX',
+    ['answerBytesInFlightMax', 'pageBytesMax'],
+    (c) => c.answerBytesInFlightMax >= 2 * c.pageBytesMax,
+  ),
   relation(
     queryApiVariables,
     'STATEMENT_TIMEOUT_MS < BREAKER_TIMEOUT_MS',

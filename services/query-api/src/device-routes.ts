@@ -38,7 +38,7 @@ export const deviceRoutes = [
       // The cursor holds the time: `now-6h` means the same on every page.
       const seenSince = before ? before.seenSince : readSeenSince(query.seenSince, now);
       const found = await registry.run(listDevices, { limit: limit + 1, after: before?.deviceId, search, seenSince });
-      const { rows, covered, page } = toPage(found, limit, ({ deviceId }) =>
+      const { rows, covered, page } = toPage(found, { limit }, ({ deviceId }) =>
         cursors.encode(scope, { deviceId, ...(seenSince !== undefined && { seenSince }) }),
       );
       return { data: rows.map(present), covers: covered, page };

@@ -14,9 +14,19 @@ export interface LastGood<T> {
   read(key: string, read: () => Promise<T>): Promise<Answer<T>>;
 }
 
-/** @param entriesMax keys remembered; the least recently used is dropped first */
-export function createLastGood<T>(entriesMax: number): LastGood<T> {
-  const remembered = new LRUCache<string, Omit<Answer<T>, 'stale'>>({ max: entriesMax });
+export interface LastGoodBounds<T> {
+  readonly entriesMax: number;
+  readonly bytesMax: number;
+  readonly bytesOf: (value: T) => number;
+}
+
+/** Remembers answers within the bounds; the least recently used is dropped first, and one larger than `bytesMax` is not kept. */
+export function createLastGood<T>({ entriesMax, bytesMax, bytesOf }: LastGoodBounds<T>): LastGood<T> {
+  const remembered = new LRUCache<string, Omit<Answer<T>, 'stale'>>({
+    max: entriesMax,
+    maxSize: Math.max(1, bytesMax),
+    sizeCalculation: ({ value }) => Math.max(1, bytesOf(value)),
+  });
 
   return {
     read: async (key, read) => {

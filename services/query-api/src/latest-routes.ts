@@ -24,13 +24,15 @@ export const latestRoutes = [
       cursor: Type.Optional(Cursor),
     },
     success: { status: 200, description: 'One page of devices', schema: PageOf(LatestState, {}, freshness) },
-    handler: async ({ query: { limit, cursor } }, { latest, lastLatest }) => {
+    handler: async ({ query: { limit, cursor }, pageBytes }, { latest, lastLatest }) => {
       const scope = { list: 'latest' };
       const after = cursor === undefined ? undefined : cursors.decode(scope, cursor).deviceId;
       const { value, asOf, stale } = await lastLatest.read(`${limit} ${after ?? ''}`, () =>
-        latest.run(latestOfAll, { limit: limit + 1, after }),
+        latest.run(latestOfAll, { limit: limit + 1, after, ...pageBytes }),
       );
-      const { rows, covered, page } = toPage(value, limit, ({ deviceId }) => cursors.encode(scope, { deviceId }));
+      const { rows, covered, page } = toPage(value, { limit, bytesMax: pageBytes.bytesMax }, ({ deviceId }) =>
+        cursors.encode(scope, { deviceId }),
+      );
       return { asOf: isoTime(asOf), stale, data: rows.map(present), covers: covered, page };
     },
   }),

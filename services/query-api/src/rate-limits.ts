@@ -1,3 +1,4 @@
+import { Counter, type Registry } from '@fleetwire/runtime/metrics';
 import { tooManyRequests } from '@fleetwire/runtime/problem';
 import type { RequestHandler } from 'express';
 import { ipKeyGenerator, rateLimit, type Options } from 'express-rate-limit';
@@ -38,5 +39,15 @@ export function limitRefusedTokens(): RequestHandler {
     keyGenerator: (request) => ipKeyGenerator(request.ip ?? ''),
     skipSuccessfulRequests: true,
     requestWasSuccessful: (_request, response) => response.statusCode !== 401,
+  });
+}
+
+/** Calls that were refused because of a limit, by the limit. */
+export function refusedCallsCounter(registry: Registry): Counter<'limit'> {
+  return new Counter({
+    name: 'fleetwire_query_refused_calls_total',
+    help: 'Calls that were refused with 429 or 503 because of a limit, by the limit',
+    labelNames: ['limit'],
+    registers: [registry],
   });
 }

@@ -34,7 +34,7 @@ export const readingRoutes = [
     summary: 'Readings of one device',
     description:
       'Sorted by device time. Readings with equal times keep one order over all pages, so paging neither skips nor repeats any. ' +
-      'Without `from` and `to`, all readings.',
+      'Without `from` and `to`, all readings. A page of large readings ends before `limit`; `page.next` continues it.',
     roles: ['device', 'analyst', 'operator', 'admin'],
     params: { id: DeviceId },
     query: {
@@ -57,7 +57,7 @@ export const readingRoutes = [
       schema: PageOf(Reading, covers, { deviceId: Type.String() }),
     },
     problems: [404],
-    handler: async ({ params: { id }, query, now }, { history }) => {
+    handler: async ({ params: { id }, query, now, pageBytes }, { history }) => {
       const { metrics, order, limit, cursor } = query;
       const scope = { list: 'readings', id, ...query };
       const before = cursor === undefined ? undefined : cursors.decode(scope, cursor);
@@ -70,9 +70,10 @@ export const readingRoutes = [
         order,
         limit: limit + 1,
         after: before,
+        ...pageBytes,
       });
       if (!found) throw notFound(`Device ${id} is unknown`);
-      const { rows, covered, page } = toPage(found, limit, ({ position }) =>
+      const { rows, covered, page } = toPage(found, { limit, bytesMax: pageBytes.bytesMax }, ({ position }) =>
         cursors.encode(scope, { from, to, ...position }),
       );
       return {

@@ -8,7 +8,6 @@ import type { DatabaseProbe } from './database-probe.ts';
 import type { LastGood } from './last-good.ts';
 import type { QueueMonitor } from './queues/queue-monitor.ts';
 
-/** What handlers use; each takes the members it needs. One object, because routes are data that the OpenAPI document reads without a running service. */
 /** One circuit for all work on dead letters, over the pool that each query needs. */
 interface DeadLetterDatabases {
   readonly light: GuardedDatabase;
@@ -17,6 +16,7 @@ interface DeadLetterDatabases {
   readonly writing: GuardedDatabase;
 }
 
+/** What handlers use; each takes the members it needs. One object, because routes are data that the OpenAPI document reads without a running service. */
 export interface ApiContext {
   /** The database, with one circuit for each kind of query. */
   readonly latest: GuardedDatabase;
@@ -33,12 +33,20 @@ export interface ApiContext {
   readonly now: () => number;
 }
 
+interface PageBytes {
+  readonly bytesMax: number;
+  /** Counts the rows read against the budget of all answers. @throws {Problem} 503 */
+  readonly onBytes: (bytes: number) => void;
+}
+
 /** What a handler gets: a parsed and authorized call. */
 interface Call<P extends TProperties, Q extends TProperties, B extends TSchema> {
   readonly params: Static<TObject<P>>;
   readonly query: Static<TObject<Q>>;
   readonly body: Static<B>;
   readonly caller: Caller;
+  /** Bounds of a page in bytes: for the readers of lists. */
+  readonly pageBytes: PageBytes;
   /** Epoch milliseconds. */
   readonly now: number;
 }

@@ -2,6 +2,7 @@ import type { Parsed, ValidationIssue } from '@fleetwire/contracts/validation-is
 import { parserOf } from '@fleetwire/contracts/schema-issue';
 import { badRequest, methodNotAllowed, type FieldProblem } from '@fleetwire/runtime/problem';
 import { Router, type Request, type RequestHandler, type Response } from 'express';
+import type { AnswerBudget } from './answer-budget.ts';
 import { authorize, type Authenticate, type Caller } from './caller.ts';
 import type { CursorSignature } from './cursor-signature.ts';
 import { jsonBody } from './json-body.ts';
@@ -16,11 +17,16 @@ export interface RouterOptions {
   readonly limitCalls: RequestHandler;
   readonly cursorSignature: CursorSignature;
   readonly bodyBytesMax: number;
+  readonly answers: AnswerBudget;
+  readonly pageBytesMax: number;
 }
+
+/** A client that has not read its answer after this time is disconnected: the answer takes part of the budget of all. */
+const sendTimeoutMs = 60_000;
 
 /** The routes as an express router to mount at `/api/v1`. */
 export function createRouter(options: RouterOptions): Router {
-  const { routes, api, authenticate, limitCalls, cursorSignature, bodyBytesMax } = options;
+  const { routes, authenticate, limitCalls, bodyBytesMax } = options;
   const router = Router({ caseSensitive: true });
   router.use(async (request, response, next) => {
     response.setHeader('Cache-Control', 'no-store');
@@ -30,7 +36,7 @@ export function createRouter(options: RouterOptions): Router {
   router.use(limitCalls);
   for (const [path, siblings] of Map.groupBy(routes, (route) => expressPath(route.path))) {
     for (const route of siblings)
-      router[route.method](path, ...(route.body ? jsonBody(bodyBytesMax) : []), handle(route, api, cursorSignature));
+      router[route.method](path, ...(route.body ? jsonBody(bodyBytesMax) : []), handle(route, options));
     const allowed = siblings.flatMap(({ method }) => (method === 'get' ? ['GET', 'HEAD'] : [method.toUpperCase()]));
     router.all(path, () => {
       throw methodNotAllowed(allowed);
@@ -43,7 +49,8 @@ export function callerOf(response: Response): Caller {
   return response.locals['caller'] as Caller;
 }
 
-function handle(route: Route, api: ApiContext, cursorSignature: CursorSignature): RequestHandler {
+function handle(route: Route, options: RouterOptions): RequestHandler {
+  const { api, cursorSignature, answers, pageBytesMax } = options;
   const parseParams = parameterParser('path', route.params);
   const parseQuery = parameterParser('query', route.query);
   const parseBody: (value: unknown) => Parsed<unknown> = route.body
@@ -62,11 +69,19 @@ function handle(route: Route, api: ApiContext, cursorSignature: CursorSignature)
     const body = parseBody(request.body);
     if (!body.ok) throw badRequest('The body is not valid', [bodyProblem(body.issue)]);
 
+    const reservation = answers.open();
+    response.once('close', reservation.release);
+    const pageBytes = { bytesMax: pageBytesMax, onBytes: reservation.reserve };
+
     // `never`: each handler is typed by its own route's schemas, which have just parsed this call.
-    const call = { params: params.values, query: query.values, body: body.value, caller, now: api.now() };
+    const call = { params: params.values, query: query.values, body: body.value, caller, pageBytes, now: api.now() };
     const answer = signNext(await route.handler(call as never, api), cursorSignature);
     linkNext(request, response, answer);
-    response.status(route.success.status).json(answer);
+    const text = JSON.stringify(answer);
+    reservation.count(text.length);
+    const deadline = setTimeout(() => response.destroy(), sendTimeoutMs);
+    response.once('close', () => clearTimeout(deadline));
+    response.status(route.success.status).type('application/json').send(text);
   };
 }
 

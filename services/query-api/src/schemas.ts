@@ -92,10 +92,22 @@ export const freshness = {
   stale: Type.Boolean({ description: 'The database is unavailable: this is its last good answer' }),
 };
 
-/** Makes a page of `rows`, which were read with `limit + 1`: the surplus row tells that another page follows. */
-export function toPage<T>(rows: readonly T[], limit: number, cursorAfter: (last: T) => string) {
-  const kept = rows.slice(0, limit);
+/**
+ * Makes a page of `rows`, which were read with `limit + 1` and `bytesMax`. A surplus row shows that another page follows: the page ends
+ * before the row with which it would exceed a bound, but has at least one row.
+ */
+export function toPage<T>(
+  rows: readonly T[],
+  { limit, bytesMax = Number.MAX_SAFE_INTEGER }: { readonly limit: number; readonly bytesMax?: number },
+  cursorAfter: (last: T) => string,
+) {
+  let bytes = 0;
+  const end = rows.findIndex((row, index) => {
+    bytes += (row as { readonly bytes?: number }).bytes ?? 0;
+    return index >= limit || (index > 0 && bytes > bytesMax);
+  });
+  const kept = end === -1 ? rows : rows.slice(0, end);
   const last = kept.at(-1);
-  const next = rows.length > limit && last !== undefined ? cursorAfter(last) : null;
+  const next = end === -1 || last === undefined ? null : cursorAfter(last);
   return { rows: kept, covered: { count: kept.length, complete: next === null }, page: { next } };
 }

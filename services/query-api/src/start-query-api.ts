@@ -9,6 +9,7 @@ import { createRegistry } from '@fleetwire/runtime/metrics';
 import { type Tracer, untraced } from '@fleetwire/runtime/trace-context';
 import { createTokenMinter, type TokenMinter } from '@fleetwire/auth/tokens';
 import { listDevices, type LatestRow, type StoreStatus } from '@fleetwire/store/readers';
+import { createAnswerBudget } from './answer-budget.ts';
 import { apiPages, pagePolicy } from './api-pages.ts';
 import { createAuthentication } from './caller.ts';
 import {
@@ -28,7 +29,7 @@ import { managementSource, vhostOf } from './queues/management-source.ts';
 import { createQueueMonitor } from './queues/queue-monitor.ts';
 import { createWorkerView } from './queues/worker-view.ts';
 import { createLastGood } from './last-good.ts';
-import { limitCalls, limitRefusedTokens } from './rate-limits.ts';
+import { limitCalls, limitRefusedTokens, refusedCallsCounter } from './rate-limits.ts';
 import { openReadPool, openWritePool } from './pools.ts';
 import { createRouter } from './router.ts';
 import { routes } from './routes.ts';
@@ -71,6 +72,7 @@ export async function startQueryApi({
     (database) => database.close(),
   );
 
+  const refusedCalls = refusedCallsCounter(registry);
   const gauge = circuitGauge(registry);
   const circuit = (name: string, of: Partial<CircuitOptions> = {}): Circuit =>
     started.adopt(
@@ -144,8 +146,12 @@ export async function startQueryApi({
       history: guardDatabase(history, circuits.deadLetters),
       writing: guardDatabase(writing, circuits.deadLetters),
     },
-    lastLatest: createLastGood<LatestRow[]>(staleAnswersMax),
-    lastStored: createLastGood<StoreStatus>(1),
+    lastLatest: createLastGood<LatestRow[]>({
+      entriesMax: staleAnswersMax,
+      bytesMax: config.staleAnswerBytesMax,
+      bytesOf: (rows) => rows.reduce((sum, { bytes }) => sum + bytes, 0),
+    }),
+    lastStored: createLastGood<StoreStatus>({ entriesMax: 1, bytesMax: 1, bytesOf: () => 1 }),
     probe,
     circuits: [...Object.values(circuits), managementCircuit],
     minter: await openMinter(config, keys),
@@ -170,6 +176,8 @@ export async function startQueryApi({
           limitCalls: limitCalls(config.rateLimitPerMinute),
           cursorSignature: createCursorSignature(config.databaseUrl),
           bodyBytesMax,
+          answers: createAnswerBudget({ bytesMax: config.answerBytesInFlightMax, refusedCalls, registry }),
+          pageBytesMax: config.pageBytesMax,
         }),
       );
       base.use(apiPages());

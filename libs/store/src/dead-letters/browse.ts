@@ -1,5 +1,6 @@
 import { sql } from 'kysely';
 import type { DeadLetterReason } from '@fleetwire/contracts/dead-letter';
+import { collectRows, fetchUpTo, type PageBounds } from '../bounded-rows.ts';
 import { fetchRows } from '../cancellable.ts';
 import type { Database } from '../database.ts';
 import { type DeadLetterStatus, type Selection, selected } from './selection.ts';
@@ -74,14 +75,18 @@ const summaryColumns = sql.raw(`
 
 /** Newest arrivals first. `after`: the last `number` of the page before. */
 export async function listDeadLetters(
-  { pool, db }: Database,
-  options: Abortable & { readonly selection: Selection; readonly limit: number; readonly after?: number | undefined },
-): Promise<DeadLetterSummary[]> {
-  const { selection, limit, after = Number.MAX_SAFE_INTEGER, signal } = options;
-  const query = sql<DeadLetterSummary>`
-    select ${summaryColumns} from dead_letters d
-    where ${selected(selection)} and d.number < ${after} order by d.number desc limit ${limit}`;
-  return fetchRows(pool, query.compile(db), signal);
+  database: Database,
+  options: Abortable & PageBounds & { readonly selection: Selection; readonly after?: number | undefined },
+): Promise<(DeadLetterSummary & { readonly bytes: number })[]> {
+  const { selection, after = Number.MAX_SAFE_INTEGER, signal } = options;
+  return collectRows<DeadLetterSummary & { readonly bytes: number }>(options, async ({ limit, bytesMax }, last) => {
+    const query = sql<DeadLetterSummary>`(
+      select ${summaryColumns} from dead_letters d
+      where ${selected(selection)} and d.number < ${last?.number ?? after} order by d.number desc limit ${limit})`;
+    const documents = ['errorMessage', 'errorCode', 'deviceId', 'epoch'];
+    const { rows, isCut } = await fetchUpTo(database, query, { documents, bytesMax, signal });
+    return { rows: rows.map((row) => ({ ...row, bytes: Buffer.byteLength(JSON.stringify(row)) })), isCut };
+  });
 }
 
 /** Groups of the same kind of failure, most frequent first. */

@@ -47,7 +47,7 @@ export const browseRoutes = [
       cursor: Type.Optional(Cursor),
     },
     success: { status: 200, description: 'One page of dead letters', schema: PageOf(DeadLetter, {}, {}) },
-    handler: async ({ query: { limit, cursor, ...filter }, now }, { deadLetters }) => {
+    handler: async ({ query: { limit, cursor, ...filter }, now, pageBytes }, { deadLetters }) => {
       const scope = { list: 'dead-letters', ...filter };
       const before = cursor === undefined ? undefined : cursors.decode(scope, cursor);
       // Relative times are resolved once, for the first page.
@@ -57,8 +57,9 @@ export const browseRoutes = [
         selection: { ...rest, ...range },
         limit: limit + 1,
         after: before?.number,
+        ...pageBytes,
       });
-      const { rows, covered, page } = toPage(found, limit, ({ number }) =>
+      const { rows, covered, page } = toPage(found, { limit, bytesMax: pageBytes.bytesMax }, ({ number }) =>
         cursors.encode(scope, {
           number,
           ...(range.from !== undefined && { from: range.from }),
@@ -111,7 +112,7 @@ export const browseRoutes = [
       const scope = { list: 'dead-letter-actions' };
       const after = cursor === undefined ? undefined : actionCursors.decode(scope, cursor).number;
       const found = await deadLetters.light.run(listDeadLetterActions, { limit: limit + 1, after });
-      const { rows, covered, page } = toPage(found, limit, ({ number }) => actionCursors.encode(scope, { number }));
+      const { rows, covered, page } = toPage(found, { limit }, ({ number }) => actionCursors.encode(scope, { number }));
       return { data: rows.map(presentEvent), covers: covered, page };
     },
   }),

@@ -93,7 +93,7 @@ export const replayRoutes = [
       const scope = { list: 'replays' };
       const after = cursor === undefined ? undefined : cursors.decode(scope, cursor).number;
       const found = await deadLetters.light.run(listReplays, { limit: limit + 1, after });
-      const { rows, covered, page } = toPage(found, limit, ({ number }) => cursors.encode(scope, { number }));
+      const { rows, covered, page } = toPage(found, { limit }, ({ number }) => cursors.encode(scope, { number }));
       return { data: rows.map(presentReplay), covers: covered, page };
     },
   }),

@@ -74,7 +74,7 @@ export const gapRoutes = [
       const found = await history.run(gapsOfKnownDevice, { deviceId: id, epoch, limit: limit + 1, after });
       if (!found)
         throw notFound(epoch === undefined ? `There is no device ${id}` : `There is no epoch ${epoch} of ${id}`);
-      const { rows, covered, page } = toPage(found.gaps, limit, ({ streamKey, to }) =>
+      const { rows, covered, page } = toPage(found.gaps, { limit }, ({ streamKey, to }) =>
         cursors.encode(scope, { streamKey, to }),
       );
       return {
