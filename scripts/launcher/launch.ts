@@ -1,6 +1,7 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { migrateDatabase } from '@fleetwire/platform/platform';
+import { restartWithBackoff } from '@fleetwire/platform/processes/restart-policy';
 import type { ServiceName } from '@fleetwire/platform/processes/service-process';
 import { type BackingServices, startBackingServices } from '@fleetwire/platform/servers/backing-services';
 import { openDataDirectory } from '@fleetwire/platform/servers/data-directory';
@@ -49,7 +50,13 @@ export async function launch(
   await using started = new AsyncDisposableStack();
   started.defer(() => directory.release());
   const backing = await terminal.step('RabbitMQ and Postgres', () =>
-    startBackingServices({ mode, dataDir: directory, env, log }),
+    startBackingServices({
+      mode,
+      dataDir: directory,
+      env,
+      log,
+      supervision: { restart: restartWithBackoff, report: (line) => terminal.print(line) },
+    }),
   );
   started.defer(() => terminal.step('stopping RabbitMQ and Postgres', () => backing.stop()));
   interrupted.throwIfAborted();

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { processIdentity } from '@fleetwire/platform/processes/process-identity';
+import { processTree } from '@fleetwire/platform/processes/process-tree';
 import { freshDatabase } from '@fleetwire/platform/testing/fresh-database';
 import { freshVhost } from '@fleetwire/platform/testing/fresh-vhost';
 import { afterEach, beforeEach, describe, expect, inject, it } from 'vitest';
@@ -62,6 +63,35 @@ describe('npm start', { timeout: 120_000 }, () => {
     await expect.poll(async () => (await fetch(health).catch(() => undefined))?.ok, { timeout: 20_000 }).toBe(true);
     expect(await launcher.interrupt()).toBe(0);
   });
+
+  it.skipIf(inject('backingKind') !== 'native')(
+    'restarts RabbitMQ and Postgres when they are killed, with everything that was acknowledged, and leaves nothing running',
+    async () => {
+      const { AMQP_URL: _, DATABASE_URL: __, MANAGEMENT_URL: ___, ...noServers } = env;
+      env = noServers;
+      const launcher = await start('--no-simulator', '--backing', 'native');
+      const everStarted = new Set(launcher.tree());
+      expect(launcher.send({ temperature: 1 })).toMatchObject({ accepted: 1 });
+      for (const server of ['rabbitmq', 'postgres']) process.kill(launcher.childCalled(server), 'SIGKILL');
+
+      for (const server of ['rabbitmq', 'postgres']) {
+        await appears(launcher, `${server} exited (SIGKILL); starting it again in 500 ms`);
+        await appears(launcher, `${server} is ready again after`);
+      }
+      for (const pid of launcher.tree()) everStarted.add(pid);
+      await expect
+        .poll(() => launcher.send({ temperature: 2 }), { timeout: 30_000, interval: 500 })
+        .toMatchObject({ accepted: 1 });
+      await expect
+        .poll(() => launcher.history(), { timeout: 30_000, interval: 500 })
+        .toMatchObject([{ metrics: { temperature: 2 } }, { metrics: { temperature: 1 } }]);
+
+      process.kill(launcher.childCalled('rabbitmq'), 'SIGKILL');
+      await appears(launcher, `rabbitmq exited (SIGKILL); starting it again in 1000 ms`);
+      expect(await launcher.interrupt()).toBe(0);
+      expect([...everStarted].filter(processIdentity)).toEqual([]);
+    },
+  );
 
   it('restarts a service when one of its sources changes, with --watch, and leaves nothing running', async () => {
     const launcher = await start('--no-simulator', '--watch');
@@ -149,6 +179,7 @@ function run(...args: string[]) {
     child.kill();
     return exitCode;
   });
+  const lineAfter = (heading: string) => output.split(`${heading}\n`)[1]!.split('\n')[0]!;
   const recorded = () =>
     (JSON.parse(readFileSync(join(dataDir, 'backing-services.json'), 'utf8')) as { processes: Recorded[] }).processes;
   return {
@@ -156,10 +187,17 @@ function run(...args: string[]) {
     exitCode,
     children: () => recorded().map(({ pid }) => pid),
     childCalled: (wanted: string) => recorded().find(({ name }) => name === wanted)!.pid,
-    runLineAfter(heading: string): string {
-      const line = output.split(`${heading}\n`)[1]!.split('\n')[0]!;
-      return execFileSync('sh', ['-c', line], { encoding: 'utf8' });
-    },
+    /** Every process that it has started, and those that these have started. */
+    tree: () => processTree(child.pid!).slice(1),
+    runLineAfter: (heading: string) => runInShell(lineAfter(heading)),
+    /** The printed command with other metrics. */
+    send: (metrics: Record<string, number>): unknown =>
+      JSON.parse(
+        runInShell(lineAfter('Send a reading:').replace(/"metrics":{.*?}/, `"metrics":${JSON.stringify(metrics)}`)),
+      ),
+    /** The printed command with another path. */
+    history: (): unknown =>
+      (JSON.parse(runInShell(lineAfter('Read it back:').replace('/latest', '/readings'))) as { data: unknown }).data,
     interrupt(): Promise<number | null> {
       child.kill('SIGINT');
       return exitCode;
@@ -169,4 +207,8 @@ function run(...args: string[]) {
       await exitCode;
     },
   };
+}
+
+function runInShell(line: string): string {
+  return execFileSync('sh', ['-c', line], { encoding: 'utf8' });
 }

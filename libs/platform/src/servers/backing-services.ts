@@ -7,6 +7,7 @@ import {
 } from './containers.ts';
 import { type DataDirectory, type Kind, openDataDirectory } from './data-directory.ts';
 import { brokerVersion } from './management.ts';
+import type { Supervision } from './native-server.ts';
 import { startNativePostgres } from './native-postgres.ts';
 import { startNativeRabbitmq } from './native-rabbitmq.ts';
 import type { RunningBroker, RunningServer } from './running-server.ts';
@@ -22,6 +23,8 @@ export interface BackingServicesOptions {
   dataDir: string | DataDirectory;
   /** `stop` removes the folder and the volumes. */
   temporary?: boolean;
+  /** Of native servers; those in containers and those given by URLs are not watched. */
+  supervision?: Supervision;
   log: (line: string) => void;
   env?: NodeJS.ProcessEnv;
 }
@@ -34,7 +37,7 @@ export interface BackingServices extends AsyncDisposable {
   readonly databaseUrl: string;
   /** Breaks the servers on purpose and starts them again; undefined for a server that was given by its URL. */
   readonly control: { readonly rabbitmq: BrokerControl | undefined; readonly postgres: ServerControl | undefined };
-  /** Resolves with a sentence when a native server exits unexpectedly. */
+  /** Resolves with a sentence when a native server has exited unexpectedly and is not started again. */
   readonly failed: Promise<string>;
   describe(): { what: string; version: string; url: string; data: string }[];
   stop(): Promise<void>;
@@ -104,16 +107,20 @@ async function prepare(
   acquired: AsyncDisposableStack,
   env: NodeJS.ProcessEnv,
 ) {
-  const { dataDir, log } = options;
+  const { dataDir, log, supervision } = options;
   const directory = typeof dataDir === 'string' ? await opened(dataDir) : dataDir;
   const kinds = await chooseKinds(missing, options.mode, directory, env, log);
   if (Object.values(kinds).includes('containers')) await removeLeftContainers(directory);
   return {
     kinds,
     rabbitmq: () =>
-      kinds.rabbitmq === 'containers' ? startRabbitmqContainer(directory) : startNativeRabbitmq(directory, env, log),
+      kinds.rabbitmq === 'containers'
+        ? startRabbitmqContainer(directory)
+        : startNativeRabbitmq(directory, env, log, supervision),
     postgres: () =>
-      kinds.postgres === 'containers' ? startPostgresContainer(directory) : startNativePostgres(directory, env, log),
+      kinds.postgres === 'containers'
+        ? startPostgresContainer(directory)
+        : startNativePostgres(directory, env, log, supervision),
   };
 
   async function opened(folder: string): Promise<DataDirectory> {

@@ -5,7 +5,7 @@ import { dirname, join } from 'node:path';
 import type { DataDirectory } from './data-directory.ts';
 import { installPostgresPackage } from './debian-package.ts';
 import { freePorts } from '../processes/free-ports.ts';
-import { NativeServer } from './native-server.ts';
+import { type Launch, NativeServer, type Supervision } from './native-server.ts';
 import { processIdentity } from '../processes/process-identity.ts';
 import type { RunningServer } from './running-server.ts';
 import { postgresSettings } from './settings.ts';
@@ -24,6 +24,7 @@ export async function startNativePostgres(
   directory: DataDirectory,
   env: NodeJS.ProcessEnv,
   log: (line: string) => void,
+  supervision?: Supervision,
 ): Promise<RunningServer> {
   const debianMajor = env['FLEETWIRE_TEST_POSTGRES'];
   const binaries = debianMajor ? await debianBinaries(debianMajor, log) : embeddedBinaries();
@@ -46,7 +47,7 @@ export async function startNativePostgres(
     unix_socket_directories: '',
   };
   const [command, ...args] = [...(as?.prefix ?? []), binaries.postgres, '-D', clusterDir, ...asArguments(settings)];
-  const server = await NativeServer.start(directory, {
+  const launch: Launch = {
     spawn() {
       removeStalePidFile(pidFile, clusterDir);
       return startServer({
@@ -60,7 +61,9 @@ export async function startNativePostgres(
       });
     },
     ready: (process) => untilReady(process, logFile, startDeadlineMs, () => announcesReady(pidFile, process.pid)),
-  });
+    logFile,
+  };
+  const server = await NativeServer.start(directory, launch, supervision);
   const { user, password } = directory.remembered;
   return {
     url: `postgres://${user}:${password}@127.0.0.1:${port}/${database}`,

@@ -7,7 +7,7 @@ import type { DataDirectory } from './data-directory.ts';
 import { installRabbitmqPackage } from './debian-package.ts';
 import { freePorts } from '../processes/free-ports.ts';
 import { brokerVersion } from './management.ts';
-import { NativeServer } from './native-server.ts';
+import { type Launch, NativeServer, type Supervision } from './native-server.ts';
 import type { RunningBroker } from './running-server.ts';
 import { asRabbitmqConf, rabbitmqSettings } from './settings.ts';
 import { type ServerName, startServer, untilReady } from './server-process.ts';
@@ -24,6 +24,7 @@ export async function startNativeRabbitmq(
   directory: DataDirectory,
   env: NodeJS.ProcessEnv,
   log: (line: string) => void,
+  supervision?: Supervision,
 ): Promise<RunningBroker> {
   const script = rabbitmqServerScript(env) ?? (await installRabbitmqPackage(log).then(() => rabbitmqServerScript(env)));
   if (!script) throw new StartError('RabbitMQ was installed, but rabbitmq-server was not found.');
@@ -38,17 +39,24 @@ export async function startNativeRabbitmq(
   const nodeEnv = nodeEnvironment(env, home, ports);
   const start = async (name: ServerName, command: string, args: string[], isReady: () => Promise<boolean>) => {
     const logFile = join(directory.path, `${name}.log`);
-    const server = await NativeServer.start(directory, {
+    const launch: Launch = {
       spawn: () =>
         startServer({ name, command, args, env: nodeEnv, cwd: home, logFile, disposable: directory.temporary }),
       ready: (process) => untilReady(process, logFile, startDeadlineMs, isReady),
-    });
+      logFile,
+    };
+    const server = await NativeServer.start(directory, launch, supervision);
     started.defer(() => server.stop());
     return server;
   };
 
   // In the foreground, as a child of this process: the epmd that Erlang starts by itself would be left running.
-  await start('epmd', 'epmd', ['-address', '127.0.0.1', '-port', String(ports.epmd)], async () => true);
+  const portMapper = await start(
+    'epmd',
+    'epmd',
+    ['-address', '127.0.0.1', '-port', String(ports.epmd)],
+    async () => true,
+  );
   const { user, password } = directory.remembered;
   const managementUrl = `http://${user}:${password}@127.0.0.1:${ports.management}`;
   const node = await start(
@@ -64,7 +72,8 @@ export async function startNativeRabbitmq(
     managementUrl,
     version: (await brokerVersion(managementUrl)) ?? 'unknown',
     data: home,
-    failed: node.failed,
+    // The node runs on without its port mapper, but cannot be started again without it.
+    failed: supervision ? Promise.race([node.failed, portMapper.failed]) : node.failed,
     control: {
       end: (how) => node.end(how),
       start: () => node.start(),

@@ -1,5 +1,7 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { DataDirectory } from './data-directory.ts';
 import { processTree, signalAll, untilGone } from '../processes/process-tree.ts';
+import { type RestartPolicy, nextRestart } from '../processes/restart-policy.ts';
 import type { Ending, ServerControl } from './running-server.ts';
 import type { ServerProcess } from './server-process.ts';
 
@@ -9,34 +11,57 @@ const endTimeoutMs = 30_000;
 export interface Launch {
   spawn(): ServerProcess;
   ready(server: ServerProcess): Promise<void>;
+  readonly logFile: string;
+}
+
+/** What happens when a server exits unexpectedly. */
+export interface Supervision {
+  /** The server is started again on the same data and ports. */
+  readonly restart: RestartPolicy;
+  /** Gets a sentence for the operator about each exit, each failed start, and each return. */
+  readonly report: (sentence: string) => void;
 }
 
 /** A server that runs as a child process and can be ended and started again. */
 export class NativeServer implements ServerControl {
-  /** Resolves with a sentence when the server exits unexpectedly. */
+  /** Resolves with a sentence when the server has exited unexpectedly and is not started again. */
   readonly failed: Promise<string>;
   readonly #directory: DataDirectory;
   readonly #launch: Launch;
+  readonly #supervision: Supervision | undefined;
   readonly #fail: (how: string) => void;
   #process: ServerProcess | undefined;
+  #starting: ServerProcess | undefined;
+  #isWanted = false;
   #paused: readonly number[] = [];
+  #restarts = 0;
+  #restart: { readonly done: Promise<void>; readonly cancellation: AbortController } | undefined;
 
-  private constructor(directory: DataDirectory, launch: Launch) {
+  private constructor(directory: DataDirectory, launch: Launch, supervision: Supervision | undefined) {
     this.#directory = directory;
     this.#launch = launch;
+    this.#supervision = supervision;
     const { promise, resolve } = Promise.withResolvers<string>();
     this.failed = promise;
     this.#fail = resolve;
   }
 
-  static async start(directory: DataDirectory, launch: Launch): Promise<NativeServer> {
-    const server = new NativeServer(directory, launch);
+  /** @param supervision without it, an unexpected exit is final */
+  static async start(directory: DataDirectory, launch: Launch, supervision?: Supervision): Promise<NativeServer> {
+    const server = new NativeServer(directory, launch, supervision);
     await server.start();
     return server;
   }
 
   async start(): Promise<void> {
+    this.#isWanted = true;
+    await this.#startOnce();
+  }
+
+  async #startOnce(): Promise<void> {
     const launched = this.#launch.spawn();
+    const startedAt = performance.now();
+    this.#starting = launched;
     this.#directory.rememberProcess(launched);
     try {
       await this.#launch.ready(launched);
@@ -44,14 +69,52 @@ export class NativeServer implements ServerControl {
       await launched.stop();
       this.#directory.forgetProcess(launched);
       throw error;
+    } finally {
+      this.#starting = undefined;
     }
     this.#process = launched;
     void launched.exited.then((how) => {
-      if (this.#process === launched) this.#fail(how);
+      if (this.#isWanted && this.#process === launched) this.#crashed(launched, how, performance.now() - startedAt);
     });
   }
 
+  #crashed(crashed: ServerProcess, how: string, ranMs: number): void {
+    this.#process = undefined;
+    this.#directory.forgetProcess(crashed);
+    if (this.#supervision === undefined) return this.#fail(how);
+    const cancellation = new AbortController();
+    this.#restart = { cancellation, done: this.#startAgain(this.#supervision, how, ranMs, cancellation.signal) };
+  }
+
+  async #startAgain({ restart, report }: Supervision, how: string, ranMs: number, signal: AbortSignal): Promise<void> {
+    const exitedAt = performance.now();
+    let problem = how;
+    for (let next = nextRestart(restart, this.#restarts, ranMs); ; next = nextRestart(restart, this.#restarts, 0)) {
+      if (next === undefined)
+        return this.#fail(`${problem}, after ${restart.restartsMax} restarts; its log is ${this.#launch.logFile}`);
+      this.#restarts = next.restart;
+      report(`${problem}; starting it again in ${next.inMs} ms; its log is ${this.#launch.logFile}`);
+      try {
+        await sleep(next.inMs, undefined, { signal });
+        await this.#startOnce();
+        return report(`${this.#process?.name} is ready again after ${seconds(performance.now() - exitedAt)}`);
+      } catch (error) {
+        if (signal.aborted) return;
+        problem = (error as Error).message.split('; the end of ')[0]!;
+      }
+    }
+  }
+
+  /** After this, an exit is expected. */
+  async #cancelRestart(): Promise<void> {
+    this.#isWanted = false;
+    this.#restart?.cancellation.abort();
+    await this.#starting?.stop();
+    await this.#restart?.done;
+  }
+
   async end(how: Ending): Promise<void> {
+    await this.#cancelRestart();
     const ending = this.#process;
     if (ending === undefined) return;
     this.#process = undefined;
@@ -83,6 +146,7 @@ export class NativeServer implements ServerControl {
 
   /** Ends it for good; orderly where its data is kept. */
   async stop(): Promise<void> {
+    await this.#cancelRestart();
     const last = this.#process;
     this.#process = undefined;
     await this.resume();
@@ -90,6 +154,10 @@ export class NativeServer implements ServerControl {
     await last.stop();
     this.#directory.forgetProcess(last);
   }
+}
+
+function seconds(ms: number): string {
+  return `${(ms / 1_000).toFixed(1)} s`;
 }
 
 const endingSignals = {

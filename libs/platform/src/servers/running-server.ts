@@ -26,7 +26,7 @@ export interface RunningServer {
   readonly version: string;
   /** Where the data is, in words or as a path. */
   readonly data: string;
-  /** Resolves with a sentence when a server that this package started exits unexpectedly. */
+  /** Resolves with a sentence when a native server has exited unexpectedly and is not started again. */
   readonly failed?: Promise<string>;
   /** Only of servers that this package started. */
   readonly control?: ServerControl;
