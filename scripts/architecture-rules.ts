@@ -50,6 +50,17 @@ export const importsEverything = ['lab/e2e'];
 /** Packages that may only be a development dependency of other packages; only tests import them. */
 export const developmentOnly = ['libs/platform'];
 
+/** Folders of the root package that the image contains: like the sources of packages, they import only production dependencies. */
+export const shippedByRoot = ['lab/fleet'];
+
+/** Modules of a permitted package that the sources of a folder must not import. */
+export const forbidden: Record<string, { specifiers: RegExp; why: string }> = {
+  'services/query-api': {
+    specifiers: /^@fleetwire\/broker\/(retrying-)?publish/,
+    why: 'the query API publishes nothing',
+  },
+};
+
 /** Third-party packages that one package of ours wraps (the first folder), and the other folders that may import them. */
 export const wrapped: Record<string, readonly string[]> = {
   amqplib: ['libs/broker', 'lab/bench/peers'],

@@ -1,6 +1,14 @@
 import { globSync, readFileSync } from 'node:fs';
 import { dirname, join, normalize } from 'node:path/posix';
-import { confined, developmentOnly, importsEverything, mayImport, wrapped } from './architecture-rules.ts';
+import {
+  confined,
+  developmentOnly,
+  forbidden,
+  importsEverything,
+  mayImport,
+  shippedByRoot,
+  wrapped,
+} from './architecture-rules.ts';
 
 interface Source {
   /** Relative to the repository, with forward slashes. */
@@ -20,9 +28,12 @@ export function checkArchitecture(root: string): string[] {
     globSync(pattern, { cwd: root, exclude: (path) => /(^|\/)node_modules$/.test(path) })
       .filter((path) => path !== ownTest)
       .map((path) => ({ path, text: readFileSync(join(root, path), 'utf8') }));
+  const sources = read('{libs,services,cli,lab,scripts}/**/*.{ts,mjs}');
+  const manifests = read('{libs/*/,services/*/,cli/,}package.json');
   return [
-    ...read('{libs,services,cli,lab,scripts}/**/*.{ts,mjs}').flatMap(breachesInSource),
-    ...read('{libs/*,services/*,cli}/package.json').flatMap(breachesInManifest),
+    ...sources.flatMap(breachesInSource),
+    ...manifests.flatMap(breachesInManifest),
+    ...manifests.flatMap((manifest) => undeclaredImports(manifest, sources)),
   ].toSorted();
 }
 
@@ -33,6 +44,7 @@ export function breachesInSource({ path, text }: Source): string[] {
   if (importsEverything.includes(folder)) return [];
   const isTest = path.startsWith(`${folder}/test/`);
   const permitted = [folder, ...mayImport[folder]!, ...(isTest ? developmentOnly : [])];
+  const ban = isTest ? undefined : forbidden[folder];
   const breaches: string[] = [];
 
   for (const specifier of importedBy(text)) {
@@ -49,6 +61,7 @@ export function breachesInSource({ path, text }: Source): string[] {
         breaches.push(`${specifier} leaves the package; import @fleetwire/… instead`);
       else if (!permitted.includes(target)) breaches.push(`${folder} must not import ${target}`);
     }
+    if (ban?.specifiers.test(specifier)) breaches.push(`${folder} must not import ${specifier}; ${ban.why}`);
     const wrappers = wrapped[specifier.split('/')[0]!];
     if (wrappers && !isTest && !wrappers.includes(folder))
       breaches.push(`only ${wrappers.join(', ')} may import ${specifier}`);
@@ -60,10 +73,32 @@ export function breachesInSource({ path, text }: Source): string[] {
 }
 
 export function breachesInManifest({ path, text }: Source): string[] {
-  const { dependencies = {} } = JSON.parse(text) as { dependencies?: Record<string, string> };
+  const dependencies = dependenciesOf(text);
   const names = developmentOnly.map((folder) => folder.split('/').at(-1)!);
   const misplaced = names.filter((name) => `@fleetwire/${name}` in dependencies);
   return misplaced.map((name) => `${path}: ${name} may be a development dependency only`);
+}
+
+/** Imports that an installation without development dependencies, such as the image, lacks. */
+export function undeclaredImports(manifest: Source, sources: readonly Source[]): string[] {
+  const root = manifest.path === 'package.json';
+  const shipped = root ? shippedByRoot.map((folder) => `${folder}/`) : [`${dirname(manifest.path)}/src/`];
+  const tests = shipped.map((folder) => `${folder}test/`);
+  const within = (path: string, places: readonly string[]) => places.some((place) => path.startsWith(place));
+  const dependencies = dependenciesOf(manifest.text);
+  return sources
+    .filter(({ path }) => within(path, shipped) && !within(path, tests))
+    .flatMap(({ path, text }) =>
+      importedBy(text)
+        .filter((specifier) => !/^(\.|node:)/.test(specifier))
+        .map((specifier) => /^(@[^/]+\/)?[^/]+/.exec(specifier)![0])
+        .filter((name) => !(name in dependencies))
+        .map((name) => `${path}: ${name} is not among the dependencies of ${manifest.path}`),
+    );
+}
+
+function dependenciesOf(manifest: string): Record<string, string> {
+  return (JSON.parse(manifest) as { dependencies?: Record<string, string> }).dependencies ?? {};
 }
 
 /** The innermost folder of the rules that holds the file. */

@@ -15,7 +15,7 @@ import type { ServiceName, ServiceProcess } from '@fleetwire/platform/processes/
 import { eventually } from '@fleetwire/platform/testing/eventually';
 import { freshDatabase } from '@fleetwire/platform/testing/fresh-database';
 import { freshVhost } from '@fleetwire/platform/testing/fresh-vhost';
-import { proxied } from '@fleetwire/platform/faults/proxied';
+import { proxied } from '@fleetwire/platform/testing/proxied';
 import { cleanUp } from '@fleetwire/platform/testing/clean-up';
 import { describe, expect, it } from 'vitest';
 import { residentBytesOf } from '../bench/process-usage.ts';

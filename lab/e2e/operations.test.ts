@@ -12,7 +12,7 @@ import { cleanUp } from '@fleetwire/platform/testing/clean-up';
 import { eventually } from '@fleetwire/platform/testing/eventually';
 import { freshDatabase } from '@fleetwire/platform/testing/fresh-database';
 import { freshVhost } from '@fleetwire/platform/testing/fresh-vhost';
-import { proxied } from '@fleetwire/platform/faults/proxied';
+import { proxied } from '@fleetwire/platform/testing/proxied';
 import { expect, inject, it } from 'vitest';
 import { startService } from './platform.ts';
 

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { breachesInManifest, breachesInSource, checkArchitecture } from '../architecture.ts';
+import { breachesInManifest, breachesInSource, checkArchitecture, undeclaredImports } from '../architecture.ts';
 
 const caught: [what: string, path: string, text: string, breach: string][] = [
   [
@@ -46,6 +46,18 @@ const caught: [what: string, path: string, text: string, breach: string][] = [
     'only libs/broker, lab/bench/peers may import amqplib',
   ],
   ['pg outside store', 'services/query-api/src/a.ts', `import pg from 'pg';`, 'may import pg'],
+  [
+    'a publisher in the query API',
+    'services/query-api/src/a.ts',
+    `import { createPublisher } from '@fleetwire/broker/publisher';`,
+    'the query API publishes nothing',
+  ],
+  [
+    'a retrying publisher in the query API',
+    'services/query-api/src/a.ts',
+    `import { createRetryingPublisher } from '@fleetwire/broker/retrying-publisher';`,
+    'the query API publishes nothing',
+  ],
   [
     'process.exit in a service',
     'services/ingest-ws/src/session.ts',
@@ -127,6 +139,31 @@ describe('the architecture check', () => {
     const path = 'services/ingest-ws/package.json';
     const text = JSON.stringify({ dependencies: { '@fleetwire/platform': 'workspace:*' } });
     expect(breachesInManifest({ path, text })).toEqual([`${path}: platform may be a development dependency only`]);
+  });
+
+  const imports = `import { readFileSync } from 'node:fs';\nimport { SignJWT } from 'jose';\nimport { parse } from '@fleetwire/contracts/reading';`;
+
+  it.each([
+    ['cli/package.json', 'cli/src/tokens.ts'],
+    ['services/query-api/package.json', 'services/query-api/src/a.ts'],
+    ['package.json', 'lab/fleet/a.ts'],
+  ])('catches an import that is only a development dependency in %s', (path, source) => {
+    const text = JSON.stringify({
+      dependencies: { '@fleetwire/contracts': 'workspace:*' },
+      devDependencies: { jose: 'catalog:' },
+    });
+    expect(undeclaredImports({ path, text }, [{ path: source, text: imports }])).toEqual([
+      `${source}: jose is not among the dependencies of ${path}`,
+    ]);
+  });
+
+  it.each([
+    ['cli/package.json', 'cli/test/tokens.test.ts'],
+    ['package.json', 'lab/fleet/test/a.test.ts'],
+    ['package.json', 'lab/bench/a.ts'],
+    ['libs/auth/package.json', 'libs/broker/src/a.ts'],
+  ])('does not compare %s with %s', (path, source) => {
+    expect(undeclaredImports({ path, text: '{}' }, [{ path: source, text: imports }])).toEqual([]);
   });
 
   it('finds nothing in this repository', () => {

@@ -25,7 +25,7 @@ export interface Topology {
   readonly bindings: readonly BindingDeclaration[];
 }
 
-/** Bounds of the queues. A queue that exists keeps the bounds it was declared with: see decision 0010. */
+/** Bounds of the queues. A queue that exists keeps the bounds it was declared with: see decision 0011. */
 export interface TopologyLimits {
   persistMessagesMax: number;
   persistBytesMax: number;

@@ -10,7 +10,7 @@ import { createLogger } from '@fleetwire/runtime/logger';
 import { createTokenMinter } from '@fleetwire/auth/tokens';
 import { eventually } from '@fleetwire/platform/testing/eventually';
 import type { FaultProxy } from '@fleetwire/platform/faults/fault-proxy';
-import { proxied } from '@fleetwire/platform/faults/proxied';
+import { proxied } from '@fleetwire/platform/testing/proxied';
 import { cleanUp } from '@fleetwire/platform/testing/clean-up';
 import { expect } from 'vitest';
 import WebSocket from 'ws';

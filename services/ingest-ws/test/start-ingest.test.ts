@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { type AddressInfo, createServer } from 'node:net';
 import { setImmediate as turn } from 'node:timers/promises';
 import { fleetwireTopology } from '@fleetwire/broker/topology';
-import { proxied } from '@fleetwire/platform/faults/proxied';
+import { proxied } from '@fleetwire/platform/testing/proxied';
 import { cleanUp } from '@fleetwire/platform/testing/clean-up';
 import { freshVhost } from '@fleetwire/platform/testing/fresh-vhost';
 import { expect, it } from 'vitest';

@@ -19,7 +19,7 @@ import { migrate } from '@fleetwire/store/migrate';
 import { eventually } from '@fleetwire/platform/testing/eventually';
 import { freshDatabase } from '@fleetwire/platform/testing/fresh-database';
 import { freshVhost } from '@fleetwire/platform/testing/fresh-vhost';
-import { proxied } from '@fleetwire/platform/faults/proxied';
+import { proxied } from '@fleetwire/platform/testing/proxied';
 import { cleanUp } from '@fleetwire/platform/testing/clean-up';
 import { expect } from 'vitest';
 import { readWorkerConfiguration } from '../src/configuration.ts';

@@ -1,5 +1,5 @@
-import { cleanUp } from '../testing/clean-up.ts';
-import { type FaultProxy, startFaultProxy } from './fault-proxy.ts';
+import { cleanUp } from './clean-up.ts';
+import { type FaultProxy, startFaultProxy } from '../faults/fault-proxy.ts';
 
 /**
  * A fault proxy in front of a server, and its URL; stopped after the suite, or after the test that created it.
