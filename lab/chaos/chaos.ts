@@ -140,7 +140,9 @@ export async function runChaos(settings: ChaosSettings): Promise<ChaosReport> {
     fail(`the workers counted ${counted['worker stored']} stored readings, the database has ${accounting.stored}`);
 
   if (reconciliation?.state === 'unbalanced')
-    fail(`the reconciliation report is unbalanced by ${reconciliation.difference}`);
+    fail(
+      `the reconciliation report is unbalanced: ${reconciliation.missing} readings missing, ${reconciliation.surplus} surplus`,
+    );
   if (reconciliation !== undefined && reconciliation.stored !== accounting.stored)
     fail(
       `the reconciliation report counts ${reconciliation.stored} stored readings, the database has ${accounting.stored}`,

@@ -9,7 +9,8 @@ export interface Reconciliation {
   readonly rejected: number;
   readonly deadLettered: number;
   readonly inFlight: number;
-  readonly difference: number;
+  readonly missing: number;
+  readonly surplus: number;
   /** `incomplete` where an ingest-ws was killed before it had reported what it received. */
   readonly state: 'balanced' | 'settling' | 'incomplete' | 'unbalanced';
 }

@@ -21,7 +21,7 @@ export function reportText(report: ChaosReport): string {
     ...(reconciliation === undefined
       ? []
       : [
-          `Reconciliation report of the platform (${reconciliation.state}): ${n(reconciliation.received)} received = ${n(reconciliation.stored)} stored + ${n(reconciliation.duplicate)} duplicate + ${n(reconciliation.rejected)} rejected + ${n(reconciliation.deadLettered)} dead-lettered + ${n(reconciliation.inFlight)} in flight; difference ${n(reconciliation.difference)}`,
+          `Reconciliation report of the platform (${reconciliation.state}): ${n(reconciliation.received)} received = ${n(reconciliation.stored)} stored + ${n(reconciliation.duplicate)} duplicate + ${n(reconciliation.rejected)} rejected + ${n(reconciliation.deadLettered)} dead-lettered + ${n(reconciliation.inFlight)} in flight; ${n(reconciliation.missing)} missing, ${n(reconciliation.surplus)} surplus`,
         ]),
     `Content compared: ${n(report.samplesCompared)} readings. Queues empty ${report.drainSeconds.toFixed(1)} s after the last fault was healed.`,
     ...deadLetters.map(({ reason, error, count }) => `Dead letters: ${n(count)} ${reason} (${error})`),

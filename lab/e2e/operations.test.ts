@@ -32,7 +32,7 @@ interface Queues {
   data: Queue[];
 }
 type Balance = Record<
-  'received' | 'stored' | 'duplicate' | 'rejected' | 'deadLettered' | 'inFlight' | 'difference',
+  'received' | 'stored' | 'duplicate' | 'rejected' | 'deadLettered' | 'inFlight' | 'missing' | 'surplus',
   number
 > & { state: string };
 interface Ledger {
@@ -149,7 +149,13 @@ it('the reconciliation report balances after duplicates, disorder and malformed 
 
   const balanced = await eventually(async () => {
     const { total, explanation } = await platform.ledger();
-    expect(total, explanation).toMatchObject({ state: 'balanced', difference: 0, inFlight: 0, deadLettered: 1 });
+    expect(total, explanation).toMatchObject({
+      state: 'balanced',
+      missing: 0,
+      surplus: 0,
+      inFlight: 0,
+      deadLettered: 1,
+    });
     return total;
   }, seconds);
   const { rows } = await platform.sql<{ n: number }>('select count(*)::int4 as n from readings');
@@ -162,13 +168,13 @@ it('the reconciliation report balances after duplicates, disorder and malformed 
     stored: 1,
     deadLettered: 1,
   });
-  expect(await platform.api.metric('fleetwire_books_imbalance_readings')).toBe(0);
+  expect(await platform.api.metric('fleetwire_reconciliation_missing_readings')).toBe(0);
 
   await platform.sql(
     `delete from readings where device_key = (select device_key from devices where device_id = 'ancient')`,
   );
   const { total, explanation } = await platform.ledger();
-  expect(total).toMatchObject({ state: 'unbalanced', difference: 1 });
+  expect(total).toMatchObject({ state: 'unbalanced', missing: 1 });
   expect(explanation).toContain('1 readings are missing');
 }, 120_000);
 
@@ -190,7 +196,7 @@ it('the reconciliation report names an ingest instance that was killed, and is i
   await platform.sql(`update readings set received_at = received_at - interval '3 minutes'`);
   await eventually(async () => {
     const { total, edges, explanation } = await platform.ledger();
-    expect(total).toMatchObject({ state: 'incomplete', difference: -1 });
+    expect(total).toMatchObject({ state: 'incomplete', missing: 0, surplus: 1 });
     expect(edges).toMatchObject([{ instanceId, state: 'silent' }]);
     expect(explanation).toContain(`ingest-ws ${instanceId} has not reported since`);
   }, seconds);

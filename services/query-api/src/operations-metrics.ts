@@ -82,12 +82,14 @@ function exposeBooks(registry: Registry, read: () => Promise<ReconciliationRepor
     );
   };
   ofBooks(
-    'fleetwire_books_imbalance_readings',
-    'Readings of the last hour that are missing from the books, or in them without having been received',
-    ({ minutes }) =>
-      minutes
-        .filter(({ state }) => state === 'unbalanced' || state === 'incomplete')
-        .reduce((sum, { difference }) => sum + Math.abs(difference), 0),
+    'fleetwire_reconciliation_missing_readings',
+    'Readings of the last hour that were received, have settled and are not accounted for',
+    ({ alarming }) => alarming.missing,
+  );
+  ofBooks(
+    'fleetwire_reconciliation_surplus_readings',
+    'Readings of the last hour that are stored, have settled and were not received, although no edge report is missing',
+    ({ alarming }) => alarming.surplus,
   );
   ofBooks(
     'fleetwire_books_in_flight_readings',

@@ -43,23 +43,23 @@ function audited(
 describe('reconciliation', () => {
   it('is balanced when everything received is stored, a duplicate, rejected or dead-lettered', () => {
     const entry = { accepted: 10, rejected: 3, nacked: 5, stored: 6, duplicates: 3, dead: 1, rows: 6 };
-    expect(audited(entry)).toMatchObject({ state: 'balanced', received: 13, difference: 0, inFlight: 0 });
+    expect(audited(entry)).toMatchObject({ state: 'balanced', received: 13, missing: 0, surplus: 0, inFlight: 0 });
   });
 
   it('reports an accepted reading that is nowhere as missing', () => {
-    expect(audited({ accepted: 10, stored: 9 })).toMatchObject({ state: 'unbalanced', difference: 1 });
+    expect(audited({ accepted: 10, stored: 9 })).toMatchObject({ state: 'unbalanced', missing: 1, surplus: 0 });
   });
 
   it('reports a deleted row as missing, also while other readings are in flight', () => {
     const entry = { accepted: 10, stored: 9, rows: 7, dropped: 1 };
-    expect(audited(entry, { settledBefore: 0 })).toMatchObject({ state: 'unbalanced', difference: 1, inFlight: 1 });
+    expect(audited(entry, { settledBefore: 0 })).toMatchObject({ state: 'unbalanced', missing: 1, inFlight: 1 });
   });
 
   it('is settling while readings may be in flight', () => {
     expect(audited({ accepted: 10, stored: 4 }, { settledBefore: startOfMinute(minute) })).toMatchObject({
       state: 'settling',
       inFlight: 6,
-      difference: 0,
+      missing: 0,
     });
   });
 
@@ -72,7 +72,7 @@ describe('reconciliation', () => {
   it('names a silent ingest instance when more is stored than was reported as received', () => {
     const silent = { ...edge, lastReportedAt: startOfMinute(minute) };
     const result = audited({ accepted: 2, stored: 5 }, { edges: [silent], now: later });
-    expect(result).toMatchObject({ state: 'incomplete', difference: -3 });
+    expect(result).toMatchObject({ state: 'incomplete', missing: 0, surplus: 3 });
     expect(result.explanation).toContain('edge-1 has not reported since');
   });
 
@@ -83,7 +83,7 @@ describe('reconciliation', () => {
   });
 
   it('is unbalanced when more is stored than was received and no report is missing', () => {
-    expect(audited({ stored: 5 })).toMatchObject({ state: 'unbalanced', difference: -5 });
+    expect(audited({ stored: 5 })).toMatchObject({ state: 'unbalanced', missing: 0, surplus: 5 });
   });
 
   it('counts a reading that was published without a confirm as received when it is stored', () => {
@@ -107,6 +107,68 @@ describe('reconciliation', () => {
     });
   });
 
+  it('reports missing and surplus readings as two numbers when an edge is killed under resends and others are lost', () => {
+    const killed = { ...edge, lastReportedAt: startOfMinute(minute) };
+    const { total, minutes, alarming, explanation } = reconcile(
+      {
+        minutes: [
+          { ...empty, accepted: 1_000, stored: 60_262 },
+          { ...empty, minute: minute + 1, accepted: 10_000, stored: 9_934 },
+        ],
+        edges: [killed],
+        unreadable: 0,
+        acceptedOfOthers: 0,
+        isRecounted: true,
+      },
+      { now: later, settledBefore: later },
+    );
+    expect(total).toMatchObject({ state: 'unbalanced', missing: 66, surplus: 59_262 });
+    expect(minutes).toMatchObject([
+      { state: 'incomplete', missing: 0, surplus: 59_262 },
+      { state: 'unbalanced', missing: 66, surplus: 0 },
+    ]);
+    expect(explanation).toContain('66 readings are missing');
+    expect(explanation).toContain('59262 readings are stored that no ingest-ws has reported');
+    expect(alarming).toEqual({ missing: 66, surplus: 0 });
+  });
+
+  it('says both when minutes with a loss and a surplus of the same size cancel out', () => {
+    const { total, alarming, explanation } = reconcile(
+      {
+        minutes: [
+          { ...empty, accepted: 5, stored: 2 },
+          { ...empty, minute: minute + 1, accepted: 2, stored: 5 },
+        ],
+        edges: [edge],
+        unreadable: 0,
+        acceptedOfOthers: 0,
+        isRecounted: true,
+      },
+      { now: later, settledBefore: later },
+    );
+    expect(total).toMatchObject({ state: 'unbalanced', missing: 3, surplus: 3 });
+    expect(explanation).toBe('3 readings are missing; 3 readings are stored that no ingest-ws has received');
+    expect(alarming).toEqual({ missing: 3, surplus: 3 });
+  });
+
+  it('raises no alarm for minutes that are settling or incomplete', () => {
+    const silent = { ...edge, lastReportedAt: startOfMinute(minute) };
+    const alarmingOf = (entry: Partial<MinuteEntries>, edges: Edge[], settledBefore: number) =>
+      reconcile(
+        {
+          minutes: [{ ...empty, ...entry }],
+          edges,
+          unreadable: 0,
+          acceptedOfOthers: 0,
+          isRecounted: true,
+        },
+        { now: later, settledBefore },
+      ).alarming;
+    expect(alarmingOf({ accepted: 10, stored: 4 }, [edge], 0)).toEqual({ missing: 0, surplus: 0 });
+    expect(alarmingOf({ stored: 4 }, [edge], 0)).toEqual({ missing: 0, surplus: 0 });
+    expect(alarmingOf({ stored: 4 }, [silent], later)).toEqual({ missing: 0, surplus: 0 });
+  });
+
   it('satisfies its equation whatever the entries', () => {
     const n = fc.nat(50);
     const entry = fc.record({
@@ -125,11 +187,11 @@ describe('reconciliation', () => {
     fc.assert(
       fc.property(entry, fc.boolean(), (any, isSettling) => {
         const total = audited(any, { settledBefore: isSettling ? 0 : later });
-        const { stored, duplicate, rejected, deadLettered, inFlight, difference } = total;
-        expect(total.received + total.replayed).toBe(
-          stored + duplicate + rejected + deadLettered + inFlight + difference,
+        const { stored, duplicate, rejected, deadLettered, inFlight, missing } = total;
+        expect(total.received + total.replayed + total.surplus).toBe(
+          stored + duplicate + rejected + deadLettered + inFlight + missing,
         );
-        expect(inFlight).toBeGreaterThanOrEqual(0);
+        for (const count of [inFlight, missing, total.surplus]) expect(count).toBeGreaterThanOrEqual(0);
       }),
     );
   });

@@ -1,27 +1,24 @@
 import type { ReconciliationEntries } from '@fleetwire/store/reconciliation';
-import type { ReconciledEdge, ReconciliationState, Totals } from './reconcile.ts';
+import type { ReconciledEdge, SurplusByCause, Totals } from './reconcile.ts';
 
-/** The result of a reconciliation as a sentence, followed by what makes it uncertain. */
+/** The result of a reconciliation as a sentence, followed by what makes it uncertain. Missing and surplus readings are named apart. */
 export function explain(
-  { state, difference, inFlight }: Totals,
+  { missing, inFlight }: Totals,
+  surplus: SurplusByCause,
   edges: readonly ReconciledEdge[],
   { acceptedOfOthers, unreadable }: Pick<ReconciliationEntries, 'acceptedOfOthers' | 'unreadable'>,
   deviceId: string | undefined,
 ): string {
   const readings = deviceId === undefined ? 'readings' : `readings of ${deviceId}`;
-  const results: Record<ReconciliationState, string> = {
-    balanced: deviceId === undefined ? 'All readings are accounted for' : `All ${readings} are accounted for`,
-    settling:
-      inFlight > 0
-        ? `${inFlight} ${readings} are in flight`
-        : `${-difference} ${readings} are stored whose report has not arrived yet`,
-    incomplete: `${-difference} ${readings} are stored that no ingest-ws has reported`,
-    unbalanced:
-      difference < 0
-        ? `${-difference} ${readings} are stored that no ingest-ws has received`
-        : `${difference} ${readings} are missing`,
-  };
-  return [results[state], ...edges.flatMap(uncertaintiesOf), ...uncertainEntries()].join('; ');
+  const findings = [
+    ...(missing > 0 ? [`${missing} ${readings} are missing`] : []),
+    ...(surplus.unbalanced > 0 ? [`${surplus.unbalanced} ${readings} are stored that no ingest-ws has received`] : []),
+    ...(surplus.incomplete > 0 ? [`${surplus.incomplete} ${readings} are stored that no ingest-ws has reported`] : []),
+    ...(inFlight > 0 ? [`${inFlight} ${readings} are in flight`] : []),
+    ...(surplus.settling > 0 ? [`${surplus.settling} ${readings} are stored whose report has not arrived yet`] : []),
+  ];
+  if (findings.length === 0) findings.push(`All ${readings} are accounted for`);
+  return [...findings, ...edges.flatMap(uncertaintiesOf), ...uncertainEntries()].join('; ');
 
   function uncertainEntries(): string[] {
     return [

@@ -15,7 +15,7 @@ import { explain } from './explanation.ts';
 export const reconciliationStates = ['balanced', 'settling', 'incomplete', 'unbalanced'] as const;
 export type ReconciliationState = (typeof reconciliationStates)[number];
 
-/** received + replayed = stored + duplicate + rejected + deadLettered + inFlight + difference. */
+/** received + replayed + surplus = stored + duplicate + rejected + deadLettered + inFlight + missing. */
 export interface Totals {
   readonly received: number;
   /** Dead letters that were stored later: they count as dead-lettered, and again as stored. */
@@ -25,8 +25,10 @@ export interface Totals {
   readonly rejected: number;
   readonly deadLettered: number;
   readonly inFlight: number;
-  /** Positive: readings are missing. Negative: a surplus, more is stored than was received. */
-  readonly difference: number;
+  /** Accepted, settled, and neither stored nor a duplicate nor a dead letter; or stored and deleted since. */
+  readonly missing: number;
+  /** Stored, or found to be duplicates, beyond what was reported as received. Minutes are not netted against one another. */
+  readonly surplus: number;
   /** Sent back to the device, which sends them again; not part of the equation. */
   readonly nacked: number;
   readonly state: ReconciliationState;
@@ -36,10 +38,16 @@ interface MinuteTotals extends Totals {
   readonly minute: number;
 }
 
+/** Why a surplus may be there. */
+export type SurplusCause = 'settling' | 'incomplete' | 'unbalanced';
+export type SurplusByCause = Readonly<Record<SurplusCause, number>>;
+
 export interface ReconciliationReport {
   readonly total: Totals;
   readonly minutes: readonly MinuteTotals[];
   readonly edges: readonly ReconciledEdge[];
+  /** Readings that no report in flight and no missing report can explain: the surplus of settling and incomplete minutes is left out. */
+  readonly alarming: { readonly missing: number; readonly surplus: number };
   /** The result as a sentence. */
   readonly explanation: string;
 }
@@ -73,11 +81,22 @@ export function reconcile(entries: ReconciliationEntries, options: ReconcileOpti
     options.now - reportLagMs,
     ...edges.filter(({ state }) => state === 'reporting').map(({ lastReportedAt }) => lastReportedAt - reportLagMs),
   );
-  const minutes = entries.minutes.map((minute) =>
-    reconcileMinute(minute, { isSettling: startOfMinute(minute.minute + 1) > settledBefore, areReportsMissing }),
-  );
+  const surplus = { settling: 0, incomplete: 0, unbalanced: 0 };
+  const minutes = entries.minutes.map((minute) => {
+    const isSettling = startOfMinute(minute.minute + 1) > settledBefore;
+    const surplusCause = isSettling ? 'settling' : areReportsMissing ? 'incomplete' : 'unbalanced';
+    const totals = reconcileMinute(minute, { isSettling, surplusCause });
+    surplus[surplusCause] += totals.surplus;
+    return totals;
+  });
   const total = sum(minutes);
-  return { total, minutes, edges, explanation: explain(total, edges, entries, options.deviceId) };
+  return {
+    total,
+    minutes,
+    edges,
+    alarming: { missing: total.missing, surplus: surplus.unbalanced },
+    explanation: explain(total, surplus, edges, entries, options.deviceId),
+  };
 }
 
 /**
@@ -87,17 +106,17 @@ export function reconcile(entries: ReconciliationEntries, options: ReconcileOpti
  * | --- | --- | --- |
  * | all there | stored 10 | `balanced` |
  * | fewer stored, still settling | stored 8 | inFlight 2: `settling` |
- * | fewer stored, settled | stored 8 | difference 2, missing: `unbalanced` |
+ * | fewer stored, settled | stored 8 | missing 2: `unbalanced` |
  * | fewer stored, found stored by a repeated attempt | stored 8, repeats 5 | duplicate 2, `balanced`: 2 of the 5 were true duplicates, 3 were stored by the first attempt |
  * | more stored, published without a confirm | stored 12, unconfirmed 5 | received 12, `balanced`: 2 of the 5 did arrive, and their nack does not count |
- * | more stored, still settling | stored 12 | difference −2, surplus: `settling` |
- * | more stored, a report is missing | stored 12 | difference −2, surplus: `incomplete` |
- * | more stored, all reports there | stored 12 | difference −2, surplus: `unbalanced` |
- * | rows deleted by others than retention | stored 10, rows 9, dropped 0 | stored 9, difference 1, missing: `unbalanced`, also while settling |
+ * | more stored, still settling | stored 12 | surplus 2: `settling` |
+ * | more stored, a report is missing | stored 12 | surplus 2: `incomplete` |
+ * | more stored, all reports there | stored 12 | surplus 2: `unbalanced` |
+ * | rows deleted by others than retention | stored 10, rows 9, dropped 0 | stored 9, missing 1: `unbalanced`, also while settling |
  */
 function reconcileMinute(
   entries: MinuteEntries,
-  { isSettling, areReportsMissing }: { isSettling: boolean; areReportsMissing: boolean },
+  { isSettling, surplusCause }: { isSettling: boolean; surplusCause: SurplusCause },
 ): MinuteTotals {
   const { minute, accepted, rejected, nacked, unconfirmed, stored, replayed, duplicates, repeats, dead } = entries;
   const expected = accepted - duplicates - dead;
@@ -110,10 +129,10 @@ function reconcileMinute(
   const unaccounted = fewer - repeatedDuplicates;
   const surplus = more - arrivedUnconfirmed;
   const inFlight = isSettling ? unaccounted : 0;
-  const difference = unaccounted - inFlight - surplus + deletedRows;
+  const missing = unaccounted - inFlight + deletedRows;
   const state = (): ReconciliationState => {
-    if (deletedRows > 0 || difference > 0) return 'unbalanced';
-    if (difference < 0) return isSettling ? 'settling' : areReportsMissing ? 'incomplete' : 'unbalanced';
+    if (missing > 0) return 'unbalanced';
+    if (surplus > 0) return surplusCause;
     return inFlight > 0 ? 'settling' : 'balanced';
   };
   return {
@@ -125,7 +144,8 @@ function reconcileMinute(
     rejected,
     deadLettered: dead,
     inFlight,
-    difference,
+    missing,
+    surplus,
     nacked: nacked - arrivedUnconfirmed,
     state: state(),
   };
@@ -144,7 +164,8 @@ const summed = [
   'rejected',
   'deadLettered',
   'inFlight',
-  'difference',
+  'missing',
+  'surplus',
   'nacked',
 ] as const;
 

@@ -21,9 +21,15 @@ const counts = {
   rejected: Count,
   deadLettered: Count,
   inFlight: Count,
-  difference: Type.Integer({
+  missing: Type.Integer({
+    minimum: 0,
     description:
-      'received + replayed = stored + duplicate + rejected + deadLettered + inFlight + difference. Positive: readings are missing. Negative: more are stored than were received',
+      'Readings that were received and are not accounted for. received + replayed + surplus = stored + duplicate + rejected + deadLettered + inFlight + missing',
+  }),
+  surplus: Type.Integer({
+    minimum: 0,
+    description:
+      'Readings that are accounted for and were not reported as received. The surplus of one minute is not netted against the loss of another',
   }),
   nacked: Type.Integer({
     minimum: 0,
