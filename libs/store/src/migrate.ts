@@ -6,6 +6,7 @@ import * as deadLetters from './migrations/0002-dead-letters.ts';
 import * as deadLetterWork from './migrations/0003-dead-letter-work.ts';
 import * as reconciliation from './migrations/0004-books.ts';
 import * as isolationAttempts from './migrations/0005-suspects.ts';
+import * as acknowledgements from './migrations/0007-acknowledgements.ts';
 
 /** In the order in which they are applied. */
 const migrations: Readonly<Record<string, Migration>> = {
@@ -14,6 +15,7 @@ const migrations: Readonly<Record<string, Migration>> = {
   '0003-dead-letter-work': deadLetterWork,
   '0004-books': reconciliation,
   '0005-suspects': isolationAttempts,
+  '0007-acknowledgements': acknowledgements,
 };
 
 /** A migration may wait this long for the locks of other statements. */

@@ -4,6 +4,7 @@ import type pg from 'pg';
 import { int8Array } from './binary-arrays.ts';
 import { fetchRows } from './cancellable.ts';
 import type { Database } from './database.ts';
+import { type Acknowledgement, readAcknowledgements } from './reconciliation-acknowledgements.ts';
 
 /**
  * What ingest instances and workers have entered for one minute, not compared yet. The minute of a reading is that in which ingest-ws
@@ -45,6 +46,8 @@ export interface ReconciliationEntries {
   readonly unreadable: number;
   /** Readings of devices that reports count together, because a report names a limited number of devices. */
   readonly acceptedOfOthers: number;
+  /** What operators have acknowledged in this time; the numbers are those of all devices. */
+  readonly acknowledgements: readonly Acknowledgement[];
   /** Whether stored rows were counted, too. */
   readonly isRecounted: boolean;
 }
@@ -115,10 +118,11 @@ export async function readReconciliationEntries(
   database: Database,
   query: ReconciliationQuery,
 ): Promise<ReconciliationEntries> {
-  const [entered, edges, unreadable] = await Promise.all([
+  const [entered, edges, unreadable, acknowledgements] = await Promise.all([
     query.deviceId === undefined ? entriesOfAll(database, query) : entriesOfDevice(database, query, query.deviceId),
     edgesOf(database, query),
     countUnreadable(database, query),
+    readAcknowledgements(database, query),
   ]);
   const expected = entered.reduce((sum, { stored, replayed }) => sum + stored + replayed, 0);
   const acceptedOfOthers = query.deviceId === undefined ? 0 : await countAcceptedOfOthers(database, query);
@@ -128,6 +132,7 @@ export async function readReconciliationEntries(
       edges,
       unreadable,
       acceptedOfOthers,
+      acknowledgements,
       isRecounted: false,
     };
 
@@ -141,7 +146,7 @@ export async function readReconciliationEntries(
     const stored = query.deviceId === undefined ? one.stored : Math.max(0, there - one.replayed);
     return { ...one, stored, rows: there };
   });
-  return { minutes: merged, edges, unreadable, acceptedOfOthers, isRecounted: true };
+  return { minutes: merged, edges, unreadable, acceptedOfOthers, acknowledgements, isRecounted: true };
 }
 
 type Entered = Omit<MinuteEntries, 'rows'>;
@@ -258,13 +263,13 @@ async function countAcceptedOfOthers(
   return (await fetchRows(pool, query.compile(db), signal))[0]?.count ?? 0;
 }
 
-/** Deletes the entries of minutes before `minute`, and instances whose last report is from before it. */
+/** Deletes the entries and acknowledgements of minutes before `minute`, and instances whose last report is from before it. */
 export async function deleteReconciliationEntries(pool: pg.Pool, minute: number): Promise<void> {
   for (const table of ['accepted', 'stored', 'duplicates', 'dead', 'forgotten'])
     await pool.query(`delete from books_${table} where minute < $1`, [minute]);
-  await pool.query('delete from books_edges where last_reported_at < $1', [
-    new Date(startOfMinute(minute)).toISOString(),
-  ]);
+  const instantOfMinute = new Date(startOfMinute(minute)).toISOString();
+  await pool.query('delete from books_edges where last_reported_at < $1', [instantOfMinute]);
+  await pool.query('delete from books_acknowledgements where to_at < $1', [instantOfMinute]);
 }
 
 function instant(minute: number) {

@@ -12,7 +12,14 @@ const program = `
   console.log(JSON.stringify(await migrate(process.argv[1])));
 `;
 
-const names = ['0001-telemetry', '0002-dead-letters', '0003-dead-letter-work', '0004-books', '0005-suspects'];
+const names = [
+  '0001-telemetry',
+  '0002-dead-letters',
+  '0003-dead-letter-work',
+  '0004-books',
+  '0005-suspects',
+  '0007-acknowledgements',
+];
 
 async function migrateInOwnProcess(databaseUrl: string): Promise<string[]> {
   const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '-e', program, databaseUrl]);

@@ -36,7 +36,7 @@ export const queryApiVariables = {
     secret(
       url('DATABASE_WRITE_URL', {
         protocols: ['postgres', 'postgresql'],
-        doc: 'Postgres as a role that may write dead letters and replays; DATABASE_URL if unset',
+        doc: 'Postgres as a role that may write dead letters, replays and acknowledgements; DATABASE_URL if unset',
       }),
     ),
   ),

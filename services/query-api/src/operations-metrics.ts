@@ -83,12 +83,12 @@ function exposeBooks(registry: Registry, read: () => Promise<ReconciliationRepor
   };
   ofBooks(
     'fleetwire_reconciliation_missing_readings',
-    'Readings of the last hour that were received, have settled and are not accounted for',
+    'Readings of the last hour that were received, have settled and are not accounted for, without those that an operator has acknowledged',
     ({ alarming }) => alarming.missing,
   );
   ofBooks(
     'fleetwire_reconciliation_surplus_readings',
-    'Readings of the last hour that are stored, have settled and were not received, although no edge report is missing',
+    'Readings of the last hour that are stored, have settled and were not received, although no edge report is missing, without those that an operator has acknowledged',
     ({ alarming }) => alarming.surplus,
   );
   ofBooks(
@@ -98,8 +98,12 @@ function exposeBooks(registry: Registry, read: () => Promise<ReconciliationRepor
   );
   ofBooks(
     'fleetwire_books_edges_unaccounted',
-    'Ingest instances of the last hour that stopped without a final report, or of which a report is missing',
-    ({ edges }) => edges.filter(({ state, missingReports }) => state === 'silent' || missingReports.length > 0).length,
+    'Ingest instances of the last hour that stopped without a final report, or of which a report is missing, and that no operator has acknowledged',
+    ({ edges }) =>
+      edges.filter(
+        ({ state, missingReports, isAcknowledged }) =>
+          (state === 'silent' || missingReports.length > 0) && !isAcknowledged,
+      ).length,
   );
 }
 

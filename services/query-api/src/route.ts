@@ -28,6 +28,8 @@ export interface ApiContext {
   readonly circuits: readonly Circuit[];
   readonly queues: QueueMonitor;
   readonly deadLetters: DeadLetterDatabases;
+  /** For acknowledgements of the reconciliation report; may write. */
+  readonly acknowledging: GuardedDatabase;
   readonly minter: TokenMinter | undefined;
   /** Epoch milliseconds. */
   readonly now: () => number;

@@ -146,6 +146,7 @@ export async function startQueryApi({
       history: guardDatabase(history, circuits.deadLetters),
       writing: guardDatabase(writing, circuits.deadLetters),
     },
+    acknowledging: guardDatabase(writing, circuits.history),
     lastLatest: createLastGood<LatestRow[]>({
       entriesMax: staleAnswersMax,
       bytesMax: config.staleAnswerBytesMax,

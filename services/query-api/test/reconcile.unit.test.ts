@@ -34,7 +34,7 @@ function audited(
 ) {
   const minutes = [{ ...empty, ...entry }];
   const result = reconcile(
-    { minutes, edges, unreadable: 0, acceptedOfOthers, isRecounted: true },
+    { minutes, edges, unreadable: 0, acceptedOfOthers, acknowledgements: [], isRecounted: true },
     { now, settledBefore },
   );
   return { ...result.total, explanation: result.explanation };
@@ -118,6 +118,7 @@ describe('reconciliation', () => {
         edges: [killed],
         unreadable: 0,
         acceptedOfOthers: 0,
+        acknowledgements: [],
         isRecounted: true,
       },
       { now: later, settledBefore: later },
@@ -142,6 +143,7 @@ describe('reconciliation', () => {
         edges: [edge],
         unreadable: 0,
         acceptedOfOthers: 0,
+        acknowledgements: [],
         isRecounted: true,
       },
       { now: later, settledBefore: later },
@@ -160,6 +162,7 @@ describe('reconciliation', () => {
           edges,
           unreadable: 0,
           acceptedOfOthers: 0,
+          acknowledgements: [],
           isRecounted: true,
         },
         { now: later, settledBefore },

@@ -52,4 +52,55 @@ describe('the reconciliation after an ingest-ws instance was killed under resend
     expect(await metric('fleetwire_reconciliation_surplus_readings')).toBe(0);
     expect(await metric('fleetwire_books_edges_unaccounted')).toBe(1);
   });
+
+  it('no longer alarms after an operator has acknowledged it, and shows who acknowledged it and why', async () => {
+    const at = (minute: number): string => new Date(startOfMinute(minute)).toISOString();
+    const acknowledge = (body: object, role = 'operator') =>
+      tokenFor(role, 'olga').then((asRole) =>
+        api.get('/api/v1/ledger/acknowledgements', { token: asRole, method: 'POST', body }),
+      );
+    const reason = 'edge-2 was killed for the kernel update; 66 readings were purged by hand';
+    expect(await acknowledge({ from: at(killedAt), to: at(lostAt + 1), reason })).toMatchObject({
+      status: 201,
+      body: { reason, acknowledgedBy: 'olga', missing: 66, surplus: 59_262 },
+    });
+    const { body } = await api.get('/api/v1/ledger', { token });
+    expect(body.total).toMatchObject({
+      state: 'unbalanced',
+      missing: 66,
+      surplus: 59_262,
+      acknowledged: { missing: 66, surplus: 59_262 },
+    });
+    expect(body.acknowledgements).toMatchObject([{ reason, acknowledgedBy: 'olga' }]);
+    expect(body.edges).toContainEqual(expect.objectContaining({ instanceId: 'killed', acknowledged: true }));
+    expect(body.edges).toContainEqual(expect.objectContaining({ instanceId: 'running', acknowledged: false }));
+    expect(body.explanation).toContain('66 readings are missing, 66 of them acknowledged');
+
+    // Found after the acknowledgement, in a minute that it covers.
+    await database.pool.query('update books_stored set stored = stored - 4 where minute = $1', [lostAt]);
+    // Scrapes within 15 s share one report.
+    await eventually(
+      async () => {
+        expect(await metric('fleetwire_reconciliation_missing_readings')).toBe(4);
+        expect(await metric('fleetwire_books_edges_unaccounted')).toBe(0);
+      },
+      { timeoutMs: 30_000, intervalMs: 500 },
+    );
+    expect((await api.get('/api/v1/ledger', { token })).body.total).toMatchObject({
+      missing: 70,
+      acknowledged: { missing: 66 },
+    });
+
+    expect(await acknowledge({ from: 'now-1h', to: 'now+1m', reason })).toMatchObject({
+      status: 400,
+      body: { errors: [{ field: 'body.to', detail: expect.stringContaining('in the future') }] },
+    });
+    expect(await acknowledge({ from: 'now', to: 'now-1h', reason })).toMatchObject({
+      status: 400,
+      body: { errors: [{ field: 'body.from' }] },
+    });
+    expect(await acknowledge({ from: 'now-8d', to: 'now', reason })).toMatchObject({ status: 400 });
+    expect(await acknowledge({ from: 'now-1h', to: 'now', reason: '' })).toMatchObject({ status: 400 });
+    expect(await acknowledge({ from: 'now-1h', to: 'now', reason }, 'analyst')).toMatchObject({ status: 403 });
+  }, 60_000);
 });

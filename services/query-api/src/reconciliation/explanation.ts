@@ -3,7 +3,7 @@ import type { ReconciledEdge, SurplusByCause, Totals } from './reconcile.ts';
 
 /** The result of a reconciliation as a sentence, followed by what makes it uncertain. Missing and surplus readings are named apart. */
 export function explain(
-  { missing, inFlight }: Totals,
+  { missing, acknowledgedMissing, inFlight }: Totals,
   surplus: SurplusByCause,
   edges: readonly ReconciledEdge[],
   { acceptedOfOthers, unreadable }: Pick<ReconciliationEntries, 'acceptedOfOthers' | 'unreadable'>,
@@ -11,7 +11,11 @@ export function explain(
 ): string {
   const readings = deviceId === undefined ? 'readings' : `readings of ${deviceId}`;
   const findings = [
-    ...(missing > 0 ? [`${missing} ${readings} are missing`] : []),
+    ...(missing > 0
+      ? [
+          `${missing} ${readings} are missing${acknowledgedMissing > 0 ? `, ${acknowledgedMissing} of them acknowledged` : ''}`,
+        ]
+      : []),
     ...(surplus.unbalanced > 0 ? [`${surplus.unbalanced} ${readings} are stored that no ingest-ws has received`] : []),
     ...(surplus.incomplete > 0 ? [`${surplus.incomplete} ${readings} are stored that no ingest-ws has reported`] : []),
     ...(inFlight > 0 ? [`${inFlight} ${readings} are in flight`] : []),
@@ -32,15 +36,23 @@ export function explain(
   }
 }
 
-function uncertaintiesOf({ instanceId, state, lastReportedAt, missingReports }: ReconciledEdge): string[] {
+function uncertaintiesOf({
+  instanceId,
+  state,
+  lastReportedAt,
+  missingReports,
+  isAcknowledged,
+}: ReconciledEdge): string[] {
+  const suffix = isAcknowledged ? ' (acknowledged)' : '';
   return [
     ...(state === 'silent'
       ? [
-          `ingest-ws ${instanceId} has not reported since ${new Date(lastReportedAt).toISOString()} and never sent a final report`,
+          `ingest-ws ${instanceId} has not reported since ${new Date(lastReportedAt).toISOString()} and never sent a final report${suffix}`,
         ]
       : []),
     ...missingReports.map(
-      ({ from, to }) => `report ${from === to ? from : `${from} to ${to}`} of ingest-ws ${instanceId} is missing`,
+      ({ from, to }) =>
+        `report ${from === to ? from : `${from} to ${to}`} of ingest-ws ${instanceId} is missing${suffix}`,
     ),
   ];
 }

@@ -50,7 +50,7 @@ export const gapRoutes = [
     tag: 'Operations',
     summary: 'Sequence numbers of a device that are missing',
     description:
-      'Numbers between the first and the last stored one, by boot: readings that never arrived, were never sent, or were rejected for good. Epochs that the server numbered are listed only when `epoch` names one.',
+      'Numbers between the first and the last stored one, by boot: readings that never arrived, were never sent, or were rejected for good. Numbers lost before the first or after the last stored one are not found here; the reconciliation report (`GET /ledger`) counts them, if they were acknowledged. Epochs that the server numbered are listed only when `epoch` names one.',
     roles: ['device', 'analyst', 'operator', 'admin'],
     params: { id: DeviceId },
     query: {

@@ -13,7 +13,7 @@ import { explain } from './explanation.ts';
  * | `unbalanced` | readings are missing, or more are stored than were received although no report is missing |
  */
 export const reconciliationStates = ['balanced', 'settling', 'incomplete', 'unbalanced'] as const;
-export type ReconciliationState = (typeof reconciliationStates)[number];
+type ReconciliationState = (typeof reconciliationStates)[number];
 
 /** received + replayed + surplus = stored + duplicate + rejected + deadLettered + inFlight + missing. */
 export interface Totals {
@@ -29,6 +29,9 @@ export interface Totals {
   readonly missing: number;
   /** Stored, or found to be duplicates, beyond what was reported as received. Minutes are not netted against one another. */
   readonly surplus: number;
+  /** The parts of `missing` and `surplus` that an operator has acknowledged; 0 in the report of one device. */
+  readonly acknowledgedMissing: number;
+  readonly acknowledgedSurplus: number;
   /** Sent back to the device, which sends them again; not part of the equation. */
   readonly nacked: number;
   readonly state: ReconciliationState;
@@ -39,14 +42,17 @@ interface MinuteTotals extends Totals {
 }
 
 /** Why a surplus may be there. */
-export type SurplusCause = 'settling' | 'incomplete' | 'unbalanced';
+type SurplusCause = 'settling' | 'incomplete' | 'unbalanced';
 export type SurplusByCause = Readonly<Record<SurplusCause, number>>;
 
 export interface ReconciliationReport {
   readonly total: Totals;
   readonly minutes: readonly MinuteTotals[];
   readonly edges: readonly ReconciledEdge[];
-  /** Readings that no report in flight and no missing report can explain: the surplus of settling and incomplete minutes is left out. */
+  /**
+   * Readings that no report in flight, no missing report and no operator has explained: the surplus of settling and incomplete minutes and what
+   * is acknowledged are left out.
+   */
   readonly alarming: { readonly missing: number; readonly surplus: number };
   /** The result as a sentence. */
   readonly explanation: string;
@@ -55,6 +61,8 @@ export interface ReconciliationReport {
 export interface ReconciledEdge extends Edge {
   /** `silent`: it has stopped reporting without a final report. */
   readonly state: 'reporting' | 'finished' | 'silent';
+  /** An operator has acknowledged the time of its last report. */
+  readonly isAcknowledged: boolean;
 }
 
 export interface ReconcileOptions {
@@ -72,7 +80,15 @@ const reportLagMs = 15_000;
 
 /** Compares what ingest instances report as received with what was stored, minute by minute. */
 export function reconcile(entries: ReconciliationEntries, options: ReconcileOptions): ReconciliationReport {
-  const edges = entries.edges.map((edge) => ({ ...edge, state: stateOfEdge(edge, options) }));
+  const edges = entries.edges.map((edge) => ({
+    ...edge,
+    state: stateOfEdge(edge, options),
+    isAcknowledged: entries.acknowledgements.some(
+      ({ from, to }) => from <= edge.lastReportedAt && edge.lastReportedAt < to,
+    ),
+  }));
+  const known =
+    options.deviceId === undefined ? acknowledgedByMinute(entries.acknowledgements) : acknowledgedByMinute([]);
   const areReportsMissing =
     entries.acceptedOfOthers > 0 ||
     edges.some(({ state, missingReports }) => state === 'silent' || missingReports.length > 0);
@@ -82,11 +98,19 @@ export function reconcile(entries: ReconciliationEntries, options: ReconcileOpti
     ...edges.filter(({ state }) => state === 'reporting').map(({ lastReportedAt }) => lastReportedAt - reportLagMs),
   );
   const surplus = { settling: 0, incomplete: 0, unbalanced: 0 };
+  let alarmingSurplus = 0;
   const minutes = entries.minutes.map((minute) => {
     const isSettling = startOfMinute(minute.minute + 1) > settledBefore;
     const surplusCause = isSettling ? 'settling' : areReportsMissing ? 'incomplete' : 'unbalanced';
-    const totals = reconcileMinute(minute, { isSettling, surplusCause });
+    const found = reconcileMinute(minute, { isSettling, surplusCause });
+    const acknowledged = known.get(minute.minute) ?? { missing: 0, surplus: 0 };
+    const totals = {
+      ...found,
+      acknowledgedMissing: Math.min(found.missing, acknowledged.missing),
+      acknowledgedSurplus: Math.min(found.surplus, acknowledged.surplus),
+    };
     surplus[surplusCause] += totals.surplus;
+    if (surplusCause === 'unbalanced') alarmingSurplus += totals.surplus - totals.acknowledgedSurplus;
     return totals;
   });
   const total = sum(minutes);
@@ -94,7 +118,7 @@ export function reconcile(entries: ReconciliationEntries, options: ReconcileOpti
     total,
     minutes,
     edges,
-    alarming: { missing: total.missing, surplus: surplus.unbalanced },
+    alarming: { missing: total.missing - total.acknowledgedMissing, surplus: alarmingSurplus },
     explanation: explain(total, surplus, edges, entries, options.deviceId),
   };
 }
@@ -117,7 +141,7 @@ export function reconcile(entries: ReconciliationEntries, options: ReconcileOpti
 function reconcileMinute(
   entries: MinuteEntries,
   { isSettling, surplusCause }: { isSettling: boolean; surplusCause: SurplusCause },
-): MinuteTotals {
+): Omit<MinuteTotals, 'acknowledgedMissing' | 'acknowledgedSurplus'> {
   const { minute, accepted, rejected, nacked, unconfirmed, stored, replayed, duplicates, repeats, dead } = entries;
   const expected = accepted - duplicates - dead;
   const fewer = Math.max(0, expected - stored);
@@ -151,6 +175,18 @@ function reconcileMinute(
   };
 }
 
+/** By minute, what operators have acknowledged: of several acknowledgements of a minute, the largest numbers. */
+function acknowledgedByMinute(
+  acknowledgements: ReconciliationEntries['acknowledgements'],
+): Map<number, { missing: number; surplus: number }> {
+  const byMinute = new Map<number, { missing: number; surplus: number }>();
+  for (const { minute, missing, surplus } of acknowledgements.flatMap(({ minutes }) => minutes)) {
+    const known = byMinute.get(minute) ?? { missing: 0, surplus: 0 };
+    byMinute.set(minute, { missing: Math.max(known.missing, missing), surplus: Math.max(known.surplus, surplus) });
+  }
+  return byMinute;
+}
+
 function stateOfEdge(edge: Edge, { now }: ReconcileOptions): ReconciledEdge['state'] {
   if (edge.isFinished) return 'finished';
   return now - edge.lastReportedAt > silentAfterMs ? 'silent' : 'reporting';
@@ -166,6 +202,8 @@ const summed = [
   'inFlight',
   'missing',
   'surplus',
+  'acknowledgedMissing',
+  'acknowledgedSurplus',
   'nacked',
 ] as const;
 

@@ -3,9 +3,10 @@ import { DeviceId } from '@fleetwire/contracts/identifiers';
 import { badRequest } from '@fleetwire/runtime/problem';
 import { readReconciliationEntries } from '@fleetwire/store/reconciliation';
 import Type from 'typebox';
-import { route } from '../route.ts';
+import { type ApiContext, route } from '../route.ts';
 import { Time } from '../schemas.ts';
-import { Instant, isoTime, parseRange } from '../time-range.ts';
+import { type Acknowledgement, insertAcknowledgement } from '@fleetwire/store/reconciliation-acknowledgements';
+import { Instant, instantForms, isoTime, parseInstant, parseRange, type TimeRange } from '../time-range.ts';
 import { type Totals, reconcile, reconciliationStates } from './reconcile.ts';
 
 const minutesMax = 7 * 24 * 60;
@@ -31,12 +32,41 @@ const counts = {
     description:
       'Readings that are accounted for and were not reported as received. The surplus of one minute is not netted against the loss of another',
   }),
+  acknowledged: Type.Object(
+    { missing: Count, surplus: Count },
+    { description: 'The parts of `missing` and `surplus` that an operator has acknowledged; 0 with `deviceId`' },
+  ),
   nacked: Type.Integer({
     minimum: 0,
     description: 'Readings sent back, which the device sends again; not part of the equation',
   }),
   state: Type.Enum([...reconciliationStates]),
 };
+
+const acknowledgementFields = {
+  id: Type.Integer({ minimum: 1 }),
+  from: Time,
+  to: Time,
+  reason: Type.String(),
+  acknowledgedBy: Type.String({ description: "Subject of the operator's token" }),
+  acknowledgedAt: Time,
+  missing: Type.Integer({ minimum: 0, description: 'Missing readings that were acknowledged' }),
+  surplus: Type.Integer({ minimum: 0, description: 'Surplus readings that were acknowledged' }),
+};
+const AcknowledgementResult = Type.Object(acknowledgementFields, { title: 'ReconciliationAcknowledgement' });
+
+const AcknowledgementRequest = Type.Object(
+  {
+    from: Instant('Start, rounded down to the minute'),
+    to: Instant('End, rounded up to the minute; not in the future'),
+    reason: Type.String({
+      minLength: 1,
+      maxLength: 1_000,
+      description: 'What happened; kept with the acknowledgement',
+    }),
+  },
+  { title: 'ReconciliationAcknowledgementRequest', additionalProperties: false },
+);
 
 const Report = Type.Object(
   {
@@ -58,11 +88,13 @@ const Report = Type.Object(
           description: '`silent`: it has stopped reporting without a final report',
         }),
         lastReportedAt: Time,
+        acknowledged: Type.Boolean({ description: 'An operator has acknowledged the time of its last report' }),
         missingReports: Type.Array(Type.Object({ from: Count, to: Count }), {
           description: 'Numbers of reports, both ends included',
         }),
       }),
     ),
+    acknowledgements: Type.Array(AcknowledgementResult, { description: 'Of this time, newest first' }),
     unreadable: Type.Integer({
       minimum: 0,
       description: 'Unreadable dead letters of this time; how many readings they held is not known',
@@ -90,24 +122,9 @@ export const reconciliationRoutes = [
     handler: async ({ query, now }, { history, queues }) => {
       const { deviceId } = query;
       const range = parseRange({ from: query.from ?? 'now-1h', to: query.to ?? 'now' }, now);
-      const fromMinute = minuteOf(range.from);
-      const toMinute = minuteOf(range.to - 1) + 1;
-      if (toMinute - fromMinute > minutesMax) {
-        const detail = `spans ${toMinute - fromMinute} minutes; at most ${minutesMax} (7 days) are reported at a time`;
-        throw badRequest('The time range is too long', [{ field: 'query.from', detail }]);
-      }
-      // Before the entries are read, so that every reading settled by then is among them.
-      const settledBefore = await queues.read().then(
-        (report) => report.settledBefore,
-        () => 0,
-      );
-      const entries = await history.run(readReconciliationEntries, {
-        fromMinute,
-        toMinute,
-        deviceId,
-        recountedRowsMax,
-      });
-      const { total, minutes, edges, explanation } = reconcile(entries, { now, settledBefore, deviceId });
+      const { fromMinute, toMinute } = minutesOf(range, 'query');
+      const { entries, report } = await readReport({ history, queues }, { fromMinute, toMinute, deviceId, now });
+      const { total, minutes, edges, explanation } = report;
       return {
         covers: {
           from: isoTime(startOfMinute(fromMinute)),
@@ -121,18 +138,110 @@ export const reconciliationRoutes = [
           minute: isoTime(startOfMinute(minute)),
           ...present(balance),
         })),
-        edges: edges.map(({ instanceId, state, lastReportedAt, missingReports }) => ({
+        edges: edges.map(({ instanceId, state, lastReportedAt, missingReports, isAcknowledged }) => ({
           instanceId,
           state,
+          acknowledged: isAcknowledged,
           lastReportedAt: isoTime(lastReportedAt),
           missingReports: [...missingReports],
         })),
+        acknowledgements: entries.acknowledgements.map(presentAcknowledgement),
         unreadable: entries.unreadable,
       };
     },
   }),
+  route({
+    method: 'post',
+    path: '/ledger/acknowledgements',
+    operationId: 'acknowledgeLedger',
+    tag: 'Operations',
+    summary: 'Acknowledge what the reconciliation report found in a past time, so that it raises no alarm any more',
+    description:
+      'For a known cause, such as an ingest-ws that was killed. The report and its states do not change: it shows what was acknowledged, by whom and why. ' +
+      'Readings that turn out to be missing later, also in the same minutes, raise the alarm again.',
+    roles: ['operator', 'admin'],
+    body: AcknowledgementRequest,
+    success: { status: 201, description: 'The acknowledgement', schema: AcknowledgementResult },
+    handler: async ({ body, caller, now }, { history, acknowledging, queues }) => {
+      const range = pastRange(body, now);
+      const { fromMinute, toMinute } = minutesOf(range, 'body');
+      const { report } = await readReport({ history, queues }, { fromMinute, toMinute, deviceId: undefined, now });
+      const acknowledgement = await acknowledging.run(insertAcknowledgement, {
+        ...range,
+        reason: body.reason,
+        acknowledgedBy: caller.sub,
+        minutes: report.minutes
+          .filter(({ missing, surplus }) => missing + surplus > 0)
+          .map(({ minute, missing, surplus }) => ({ minute, missing, surplus })),
+      });
+      return presentAcknowledgement(acknowledgement);
+    },
+  }),
 ];
 
-function present(balance: Totals) {
-  return { ...balance, nacked: Math.max(0, balance.nacked) };
+interface ReportQuery {
+  readonly fromMinute: number;
+  readonly toMinute: number;
+  readonly deviceId: string | undefined;
+  readonly now: number;
+}
+
+async function readReport({ history, queues }: Pick<ApiContext, 'history' | 'queues'>, { now, ...query }: ReportQuery) {
+  // Before the entries are read, so that every reading settled by then is among them.
+  const settledBefore = await queues.read().then(
+    (sampled) => sampled.settledBefore,
+    () => 0,
+  );
+  const entries = await history.run(readReconciliationEntries, { ...query, recountedRowsMax });
+  return { entries, report: reconcile(entries, { now, settledBefore, deviceId: query.deviceId }) };
+}
+
+/** @param where `query` or `body`: the field that a problem names; @throws {Problem} 400 when the range is too long */
+function minutesOf({ from, to }: TimeRange, where: string): { fromMinute: number; toMinute: number } {
+  const fromMinute = minuteOf(from);
+  const toMinute = minuteOf(to - 1) + 1;
+  if (toMinute - fromMinute > minutesMax) {
+    const detail = `spans ${toMinute - fromMinute} minutes; at most ${minutesMax} (7 days) are reported at a time`;
+    throw badRequest('The time range is too long', [{ field: `${where}.from`, detail }]);
+  }
+  return { fromMinute, toMinute };
+}
+
+/** @throws {Problem} 400 when it is not a range, or ends in the future: what has not happened cannot be acknowledged */
+function pastRange(body: { readonly from: string; readonly to: string }, now: number): TimeRange {
+  const instant = (name: 'from' | 'to'): number => {
+    const at = parseInstant(body[name], now);
+    if (at !== undefined) return at;
+    const detail = `is ${JSON.stringify(body[name])}; expected ${instantForms}`;
+    throw badRequest('The time range is not valid', [{ field: `body.${name}`, detail }]);
+  };
+  const [from, to] = [instant('from'), instant('to')];
+  if (from >= to) {
+    const detail = `is ${isoTime(from)}; it must be before to, which is ${isoTime(to)}`;
+    throw badRequest('The time range is empty', [{ field: 'body.from', detail }]);
+  }
+  if (to > now) {
+    const detail = `is ${isoTime(to)}, which is in the future; give a time up to now`;
+    throw badRequest('Only the past can be acknowledged', [{ field: 'body.to', detail }]);
+  }
+  return { from, to };
+}
+
+function presentAcknowledgement({ minutes, ...acknowledgement }: Acknowledgement) {
+  return {
+    ...acknowledgement,
+    from: isoTime(acknowledgement.from),
+    to: isoTime(acknowledgement.to),
+    acknowledgedAt: isoTime(acknowledgement.acknowledgedAt),
+    missing: minutes.reduce((sum, { missing }) => sum + missing, 0),
+    surplus: minutes.reduce((sum, { surplus }) => sum + surplus, 0),
+  };
+}
+
+function present({ acknowledgedMissing, acknowledgedSurplus, ...totals }: Totals) {
+  return {
+    ...totals,
+    acknowledged: { missing: acknowledgedMissing, surplus: acknowledgedSurplus },
+    nacked: Math.max(0, totals.nacked),
+  };
 }
