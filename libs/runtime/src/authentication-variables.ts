@@ -25,6 +25,13 @@ export const authenticationVariables = {
     default: 'fleetwire',
     doc: 'The `aud` that tokens must carry',
   }),
+  refusedTokensPerMinuteMax: integer('REFUSED_TOKENS_PER_MINUTE_MAX', {
+    min: 1,
+    max: 1_000_000,
+    default: 60,
+    unit: 'tokens/min',
+    doc: 'Refused tokens of one address that are answered with 401; further ones get 429. Valid tokens are not affected',
+  }),
   authClockToleranceSeconds: integer('AUTH_CLOCK_TOLERANCE_SECONDS', {
     min: 0,
     max: 300,

@@ -1,5 +1,6 @@
 import type { CompiledQuery } from 'kysely';
 import pg from 'pg';
+import { PoolWaitError } from './failure.ts';
 
 /**
  * Runs one query that ends in Postgres, too, when `signal` aborts: the connection is closed, and Postgres, which checks for its client
@@ -42,9 +43,20 @@ export function leavesConnectionUsable(error: unknown): boolean {
 
 async function connect(pool: pg.Pool, signal: AbortSignal | undefined): Promise<pg.PoolClient> {
   signal?.throwIfAborted();
+  const isFull = pool.idleCount === 0 && pool.totalCount >= pool.options.max;
   const connecting = pool.connect();
-  if (signal === undefined) return connecting;
+  try {
+    return signal === undefined ? await connecting : await unlessAborted(connecting, signal);
+  } catch (error) {
+    const isWait = isFull && (signal?.aborted || (error as Error).message === poolWaitMessage);
+    throw isWait ? new PoolWaitError(error) : error;
+  }
+}
 
+/** pg-pool's error where no connection became free; a new connection that takes too long has another one. */
+const poolWaitMessage = 'timeout exceeded when trying to connect';
+
+async function unlessAborted(connecting: Promise<pg.PoolClient>, signal: AbortSignal): Promise<pg.PoolClient> {
   const aborted = Promise.withResolvers<never>();
   const onAbort = () => aborted.reject(signal.reason as Error);
   signal.addEventListener('abort', onAbort, { once: true });

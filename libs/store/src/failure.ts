@@ -35,6 +35,15 @@ export class PartitionMissingError extends Error {
   }
 }
 
+/** Every connection of the pool was in use for too long; it says nothing about the database. */
+export class PoolWaitError extends Error {
+  override readonly name = 'PoolWaitError';
+
+  constructor(cause: unknown) {
+    super('no connection of the pool became free in time', { cause });
+  }
+}
+
 /** The database lacks migrations of this release; readiness turns on once they are applied. */
 export class SchemaNotCurrentError extends Error {
   override readonly name = 'SchemaNotCurrentError';
@@ -79,12 +88,18 @@ export class TransactionAbortedError extends Error {
 export function classifyFailure(error: unknown): FailureClass {
   if (error instanceof OlderThanRetentionError) return 'bad-data';
   if (error instanceof SchemaNotCurrentError || error instanceof DurabilityError) return 'hold';
+  if (error instanceof PoolWaitError) return 'hold';
   if (error instanceof PartitionMissingError || error instanceof TransactionAbortedError) return 'retry-now';
   if (error instanceof AggregateError && error.errors.length > 0) return classifyFailure(error.errors[0]);
   if (!(error instanceof Error)) return 'unknown';
   const code = (error as { code?: unknown }).code;
   if (typeof code === 'string') return socketCodes.has(code) ? 'hold' : classifySqlState(code);
   return clientMessages.some((message) => error.message.includes(message)) ? 'hold' : 'unknown';
+}
+
+/** Postgres cancelled a statement because it took longer than `statement_timeout`. */
+export function isStatementTimeout(error: unknown): boolean {
+  return error instanceof pg.DatabaseError && error.code === '57014';
 }
 
 /** A row found no partition. It shares SQLSTATE 23514 with violated check constraints, but names no constraint. */

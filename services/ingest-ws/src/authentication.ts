@@ -3,17 +3,22 @@ import { createAuthenticate } from '@fleetwire/auth/authenticate';
 import { openKeySource } from '@fleetwire/auth/key-set';
 import { type Claims, mayPublish } from '@fleetwire/contracts/access';
 import { subprotocol, tokenSubprotocolPrefix } from '@fleetwire/contracts/device-protocol';
-import { forbidden, unauthorized } from '@fleetwire/runtime/problem';
+import { forbidden } from '@fleetwire/runtime/problem';
+import type { RefusedTokens } from '@fleetwire/runtime/refused-tokens';
 import type { IngestConfiguration } from './configuration.ts';
 
-/** @throws Problem 401 when the token is missing or refused, 403 when its role may not publish */
+/** @throws Problem 401 when the token is missing or refused, 429 to an address with too many refused tokens, 403 when its role may not publish */
 export type Authenticate = (request: IncomingMessage) => Promise<Claims>;
 
-export async function createAuthentication(config: IngestConfiguration): Promise<Authenticate> {
+export async function createAuthentication(
+  config: IngestConfiguration,
+  refusedTokens: RefusedTokens,
+): Promise<Authenticate> {
   const authenticate = createAuthenticate(config, await openKeySource(config));
-  return async ({ headers }) => {
+  return async (request) => {
+    const { headers } = request;
     const caller = await authenticate(headers.authorization, readTokenSubprotocol(headers['sec-websocket-protocol']));
-    if (!caller.ok) throw unauthorized(caller.detail, caller.error);
+    if (!caller.ok) throw refusedTokens.answer(request, caller.detail, caller.error);
     if (!mayPublish(caller.claims)) throw forbidden(`The role "${caller.claims.role}" may not publish telemetry`);
     return caller.claims;
   };

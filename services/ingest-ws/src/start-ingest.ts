@@ -8,6 +8,7 @@ import { createHttpApp } from '@fleetwire/runtime/http';
 import { listen } from '@fleetwire/runtime/listen';
 import type { Logger } from '@fleetwire/runtime/logger';
 import { createRegistry } from '@fleetwire/runtime/metrics';
+import { createRefusedTokens } from '@fleetwire/runtime/refused-tokens';
 import { type Tracer, untraced } from '@fleetwire/runtime/trace-context';
 import { Admission } from './admission.ts';
 import { createAuthentication } from './authentication.ts';
@@ -57,7 +58,7 @@ export async function startIngest({
   const registry = createRegistry();
   const metrics = createIngestMetrics(registry);
   const health = createHealth({ registry });
-  const authenticate = await createAuthentication(config);
+  const authenticate = await createAuthentication(config, createRefusedTokens({ ...config, registry }));
 
   const connection = started.adopt(
     openBrokerConnection({

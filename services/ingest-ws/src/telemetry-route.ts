@@ -6,7 +6,7 @@ import { type ValidationIssue, within } from '@fleetwire/contracts/validation-is
 import { traceOf } from '@fleetwire/runtime/http-tracing';
 import { Problem, badRequest, methodNotAllowed, tooManyRequests, unavailable } from '@fleetwire/runtime/problem';
 import { type Request, type RequestHandler, Router, raw } from 'express';
-import { ipKeyGenerator, rateLimit } from 'express-rate-limit';
+import { rateLimit } from 'express-rate-limit';
 import type { Admission } from './admission.ts';
 import type { Authenticate } from './authentication.ts';
 import type { Intake } from './intake.ts';
@@ -37,7 +37,10 @@ export function telemetryRoute(options: TelemetryRouteOptions): Router {
     limit: requestsPerMinuteMax,
     standardHeaders: 'draft-8',
     legacyHeaders: false,
-    keyGenerator: (request, response) => `${claimsOf(response.locals).sub} ${ipKeyGenerator(request.ip ?? '')}`,
+    keyGenerator: (_request, response) => {
+      const { role, sub } = claimsOf(response.locals);
+      return `${role} ${sub}`;
+    },
     handler: () => {
       throw tooManyRequests(
         `More than ${requestsPerMinuteMax} requests in a minute (httpRequestsPerMinuteMax)`,

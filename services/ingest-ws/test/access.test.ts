@@ -5,7 +5,7 @@ import { createTokenMinter } from '@fleetwire/auth/tokens';
 import { freshVhost } from '@fleetwire/platform/testing/fresh-vhost';
 import { eventually } from '@fleetwire/platform/testing/eventually';
 import { describe, expect, it } from 'vitest';
-import { connect, ingest, queued, telemetry, token } from './harness.ts';
+import { connect, ingest, queued, telemetry, token, untilReady } from './harness.ts';
 
 describe('access of devices', async () => {
   const amqpUrl = await freshVhost();
@@ -74,5 +74,29 @@ describe('access of devices', async () => {
   it('closes a session with 4401 when its token expires', async () => {
     const device = await connect(edge.webSocketUrl, { token: await token('brief', 'device', 2) });
     expect(await device.closed).toMatchObject({ code: 4401 });
+  });
+
+  it('refuses further invalid tokens of an address with 429, over HTTP and before the upgrade, and accepts its valid ones', async () => {
+    const guarded = await ingest(amqpUrl);
+    await untilReady(guarded);
+    const post = async (bearer: string) => {
+      const response = await fetch(`${guarded.url}/api/v1/telemetry`, {
+        method: 'POST',
+        headers: { authorization: `Bearer ${bearer}`, 'content-type': 'application/json' },
+        body: JSON.stringify({ metrics: { t: 1 } }),
+      });
+      return response.status;
+    };
+    const statuses = [];
+    for (let call = 0; call < 75; call += 1) statuses.push(await post('x'));
+    expect(statuses.indexOf(429)).toBe(60);
+    await expect(connect(guarded.webSocketUrl, { token: 'x' })).rejects.toThrow('429');
+
+    expect(await post(await token('guarded'))).toBe(202);
+    const device = await connect(guarded.webSocketUrl, { token: await token('guarded') });
+    expect(await device.next('hello')).toMatchObject({ deviceId: 'guarded' });
+    expect(await (await fetch(`${guarded.url}/metrics`)).text()).toContain(
+      'fleetwire_refused_tokens_total{status="429"} 16',
+    );
   });
 });

@@ -1,21 +1,27 @@
+import type { IncomingMessage } from 'node:http';
 import { type AuthenticationOptions, createAuthenticate } from '@fleetwire/auth/authenticate';
 import type { KeySource } from '@fleetwire/auth/key-set';
 import { mayRead, type Role } from '@fleetwire/contracts/access';
-import { forbidden, unauthorized } from '@fleetwire/runtime/problem';
+import { forbidden } from '@fleetwire/runtime/problem';
+import type { RefusedTokens } from '@fleetwire/runtime/refused-tokens';
 
 export interface Caller {
   readonly sub: string;
   readonly role: Role;
 }
 
-/** @throws {Problem} 401 with the reason */
-export type Authenticate = (authorization: string | undefined) => Promise<Caller>;
+/** @throws {Problem} 401 with the reason, or 429 to an address with too many refused tokens */
+export type Authenticate = (request: IncomingMessage) => Promise<Caller>;
 
-export function createAuthentication(config: AuthenticationOptions, keys: KeySource | undefined): Authenticate {
+export function createAuthentication(
+  config: AuthenticationOptions,
+  keys: KeySource | undefined,
+  refusedTokens: RefusedTokens,
+): Authenticate {
   const authenticate = createAuthenticate(config, keys);
-  return async (authorization) => {
-    const caller = await authenticate(authorization);
-    if (!caller.ok) throw unauthorized(caller.detail, caller.error);
+  return async (request) => {
+    const caller = await authenticate(request.headers.authorization);
+    if (!caller.ok) throw refusedTokens.answer(request, caller.detail, caller.error);
     return caller.claims;
   };
 }

@@ -1,8 +1,8 @@
 import type { Logger } from '@fleetwire/runtime/logger';
 import { Gauge, type Registry } from '@fleetwire/runtime/metrics';
-import { unavailable } from '@fleetwire/runtime/problem';
+import { Problem, unavailable } from '@fleetwire/runtime/problem';
 import type { Database } from '@fleetwire/store/database';
-import { classifyFailure } from '@fleetwire/store/failure';
+import { classifyFailure, isStatementTimeout, PoolWaitError } from '@fleetwire/store/failure';
 import CircuitBreaker from 'opossum';
 
 type CircuitState = 'closed' | 'half-open' | 'open';
@@ -51,7 +51,7 @@ export function createCircuit(options: CircuitOptions): Circuit {
     try {
       return { value: await work(signal) };
     } catch (error) {
-      if (signal.aborted || isOutage(error)) throw error;
+      if (isOutage(error) || (signal.aborted && error === signal.reason)) throw error;
       return { answered: error };
     }
   };
@@ -110,7 +110,7 @@ export function createCircuit(options: CircuitOptions): Circuit {
 export interface GuardedDatabase {
   /**
    * Calls a function of the store with this database and the circuit's signal: `history.run(readings, { deviceId, … })`.
-   * @throws {Problem} 503, as `Circuit.run` does
+   * @throws {Problem} 503, as `Circuit.run` does; 504 when the query takes too long
    */
   run<O, R>(
     query: (database: Database, options: O & { readonly signal: AbortSignal }) => Promise<R>,
@@ -119,12 +119,33 @@ export interface GuardedDatabase {
 }
 
 export function guardDatabase(database: Database, circuit: Circuit): GuardedDatabase {
-  return { run: (query, options) => circuit.run((signal) => query(database, { ...options, signal })) };
+  return {
+    run: async (query, options) => {
+      try {
+        return await circuit.run((signal) => query(database, { ...options, signal }));
+      } catch (error) {
+        throw overloadProblem(error) ?? error;
+      }
+    },
+  };
 }
 
-/** Whether Postgres is unreachable, not ready or overloaded, as opposed to an answer that is an error. */
+/** The answer to a call that the database was too slow for, although it works: not an outage, and the caller can do something. */
+function overloadProblem(error: unknown): Problem | undefined {
+  if (error instanceof PoolWaitError)
+    return unavailable('All database connections for this kind of query are in use; try again', 1_000);
+  if (!isStatementTimeout(error)) return undefined;
+  const detail =
+    'The query took too long and was cancelled (STATEMENT_TIMEOUT_MS); request less: a shorter time range, a smaller limit, or no metrics';
+  return new Problem(504, 'Gateway timeout', { detail });
+}
+
+/**
+ * Whether Postgres is unreachable or not ready. Neither a query that takes too long nor a wait for a free connection is an outage: one
+ * caller can cause both.
+ */
 export function isDatabaseOutage(error: unknown): boolean {
-  return classifyFailure(error) === 'hold';
+  return !(error instanceof PoolWaitError) && !isStatementTimeout(error) && classifyFailure(error) === 'hold';
 }
 
 const stateNumber = { closed: 0, 'half-open': 1, open: 2 } as const;

@@ -49,16 +49,23 @@ export const queryApiVariables = {
   poolMax: integer('POOL_MAX', {
     min: 1,
     max: 100,
-    default: 4,
+    default: 8,
     unit: 'connections',
-    doc: 'Connections for the latest state and the device registry',
+    doc: 'Connections for the latest state, the device registry and lists of dead letters',
   }),
   historyPoolMax: integer('HISTORY_POOL_MAX', {
     min: 1,
     max: 100,
-    default: 4,
+    default: 8,
     unit: 'connections',
-    doc: 'Connections for history; a separate pool, so that long queries do not delay others',
+    doc: 'Connections for pages of readings; a separate pool, so that other queries do not delay them',
+  }),
+  scanPoolMax: integer('SCAN_POOL_MAX', {
+    min: 1,
+    max: 100,
+    default: 8,
+    unit: 'connections',
+    doc: 'Connections for queries that may read many rows for a short answer: readings with metrics, gaps, groups of dead letters, the reconciliation report',
   }),
   writePoolMax: integer('WRITE_POOL_MAX', {
     min: 2,
@@ -102,6 +109,20 @@ export const queryApiVariables = {
     unit: 'calls',
     doc: 'Calls of one circuit that run or wait for a connection; further calls get 503 immediately',
   }),
+  callsInFlightPerCallerMax: integer('CALLS_IN_FLIGHT_PER_CALLER_MAX', {
+    min: 1,
+    max: 1_000,
+    default: 6,
+    unit: 'calls',
+    doc: 'Calls of one role and subject at the same time; further ones get 429. Less than every read pool, so that others find a connection',
+  }),
+  callsInFlightPerDeviceMax: integer('CALLS_IN_FLIGHT_PER_DEVICE_MAX', {
+    min: 1,
+    max: 1_000,
+    default: 2,
+    unit: 'calls',
+    doc: 'The same for callers of role device',
+  }),
   pageBytesMax: integer('PAGE_BYTES_MAX', {
     min: 64 * kibibyte,
     max: 64 * mebibyte,
@@ -143,6 +164,18 @@ export type QueryApiConfiguration = ConfigurationOf<typeof queryApiVariables>;
 
 const relations = [
   ...authenticationRelations,
+  relation(
+    queryApiVariables,
+    'CALLS_IN_FLIGHT_PER_CALLER_MAX < POOL_MAX, HISTORY_POOL_MAX and SCAN_POOL_MAX',
+    ['callsInFlightPerCallerMax', 'poolMax', 'historyPoolMax', 'scanPoolMax'],
+    (c) => c.callsInFlightPerCallerMax < Math.min(c.poolMax, c.historyPoolMax, c.scanPoolMax),
+  ),
+  relation(
+    queryApiVariables,
+    'CALLS_IN_FLIGHT_PER_DEVICE_MAX ≤ CALLS_IN_FLIGHT_PER_CALLER_MAX',
+    ['callsInFlightPerDeviceMax', 'callsInFlightPerCallerMax'],
+    (c) => c.callsInFlightPerDeviceMax <= c.callsInFlightPerCallerMax,
+  ),
   relation(
     queryApiVariables,
     'ANSWER_BYTES_IN_FLIGHT_MAX ≥ 2 × PAGE_BYTES_MAX',

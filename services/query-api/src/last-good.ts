@@ -10,7 +10,7 @@ interface Answer<T> {
 }
 
 export interface LastGood<T> {
-  /** Reads; where `read` fails with 503, the last good answer for this key, if there is one. */
+  /** Reads; where `read` fails with 503 or 504, the last good answer for this key, if there is one. */
   read(key: string, read: () => Promise<T>): Promise<Answer<T>>;
 }
 
@@ -36,7 +36,8 @@ export function createLastGood<T>({ entriesMax, bytesMax, bytesOf }: LastGoodBou
         remembered.set(key, answer);
         return { ...answer, stale: false };
       } catch (error) {
-        const known = error instanceof Problem && error.status === 503 ? remembered.get(key) : undefined;
+        const known =
+          error instanceof Problem && (error.status === 503 || error.status === 504) ? remembered.get(key) : undefined;
         if (!known) throw error;
         return { ...known, stale: true };
       }

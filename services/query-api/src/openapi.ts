@@ -108,9 +108,10 @@ const problemTitles: Readonly<Record<number, string>> = {
   500: 'Internal error',
   501: 'Not configured in this service',
   503: 'A dependency is unavailable; try again after `Retry-After` seconds',
+  504: 'The query took too long and was cancelled; request less',
 };
 
-const sharedProblems = [400, 401, 403, 429, 500, 503];
+const sharedProblems = [400, 401, 403, 429, 500, 503, 504];
 
 function describeOperation(operation: Operation, components: Components): Json {
   const { operationId, tag, summary, description: text, roles, params, query, body, success, problems } = operation;

@@ -9,16 +9,16 @@ import { messagesIn } from './queues/queue-sample.ts';
 export interface OperationsMetricsOptions {
   readonly registry: Registry;
   readonly queues: QueueMonitor;
-  readonly history: GuardedDatabase;
+  readonly scans: GuardedDatabase;
 }
 
 const auditedMinutes = 60;
 const auditSharedMs = 15_000;
 
 /** Metrics of the queues and of the reconciliation, read at each scrape; what is unknown then has no value. */
-export function exposeOperations({ registry, queues, history }: OperationsMetricsOptions): void {
+export function exposeOperations({ registry, queues, scans }: OperationsMetricsOptions): void {
   exposeQueues(registry, queues);
-  exposeBooks(registry, sharedAudit(queues, history));
+  exposeBooks(registry, sharedAudit(queues, scans));
 }
 
 function exposeQueues(registry: Registry, queues: QueueMonitor): void {
@@ -108,7 +108,7 @@ function exposeBooks(registry: Registry, read: () => Promise<ReconciliationRepor
 }
 
 /** Scrapes within a few seconds share one audit; undefined while the database is unavailable. */
-function sharedAudit(queues: QueueMonitor, history: GuardedDatabase): () => Promise<ReconciliationReport | undefined> {
+function sharedAudit(queues: QueueMonitor, scans: GuardedDatabase): () => Promise<ReconciliationReport | undefined> {
   let shared: { readonly until: number; readonly audited: Promise<ReconciliationReport | undefined> } | undefined;
   const auditNow = async (now: number): Promise<ReconciliationReport> => {
     const settledBefore = await queues.read().then(
@@ -116,7 +116,7 @@ function sharedAudit(queues: QueueMonitor, history: GuardedDatabase): () => Prom
       () => 0,
     );
     const toMinute = minuteOf(now) + 1;
-    const books = await history.run(readReconciliationEntries, {
+    const books = await scans.run(readReconciliationEntries, {
       fromMinute: toMinute - auditedMinutes,
       toMinute,
       recountedRowsMax: 0,

@@ -1,11 +1,11 @@
 import { Counter, type Registry } from '@fleetwire/runtime/metrics';
 import { tooManyRequests } from '@fleetwire/runtime/problem';
 import type { RequestHandler } from 'express';
-import { ipKeyGenerator, rateLimit, type Options } from 'express-rate-limit';
+import { rateLimit, type Options } from 'express-rate-limit';
+import type { Caller } from './caller.ts';
 import { callerOf } from './router.ts';
 
 const windowMs = 60_000;
-const refusedTokensPerMinute = 60;
 
 const shared: Partial<Options> = {
   windowMs,
@@ -19,27 +19,49 @@ const shared: Partial<Options> = {
   },
 };
 
-/** Limits each caller by its subject, whatever its address. */
+/** Limits each caller by its role and subject, whatever its address. */
 export function limitCalls(callsPerMinute: number): RequestHandler {
   return rateLimit({
     ...shared,
     identifier: 'calls',
     limit: callsPerMinute,
-    keyGenerator: (_request, response) => callerOf(response).sub,
+    keyGenerator: (_request, response) => keyOf(callerOf(response)),
   });
 }
 
-/** Limits addresses that keep sending invalid tokens. */
-export function limitRefusedTokens(): RequestHandler {
-  return rateLimit({
-    ...shared,
-    identifier: 'refused-tokens',
-    limit: refusedTokensPerMinute,
-    standardHeaders: false,
-    keyGenerator: (request) => ipKeyGenerator(request.ip ?? ''),
-    skipSuccessfulRequests: true,
-    requestWasSuccessful: (_request, response) => response.statusCode !== 401,
-  });
+export interface CallsInFlightLimits {
+  readonly callsInFlightPerCallerMax: number;
+  readonly callsInFlightPerDeviceMax: number;
+}
+
+/** Limits the calls of each caller that are being answered at the same time. */
+export function limitCallsInFlight(limits: CallsInFlightLimits, refusedCalls: Counter<'limit'>): RequestHandler {
+  const inFlight = new Map<string, number>();
+  return (_request, response, next) => {
+    const caller = callerOf(response);
+    const name = caller.role === 'device' ? 'callsInFlightPerDeviceMax' : 'callsInFlightPerCallerMax';
+    const key = keyOf(caller);
+    const calls = inFlight.get(key) ?? 0;
+    if (calls >= limits[name]) {
+      refusedCalls.inc({ limit: 'calls_in_flight_per_caller' });
+      const variable = name.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase();
+      throw tooManyRequests(
+        `You have ${calls} calls in flight; at most ${limits[name]} (${variable}). Wait for an answer before the next call`,
+        1_000,
+      );
+    }
+    inFlight.set(key, calls + 1);
+    response.once('close', () => {
+      const left = (inFlight.get(key) ?? 1) - 1;
+      if (left === 0) inFlight.delete(key);
+      else inFlight.set(key, left);
+    });
+    next();
+  };
+}
+
+function keyOf({ role, sub }: Caller): string {
+  return `${role} ${sub}`;
 }
 
 /** Calls that were refused because of a limit, by the limit. */

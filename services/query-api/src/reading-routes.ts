@@ -57,12 +57,14 @@ export const readingRoutes = [
       schema: PageOf(Reading, covers, { deviceId: Type.String() }),
     },
     problems: [404],
-    handler: async ({ params: { id }, query, now, pageBytes }, { history }) => {
+    handler: async ({ params: { id }, query, now, pageBytes }, { history, scans }) => {
       const { metrics, order, limit, cursor } = query;
       const scope = { list: 'readings', id, ...query };
       const before = cursor === undefined ? undefined : cursors.decode(scope, cursor);
       const { from, to } = before ?? parseRange(query, now);
-      const found = await history.run(readingsOfKnownDevice, {
+      // With a filter, a page may need many rows.
+      const database = metrics === undefined ? history : scans;
+      const found = await database.run(readingsOfKnownDevice, {
         deviceId: id,
         from,
         to,

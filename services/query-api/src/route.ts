@@ -12,7 +12,7 @@ import type { QueueMonitor } from './queues/queue-monitor.ts';
 interface DeadLetterDatabases {
   readonly light: GuardedDatabase;
   /** For queries that look at every dead letter. */
-  readonly history: GuardedDatabase;
+  readonly scans: GuardedDatabase;
   readonly writing: GuardedDatabase;
 }
 
@@ -22,6 +22,8 @@ export interface ApiContext {
   readonly latest: GuardedDatabase;
   readonly registry: GuardedDatabase;
   readonly history: GuardedDatabase;
+  /** For queries that may read many rows for a short answer. */
+  readonly scans: GuardedDatabase;
   readonly lastLatest: LastGood<LatestRow[]>;
   readonly lastStored: LastGood<StoreStatus>;
   readonly probe: DatabaseProbe;

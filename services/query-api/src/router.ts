@@ -14,7 +14,7 @@ export interface RouterOptions {
   readonly api: ApiContext;
   readonly authenticate: Authenticate;
   /** Runs after authentication (`response.locals.caller`). */
-  readonly limitCalls: RequestHandler;
+  readonly limitCalls: readonly RequestHandler[];
   readonly cursorSignature: CursorSignature;
   readonly bodyBytesMax: number;
   readonly answers: AnswerBudget;
@@ -30,10 +30,10 @@ export function createRouter(options: RouterOptions): Router {
   const router = Router({ caseSensitive: true });
   router.use(async (request, response, next) => {
     response.setHeader('Cache-Control', 'no-store');
-    response.locals['caller'] = await authenticate(request.headers.authorization);
+    response.locals['caller'] = await authenticate(request);
     next();
   });
-  router.use(limitCalls);
+  router.use(...limitCalls);
   for (const [path, siblings] of Map.groupBy(routes, (route) => expressPath(route.path))) {
     for (const route of siblings)
       router[route.method](path, ...(route.body ? jsonBody(bodyBytesMax) : []), handle(route, options));

@@ -6,6 +6,7 @@ import { openKeySource, signingKeys, type KeySource } from '@fleetwire/auth/key-
 import { listen } from '@fleetwire/runtime/listen';
 import type { Logger } from '@fleetwire/runtime/logger';
 import { createRegistry } from '@fleetwire/runtime/metrics';
+import { createRefusedTokens } from '@fleetwire/runtime/refused-tokens';
 import { type Tracer, untraced } from '@fleetwire/runtime/trace-context';
 import { createTokenMinter, type TokenMinter } from '@fleetwire/auth/tokens';
 import { listDevices, type LatestRow, type StoreStatus } from '@fleetwire/store/readers';
@@ -29,7 +30,7 @@ import { managementSource, vhostOf } from './queues/management-source.ts';
 import { createQueueMonitor } from './queues/queue-monitor.ts';
 import { createWorkerView } from './queues/worker-view.ts';
 import { createLastGood } from './last-good.ts';
-import { limitCalls, limitRefusedTokens, refusedCallsCounter } from './rate-limits.ts';
+import { limitCalls, limitCallsInFlight, refusedCallsCounter } from './rate-limits.ts';
 import { openReadPool, openWritePool } from './pools.ts';
 import { createRouter } from './router.ts';
 import { routes } from './routes.ts';
@@ -67,6 +68,10 @@ export async function startQueryApi({
     openReadPool(config, { poolMax: config.historyPoolMax, purpose: 'history', logger }),
     (database) => database.close(),
   );
+  const scanning = started.adopt(
+    openReadPool(config, { poolMax: config.scanPoolMax, purpose: 'scans', logger }),
+    (database) => database.close(),
+  );
   const writing = started.adopt(
     openWritePool(config, { poolMax: config.writePoolMax, purpose: 'writes', logger }),
     (database) => database.close(),
@@ -94,6 +99,7 @@ export async function startQueryApi({
     latest: circuit('latest'),
     registry: circuit('registry'),
     history: circuit('history'),
+    scans: circuit('scans'),
     deadLetters: circuit('dead-letters'),
   };
   const managementCircuit = circuit('management', {
@@ -104,8 +110,9 @@ export async function startQueryApi({
   const databases = {
     latest: guardDatabase(light, circuits.latest),
     registry: guardDatabase(light, circuits.registry),
-    // A separate pool: queries over months of data must not delay the latest state.
+    // Separate pools: long queries must delay neither the latest state nor pages of readings.
     history: guardDatabase(history, circuits.history),
+    scans: guardDatabase(scanning, circuits.scans),
   };
 
   const probe = started.adopt(
@@ -137,13 +144,13 @@ export async function startQueryApi({
     workers: createWorkerView(config.workerUrls ?? []),
     database: () => probe.state(),
   });
-  exposeOperations({ registry, queues, history: databases.history });
+  exposeOperations({ registry, queues, scans: databases.scans });
   const api = {
     queues,
     ...databases,
     deadLetters: {
       light: guardDatabase(light, circuits.deadLetters),
-      history: guardDatabase(history, circuits.deadLetters),
+      scans: guardDatabase(scanning, circuits.deadLetters),
       writing: guardDatabase(writing, circuits.deadLetters),
     },
     acknowledging: guardDatabase(writing, circuits.history),
@@ -169,12 +176,11 @@ export async function startQueryApi({
     routes: (base) => {
       base.use(
         '/api/v1',
-        limitRefusedTokens(),
         createRouter({
           routes,
           api,
-          authenticate: createAuthentication(config, keys),
-          limitCalls: limitCalls(config.rateLimitPerMinute),
+          authenticate: createAuthentication(config, keys, createRefusedTokens({ ...config, registry })),
+          limitCalls: [limitCalls(config.rateLimitPerMinute), limitCallsInFlight(config, refusedCalls)],
           cursorSignature: createCursorSignature(config.databaseUrl),
           bodyBytesMax,
           answers: createAnswerBudget({ bytesMax: config.answerBytesInFlightMax, refusedCalls, registry }),

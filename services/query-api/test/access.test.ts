@@ -121,3 +121,35 @@ it('limits requests per caller and reports the limit in RateLimit headers', asyn
   expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(0);
   expect((await limited.get('/api/v1/devices', { token: await tokenFor('operator') })).status).toBe(200);
 });
+
+describe('an address with many refused tokens', () => {
+  it('gets 429 for further ones, while its valid tokens are accepted', async () => {
+    const guarded = await startApi({ DATABASE_URL: databaseUrl });
+    const statuses = [];
+    for (let call = 0; call < 75; call += 1)
+      statuses.push((await guarded.get('/api/v1/devices', { token: 'x' })).status);
+    expect(statuses.filter((status) => status === 401)).toHaveLength(60);
+    expect(statuses.filter((status) => status === 429)).toHaveLength(15);
+    for (const role of ['analyst', 'operator', 'admin']) {
+      expect((await guarded.get('/api/v1/devices', { token: await tokenFor(role) })).status).toBe(200);
+    }
+    expect((await guarded.get('/metrics')).body).toContain('fleetwire_refused_tokens_total{status="429"} 15');
+  });
+
+  it('gets answers to all valid calls, however many are in flight', async () => {
+    const guarded = await startApi({ DATABASE_URL: databaseUrl });
+    const calls = Array.from({ length: 150 }, async (_, index) =>
+      guarded.get('/api/v1/devices/none', { token: await tokenFor('analyst', `analyst-${index}`) }),
+    );
+    const statuses = (await Promise.all(calls)).map(({ status }) => status);
+    expect(statuses).not.toContain(429);
+  });
+});
+
+it('a device and an analyst with the same subject have their own limits', async () => {
+  const limited = await startApi({ DATABASE_URL: databaseUrl, RATE_LIMIT_PER_MINUTE: '1' });
+  const path = '/api/v1/devices/same';
+  expect((await limited.get(path, { token: await tokenFor('device', 'same') })).status).toBe(404);
+  expect((await limited.get(path, { token: await tokenFor('analyst', 'same') })).status).toBe(404);
+  expect((await limited.get(path, { token: await tokenFor('device', 'same') })).status).toBe(429);
+});

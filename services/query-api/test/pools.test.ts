@@ -33,9 +33,9 @@ async function lockReadings(): Promise<AsyncDisposable> {
 
 describe('a query that takes too long', () => {
   it.each([
-    ['by its own timeout', 100, 10_000],
-    ['when its call is aborted, long before its own timeout', 60_000, 200],
-  ])('ends in Postgres %s', async (_when, statementTimeoutMs, timeoutMs) => {
+    ['by its own timeout', 100, 10_000, 504],
+    ['when its call is aborted, long before its own timeout', 60_000, 200, 503],
+  ])('ends in Postgres %s', async (_when, statementTimeoutMs, timeoutMs, status) => {
     await using _lock = await lockReadings();
     const pool = openReadPool({ databaseUrl, statementTimeoutMs }, { poolMax: 1, purpose: 'slow', logger });
     const circuit = createCircuit({
@@ -54,12 +54,40 @@ describe('a query that takes too long', () => {
     const call = guardDatabase(pool, circuit).run(readings, query);
     const refusal = call.catch((error: unknown) => error);
     await eventually(async () => expect(await running()).toBe(1), { intervalMs: 5 });
-    expect(await refusal).toMatchObject({ status: 503 });
+    expect(await refusal).toMatchObject({ status });
     await eventually(async () => expect(await running()).toBe(0), { timeoutMs: 5_000 });
 
     circuit.stop();
     await pool.close();
   });
+});
+
+it('neither queries that take too long nor waits for the pool open the circuit', async () => {
+  await using _lock = await lockReadings();
+  const pool = openReadPool({ databaseUrl, statementTimeoutMs: 200 }, { poolMax: 1, purpose: 'slow', logger });
+  const circuit = createCircuit({
+    name: 'slow',
+    timeoutMs: 10_000,
+    resetMs: 60_000,
+    volumeThreshold: 2,
+    windowMs: 10_000,
+    inFlightMax: 10,
+    isOutage: isDatabaseOutage,
+    logger,
+    gauge: circuitGauge(createRegistry()),
+  });
+  const query = { deviceId: 'pump-1', from: 0, to: Date.now(), limit: 1, order: 'asc' } as const;
+  const answers = await Promise.all(
+    Array.from({ length: 8 }, () =>
+      guardDatabase(pool, circuit)
+        .run(readings, query)
+        .catch((error: unknown) => (error as { status: number }).status),
+    ),
+  );
+  expect(new Set(answers)).toEqual(new Set([503, 504]));
+  expect(circuit.state()).toBe('closed');
+  circuit.stop();
+  await pool.close();
 });
 
 it('a read pool refuses to write', async () => {

@@ -90,7 +90,7 @@ export const browseRoutes = [
       }),
     },
     handler: async ({ query: { limit, ...filter }, now }, { deadLetters }) => {
-      const found = await deadLetters.history.run(groupDeadLetters, {
+      const found = await deadLetters.scans.run(groupDeadLetters, {
         selection: selectionOf(filter, now, 'query'),
         limit: limit + 1,
       });

@@ -68,10 +68,10 @@ export const gapRoutes = [
       ),
     },
     problems: [404],
-    handler: async ({ params: { id }, query: { epoch, limit, cursor } }, { history }) => {
+    handler: async ({ params: { id }, query: { epoch, limit, cursor } }, { scans }) => {
       const scope = { list: 'gaps', id, epoch };
       const after = cursor === undefined ? undefined : cursors.decode(scope, cursor);
-      const found = await history.run(gapsOfKnownDevice, { deviceId: id, epoch, limit: limit + 1, after });
+      const found = await scans.run(gapsOfKnownDevice, { deviceId: id, epoch, limit: limit + 1, after });
       if (!found)
         throw notFound(epoch === undefined ? `There is no device ${id}` : `There is no epoch ${epoch} of ${id}`);
       const { rows, covered, page } = toPage(found.gaps, { limit }, ({ streamKey, to }) =>

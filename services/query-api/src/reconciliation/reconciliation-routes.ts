@@ -119,11 +119,11 @@ export const reconciliationRoutes = [
       deviceId: Type.Optional(DeviceId),
     },
     success: { status: 200, description: 'The report, by minute and in total', schema: Report },
-    handler: async ({ query, now }, { history, queues }) => {
+    handler: async ({ query, now }, { scans, queues }) => {
       const { deviceId } = query;
       const range = parseRange({ from: query.from ?? 'now-1h', to: query.to ?? 'now' }, now);
       const { fromMinute, toMinute } = minutesOf(range, 'query');
-      const { entries, report } = await readReport({ history, queues }, { fromMinute, toMinute, deviceId, now });
+      const { entries, report } = await readReport({ scans, queues }, { fromMinute, toMinute, deviceId, now });
       const { total, minutes, edges, explanation } = report;
       return {
         covers: {
@@ -162,10 +162,10 @@ export const reconciliationRoutes = [
     roles: ['operator', 'admin'],
     body: AcknowledgementRequest,
     success: { status: 201, description: 'The acknowledgement', schema: AcknowledgementResult },
-    handler: async ({ body, caller, now }, { history, acknowledging, queues }) => {
+    handler: async ({ body, caller, now }, { scans, acknowledging, queues }) => {
       const range = pastRange(body, now);
       const { fromMinute, toMinute } = minutesOf(range, 'body');
-      const { report } = await readReport({ history, queues }, { fromMinute, toMinute, deviceId: undefined, now });
+      const { report } = await readReport({ scans, queues }, { fromMinute, toMinute, deviceId: undefined, now });
       const acknowledgement = await acknowledging.run(insertAcknowledgement, {
         ...range,
         reason: body.reason,
@@ -186,13 +186,13 @@ interface ReportQuery {
   readonly now: number;
 }
 
-async function readReport({ history, queues }: Pick<ApiContext, 'history' | 'queues'>, { now, ...query }: ReportQuery) {
+async function readReport({ scans, queues }: Pick<ApiContext, 'scans' | 'queues'>, { now, ...query }: ReportQuery) {
   // Before the entries are read, so that every reading settled by then is among them.
   const settledBefore = await queues.read().then(
     (sampled) => sampled.settledBefore,
     () => 0,
   );
-  const entries = await history.run(readReconciliationEntries, { ...query, recountedRowsMax });
+  const entries = await scans.run(readReconciliationEntries, { ...query, recountedRowsMax });
   return { entries, report: reconcile(entries, { now, settledBefore, deviceId: query.deviceId }) };
 }
 
