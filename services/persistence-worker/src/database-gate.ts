@@ -14,8 +14,9 @@ export interface DatabaseGateOptions {
   readonly signal: AbortSignal;
 }
 
-/** The other transaction is about to finish: short, and not growing. */
+/** The other transaction is about to finish: random up to 50 ms, and not growing. */
 const collisionBackoff: Backoff = { baseMs: 50, capMs: 50 };
+const collisionsPerWarning = 100;
 
 /**
  * Holds all work on Postgres while Postgres is unavailable: the first failure closes the gate, one probe finds out when Postgres is back,
@@ -54,9 +55,9 @@ export class DatabaseGate {
    * @throws what Postgres refuses for its content (`bad-data`), an `unknown` failure, or the signal's reason
    */
   async retryWhileUnavailable<T>(work: (mayBeCommitted: boolean) => Promise<T>): Promise<T> {
-    const { classify, signal } = this.#options;
+    const { classify, logger, signal } = this.#options;
     let mayBeCommitted = false;
-    for (;;) {
+    for (let collisions = 0; ;) {
       signal.throwIfAborted();
       while (this.#closed !== undefined) await settledOrAborted(this.#closed, signal);
       try {
@@ -65,8 +66,15 @@ export class DatabaseGate {
         return result;
       } catch (error) {
         const failure = classify(error);
-        if (failure === 'retry-now') await sleep(backoffMs(collisionBackoff, 1), undefined, { signal });
-        else if (failure !== 'hold') throw error;
+        if (failure === 'retry-now') {
+          collisions += 1;
+          if (collisions % collisionsPerWarning === 0)
+            logger.warn(
+              { reason: String(error), collisions },
+              'work on Postgres keeps colliding with another transaction; still retrying',
+            );
+          await sleep(backoffMs(collisionBackoff, 1), undefined, { signal });
+        } else if (failure !== 'hold') throw error;
         else {
           this.#close(error);
           mayBeCommitted = true;

@@ -6,7 +6,7 @@ import { type EdgeReport, decodeEdgeReport, edgeReportType } from '@fleetwire/co
 import { decodeEnvelope } from '@fleetwire/contracts/envelope';
 import type { IdentifiedReading } from '@fleetwire/contracts/reading';
 import type { Tracer } from '@fleetwire/runtime/trace-context';
-import { OlderThanRetentionError } from '@fleetwire/store/failure';
+import { OlderThanRetentionError, classifyFailure } from '@fleetwire/store/failure';
 import { deadMember, deadMessage, deadReading, failureHistoryOf } from './dead-letters.ts';
 import type { PoisonIsolation } from './poison-isolation.ts';
 import { type ReadingOutcomes, isReplay } from './reading-outcomes.ts';
@@ -80,9 +80,7 @@ export class EnvelopeHandler {
     if (rejected.length === 0) return;
     const history = failureHistoryOf(delivery);
     await outcomes.deadLetter(
-      rejected.map(({ reading, error }) =>
-        deadReading(reading, { ...history, error, reason: isLastChance ? 'retries-exhausted' : reasonOf(error) }),
-      ),
+      rejected.map(({ reading, error }) => deadReading(reading, { ...history, error, reason: reasonOf(error) })),
     );
   }
 
@@ -112,6 +110,8 @@ export class EnvelopeHandler {
   }
 }
 
-function reasonOf(error: unknown): 'older-than-retention' | 'refused-by-database' {
-  return error instanceof OlderThanRetentionError ? 'older-than-retention' : 'refused-by-database';
+/** An unknown failure rejects a reading only after the last retry. */
+function reasonOf(error: unknown): 'older-than-retention' | 'refused-by-database' | 'retries-exhausted' {
+  if (error instanceof OlderThanRetentionError) return 'older-than-retention';
+  return classifyFailure(error) === 'bad-data' ? 'refused-by-database' : 'retries-exhausted';
 }

@@ -31,6 +31,10 @@ export interface MaintenanceOptions {
 export async function runMaintenance({ pool, verify, config, logger, signal }: MaintenanceOptions): Promise<void> {
   while (!signal.aborted) {
     let pauseMs = intervalMs;
+    // By itself, because a lasting failure of the maintenance must not switch it off.
+    await verify().catch((error: unknown) => {
+      if (!signal.aborted) logger.warn({ reason: String(error) }, 'failed to verify the settings of Postgres');
+    });
     try {
       const now = Date.now();
       const { made, dropped } = await maintainPartitions(pool, {
@@ -46,7 +50,6 @@ export async function runMaintenance({ pool, verify, config, logger, signal }: M
       });
       if (forgotten > 0) logger.info({ forgotten }, 'deleted expired dead letters');
       await deleteReconciliationEntries(pool, minuteOf(now - config.reconciliationRetentionDays * dayMs));
-      await verify();
     } catch (error) {
       // Not urgent: a writer creates a missing partition itself, at the cost of a delay.
       logger.warn({ reason: String(error), retryPauseMs }, 'maintenance failed; retrying');

@@ -107,9 +107,9 @@ export function isolationStep({ unfinished, isIsolated }: { unfinished: number; 
   return unfinished === attemptsAlone ? 'split' : 'dead-letter-unparsed';
 }
 
-/** The name under which attempts at a message are recorded. */
-function attemptKey({ messageId, content }: Delivery): string {
-  return messageId ?? createHash('sha256').update(content).digest('hex');
+/** The name under which attempts at a message are recorded. The copy in a retry queue of a message without an id has an empty one. */
+export function attemptKey({ messageId, content }: Pick<Delivery, 'messageId' | 'content'>): string {
+  return messageId || createHash('sha256').update(content).digest('hex');
 }
 
 function poisonFailure(attempts: number): Pick<Failure, 'reason' | 'error'> {

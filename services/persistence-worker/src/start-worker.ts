@@ -1,5 +1,6 @@
 import { openBrokerConnection } from '@fleetwire/broker/connection';
 import { createConsumer } from '@fleetwire/broker/consumer';
+import { ConnectionClosedError } from '@fleetwire/broker/errors';
 import { createRetryingPublisher } from '@fleetwire/broker/retrying-publisher';
 import { createPublisher } from '@fleetwire/broker/publisher';
 import { type Topology, declareTopology, fleetwireTopology, queues } from '@fleetwire/broker/topology';
@@ -98,9 +99,10 @@ export async function startWorker({
   const consuming = connect('persistence-worker consumes');
   const publishing = connect('persistence-worker publishes');
   for (const { opened } of [consuming, publishing])
-    opened.catch((error: unknown) =>
-      logger.error({ err: error }, 'broker rejected the topology or the credentials; still retrying'),
-    );
+    opened.catch((error: unknown) => {
+      if (!(error instanceof ConnectionClosedError))
+        logger.error({ err: error }, 'broker rejected the topology or the credentials; still retrying');
+    });
   const publisher = started.adopt(
     createPublisher(publishing, {
       logger,
@@ -218,8 +220,8 @@ export async function startWorker({
   logger.info({ url: listening.url }, 'listening');
   started.defer(drain);
 
-  // 1 readiness turns off; nothing new is consumed; running transactions commit and are acknowledged · 2 the listener closes ·
-  // 3 the messages that are still held are handed back · 4 the broker connections close · 5 the pool closes
+  // 1 readiness turns off; nothing new is consumed; running transactions commit and are acknowledged; the channel closes, which returns
+  // the other messages to the queue · 2 the listener closes · 3 waiting work is aborted · 4 the broker connections close · 5 the pool closes
   const running = started.move();
   return { url: listening.url, port: listening.port, stop: () => running.disposeAsync() };
 }

@@ -115,16 +115,17 @@ describe('retry with backoff', async () => {
   await harness.rows('create trigger refuse before insert on readings for each row execute function refuse()');
   const worker = await harness.worker();
 
-  it('retries a message three times, then dead-letters the failing reading and stores the others', async () => {
-    await harness.publish(envelope(readings('retried', 10)));
+  it('retries a message three times, then dead-letters the failing readings, each with its own reason, and stores the others', async () => {
+    await harness.publish(envelope(readings('retried', 10, ({ seq }) => (seq === 9 ? poisoned : {}))));
     await eventually(
       async () =>
         expect(await harness.deadLetters('retried')).toEqual([
           expect.objectContaining({ seq: 7, reason: 'retries-exhausted', attempts: 4, error_code: 'P0001' }),
+          expect.objectContaining({ seq: 9, reason: 'refused-by-database', attempts: 4 }),
         ]),
       { timeoutMs: 20_000 },
     );
-    expect(await harness.stored('retried')).toBe(9);
+    expect(await harness.stored('retried')).toBe(8);
     await untilEmpty(harness);
   });
 

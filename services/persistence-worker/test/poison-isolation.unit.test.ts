@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { isolationStep } from '../src/poison-isolation.ts';
+import { attemptKey, isolationStep } from '../src/poison-isolation.ts';
 
 it.each([
   { unfinished: 0, isIsolated: false, step: 'retry-alone' },
@@ -13,5 +13,14 @@ it.each([
   'after $unfinished unfinished attempts at a message (a half of a poison message: $isIsolated) the step is $step',
   ({ step, ...history }) => {
     expect(isolationStep(history)).toBe(step);
+  },
+);
+
+it.each([undefined, ''])(
+  'records attempts at messages with the id %o by their content, so that they do not share a record',
+  (messageId) => {
+    const keys = ['one', 'other'].map((content) => attemptKey({ messageId, content: Buffer.from(content) }));
+    expect(keys[0]).not.toBe(keys[1]);
+    expect(keys.every((key) => /^[0-9a-f]{64}$/.test(key))).toBe(true);
   },
 );
