@@ -1,8 +1,8 @@
 import Type from 'typebox';
-import { parseJson } from './json-text.ts';
+import { parseJsonText } from './json-text.ts';
 import type { limits } from './limits.ts';
 import { type ValidationIssue, refused } from './validation-issue.ts';
-import { type Telemetry, TelemetryInput, parseTelemetry } from './telemetry-input.ts';
+import { type Telemetry, TelemetryInput, countReadings, parseAddress, parseTelemetry } from './telemetry-input.ts';
 
 /** The WebSocket subprotocol; also spoken with a client that requests none. */
 export const subprotocol = 'fleetwire.v1.json';
@@ -38,15 +38,20 @@ export type DeviceFrame =
 
 export const deviceFrameTypes = ['telemetry', 'ping'] as const satisfies readonly DeviceFrame['type'][];
 
-/** A frame that was refused whole, with its sequence number and stream where those could be read. */
+/** A frame that was refused whole, with its numbers and its stream where those could be read. */
 export interface RefusedFrame {
   readonly ok: false;
   readonly issue: ValidationIssue;
+  /** Undefined where the frame has no seq, or none that can be read. */
   readonly seq: number | undefined;
-  /** Number of readings in the frame, as far as it could be read; at least 1. */
+  /** Readings in the frame, as far as they could be counted; 0 where it has a seq that cannot be read: the gap that it leaves is counted. */
   readonly count: number;
   readonly deviceId: string | undefined;
   readonly epoch: string | undefined;
+  /** `seq`, `deviceId` and `epoch` are valid: the numbers are those of a stream. */
+  readonly isAddressed: boolean;
+  /** The frame may hold numbered readings whose numbers could not be read, in a stream that is not known. */
+  readonly isUnreadable: boolean;
 }
 
 /** @param now epoch milliseconds */
@@ -54,15 +59,15 @@ export function parseDeviceFrame(
   text: string,
   now: number,
 ): { readonly ok: true; readonly value: DeviceFrame } | RefusedFrame {
-  const json = parseJson(text);
-  if (!json.ok) return refusedFrame(undefined, json.issue);
-  if (typeof json.value !== 'object' || json.value === null || Array.isArray(json.value)) {
-    return refusedFrame(undefined, refused('wrong-type', '', 'a frame must be a JSON object').issue);
-  }
-  const frame = json.value as Record<string, unknown>;
+  const json = parseJsonText(text);
+  if (!json.ok) return unreadableFrame(json.issue);
+  const { value, mayHoldUnstorableText } = json.value;
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    return unreadableFrame(refused('wrong-type', '', 'a frame must be a JSON object').issue);
+  const frame = value as Record<string, unknown>;
   switch (frame['type']) {
     case 'telemetry': {
-      const telemetry = parseTelemetry(frame, now);
+      const telemetry = parseTelemetry({ value, mayHoldUnstorableText }, now);
       return telemetry.ok
         ? {
             ok: true,
@@ -85,15 +90,34 @@ export function parseDeviceFrame(
   }
 }
 
-function refusedFrame(frame: Record<string, unknown> | undefined, issue: ValidationIssue): RefusedFrame {
-  const { type, seq, readings, deviceId, device_id, epoch } = frame ?? {};
+/** A frame of which no member can be read: not text, or not a JSON object. */
+export function unreadableFrame(issue: ValidationIssue): RefusedFrame {
   return {
     ok: false,
     issue,
-    seq: type === 'telemetry' && Number.isSafeInteger(seq) ? (seq as number) : undefined,
-    count: Array.isArray(readings) ? Math.max(1, readings.length) : 1,
+    seq: undefined,
+    count: 0,
+    deviceId: undefined,
+    epoch: undefined,
+    isAddressed: false,
+    isUnreadable: true,
+  };
+}
+
+function refusedFrame(frame: Record<string, unknown>, issue: ValidationIssue): RefusedFrame {
+  const { seq, readings, deviceId, device_id, epoch } = frame;
+  const isNamed = [deviceId, device_id, epoch].every((name) => name === undefined || typeof name === 'string');
+  const isNumbered = isNamed && Number.isSafeInteger(seq);
+  const isCounted = readings === undefined || Array.isArray(readings);
+  return {
+    ok: false,
+    issue,
+    seq: isNumbered ? (seq as number) : undefined,
+    count: isNumbered || seq === undefined ? countReadings(frame) : 0,
     deviceId: [deviceId, device_id].find((id) => typeof id === 'string'),
     epoch: textOf(epoch),
+    isAddressed: parseAddress(frame).ok,
+    isUnreadable: seq !== undefined && !(isNumbered && isCounted),
   };
 }
 
@@ -128,7 +152,11 @@ export type AckMessage = { readonly type: 'ack'; readonly upTo: number } & Strea
 
 export const nackCodes = ['in-flight-limit', 'broker-unavailable', 'overloaded', 'draining'] as const;
 
-/** `count` readings from `seq` on were not taken. When `retryable`, the device sends them again with the same seqs after `retryAfterMs`. */
+/**
+ * `count` readings from `seq` on were not taken. `unreadable-frame` names numbers that were skipped after a frame that could not be read;
+ * they may not have been sent, or may have been acked before. When `retryable`, the device sends them again with the same seqs
+ * after `retryAfterMs`.
+ */
 export type NackMessage = {
   readonly type: 'nack';
   readonly seq: number;
@@ -137,9 +165,11 @@ export type NackMessage = {
   readonly message: string;
   readonly retryable: boolean;
   readonly retryAfterMs?: number;
+  /** Given with `unknown-type`. */
+  readonly acceptedTypes?: readonly string[];
 } & StreamReference;
 
-/** Refuses for good a frame, or a reading without a seq. */
+/** Refuses for good a reading without a seq, or a frame without a seq that can be read. */
 export interface ErrorMessage {
   readonly type: 'error';
   readonly code: NackMessage['code'];

@@ -8,14 +8,31 @@ const nestingLevelsMax = 16;
  * JSON can contain these only as `\u` escapes, so text without an escape is not searched.
  */
 export function parseJson(text: string): Parsed<unknown> {
-  let value: unknown;
+  const json = parseJsonText(text);
+  if (!json.ok) return json;
+  const { value, mayHoldUnstorableText } = json.value;
+  const issue = mayHoldUnstorableText ? findUnstorableText('', value) : undefined;
+  return issue === undefined ? accepted(value) : { ok: false, issue };
+}
+
+/** JSON whose text is checked part by part, so that one bad text refuses its own part only. */
+export interface JsonText {
+  readonly value: unknown;
+  /** The parts are to be checked with {@link findUnstorableText}; false for text without an escape, which is nearly all of it. */
+  readonly mayHoldUnstorableText: boolean;
+}
+
+export function parseJsonText(text: string): Parsed<JsonText> {
   try {
-    value = JSON.parse(text);
+    return accepted({ value: JSON.parse(text) as unknown, mayHoldUnstorableText: text.includes('\\u') });
   } catch (error) {
     return refused('malformed-json', '', `not JSON: ${(error as Error).message}`);
   }
-  const issue = text.includes('\\u') ? unstorableText('', value, 1) : undefined;
-  return issue === undefined ? accepted(value) : { ok: false, issue };
+}
+
+/** The first text in `value`, names included, that Postgres cannot store. */
+export function findUnstorableText(field: string, value: unknown): ValidationIssue | undefined {
+  return unstorableText(field, value, 1);
 }
 
 function unstorableText(field: string, value: unknown, level: number): ValidationIssue | undefined {

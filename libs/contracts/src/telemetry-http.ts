@@ -1,7 +1,8 @@
 import Type, { type Static } from 'typebox';
+import type { JsonText } from './json-text.ts';
 import { limits } from './limits.ts';
-import { type Parsed, accepted, refused } from './validation-issue.ts';
-import { type Telemetry, TelemetryInput, parseTelemetry } from './telemetry-input.ts';
+import { type Parsed, type ValidationIssue, accepted, refused } from './validation-issue.ts';
+import { type Telemetry, TelemetryInput, countReadings, parseTelemetry } from './telemetry-input.ts';
 
 /** Body of `POST /api/v1/telemetry`. */
 export const TelemetryRequest = Type.Union([
@@ -24,15 +25,20 @@ export const TelemetryAccepted = Type.Object({
 });
 export type TelemetryAccepted = Static<typeof TelemetryAccepted>;
 
+type TelemetryElement =
+  | { readonly ok: true; readonly value: Telemetry }
+  /** Refused whole, with the number of its readings. */
+  | { readonly ok: false; readonly issue: ValidationIssue; readonly readings: number };
+
 /** A body, each element parsed by itself. */
 export interface TelemetryBody {
   /** The body was an array: a caller finds an element by its index, `[2].metrics.temp`. */
   readonly isArray: boolean;
-  readonly elements: readonly Parsed<Telemetry>[];
+  readonly elements: readonly TelemetryElement[];
 }
 
 /** @param now epoch milliseconds */
-export function parseTelemetryBody(value: unknown, now: number): Parsed<TelemetryBody> {
+export function parseTelemetryBody({ value, mayHoldUnstorableText }: JsonText, now: number): Parsed<TelemetryBody> {
   const isArray = Array.isArray(value);
   const list: unknown[] = isArray ? value : [value];
   if (list.length === 0) return refused('missing-field', '', 'the body is an empty array');
@@ -43,5 +49,9 @@ export function parseTelemetryBody(value: unknown, now: number): Parsed<Telemetr
       `the body has ${list.length} elements; at most ${limits.readingsPerFrameMax} (readingsPerFrameMax)`,
     );
   }
-  return accepted({ isArray, elements: list.map((element) => parseTelemetry(element, now)) });
+  const elements = list.map((element): TelemetryElement => {
+    const parsed = parseTelemetry({ value: element, mayHoldUnstorableText }, now);
+    return parsed.ok ? parsed : { ...parsed, readings: Math.max(1, countReadings(element)) };
+  });
+  return accepted({ isArray, elements });
 }

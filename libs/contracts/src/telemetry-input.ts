@@ -1,5 +1,6 @@
 import Type from 'typebox';
 import { DeviceId, Epoch, Seq } from './identifiers.ts';
+import { type JsonText, findUnstorableText } from './json-text.ts';
 import { limits } from './limits.ts';
 import { type Parsed, type ValidationIssue, accepted, refused, within } from './validation-issue.ts';
 import { type Observation, ObservationInput, parseObservation } from './reading.ts';
@@ -39,10 +40,19 @@ export interface Telemetry {
   readonly issues: readonly { readonly index: number; readonly issue: ValidationIssue }[];
 }
 
-const parseAddress = parserOf(Address);
+/** Checks the members of an element that say whose readings it holds and how they are numbered. */
+export const parseAddress = parserOf(Address);
+
+/** Readings in an element that was refused whole; 0 where it holds none, 1 where their number cannot be read. */
+export function countReadings(element: unknown): number {
+  if (typeof element !== 'object' || element === null) return 0;
+  const { readings } = element as { readings?: unknown };
+  if (Array.isArray(readings)) return readings.length;
+  return ['readings', 'metrics', 'value', 'seq'].some((name) => name in element) ? 1 : 0;
+}
 
 /** @param now epoch milliseconds */
-export function parseTelemetry(value: unknown, now: number): Parsed<Telemetry> {
+export function parseTelemetry({ value, mayHoldUnstorableText }: JsonText, now: number): Parsed<Telemetry> {
   const address = parseAddress(value);
   if (!address.ok) return address;
   const { deviceId, device_id, epoch, seq } = address.value;
@@ -65,9 +75,16 @@ export function parseTelemetry(value: unknown, now: number): Parsed<Telemetry> {
   const issues: { index: number; issue: ValidationIssue }[] = [];
   const observations = list.map((item, index) => {
     const parsed = parseObservation(item, now, seq !== undefined);
-    if (parsed.ok) return parsed.value;
-    issues.push({ index, issue: isSingle ? parsed.issue : within(`readings[${index}]`, parsed.issue) });
+    const stored = parsed.ok && mayHoldUnstorableText ? storable(parsed.value) : parsed;
+    if (stored.ok) return stored.value;
+    issues.push({ index, issue: isSingle ? stored.issue : within(`readings[${index}]`, stored.issue) });
     return undefined;
   });
   return accepted({ deviceId: deviceId ?? device_id, epoch, seq, observations, issues });
+}
+
+/** Nothing else of an element is stored as free text. */
+function storable(observation: Observation): Parsed<Observation> {
+  const issue = findUnstorableText('metrics', observation.metrics);
+  return issue === undefined ? accepted(observation) : { ok: false, issue };
 }

@@ -8,6 +8,7 @@ export interface ValidationIssue {
 
 type IssueCode =
   | 'malformed-json'
+  | 'unreadable-frame'
   | 'binary-frame'
   | 'unknown-type'
   | 'missing-field'

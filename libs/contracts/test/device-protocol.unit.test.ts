@@ -81,6 +81,30 @@ it('a frame that is refused whole gives the number of its readings', () => {
   expect(parse({ ...reading, deviceId: '/' })).toMatchObject({ ok: false, seq: 1, count: 1 });
 });
 
+describe('a frame that is refused whole', () => {
+  it.each([
+    ['an unknown type', { type: 'telemetri', seq: 5, readings: [{}, {}] }, { seq: 5, count: 2, isUnreadable: false }],
+    ['no type', { seq: 5, value: 1 }, { seq: 5, count: 1, isUnreadable: false }],
+    [
+      'an empty list of readings',
+      { type: 'telemetry', seq: 5, readings: [] },
+      { seq: 5, count: 0, isUnreadable: false },
+    ],
+    ['neither type nor readings', { hello: 1 }, { seq: undefined, count: 0, isUnreadable: false }],
+    ['readings that are no list', { ...reading, readings: { a: 1 } }, { seq: 1, count: 1, isUnreadable: true }],
+    ['a seq of text', { ...reading, seq: '1' }, { seq: undefined, count: 0, isUnreadable: true }],
+    ['a device id that is no text', { ...reading, deviceId: 7 }, { seq: undefined, count: 0, isUnreadable: true }],
+    ['text that is not JSON', '{"type":"telemetry","seq":1', { seq: undefined, count: 0, isUnreadable: true }],
+    ['a list', [reading], { seq: undefined, count: 0, isUnreadable: true }],
+  ])('gives its numbers where they can be read: %s', (_name, frame, expected) => {
+    expect(parse(frame)).toMatchObject({ ok: false, ...expected });
+  });
+});
+
+it('takes a text that is not stored with any character in it', () => {
+  expect(parse({ ...reading, comment: 'a\0b' })).toMatchObject({ ok: true, value: { telemetry: { issues: [] } } });
+});
+
 describe('invalid input gets an error that names the field and the limit', () => {
   it.each([
     ['not JSON', '{"type":', 'malformed-json', /not JSON/],
@@ -124,10 +148,10 @@ describe('invalid input gets an error that names the field and the limit', () =>
     ['a text of 10 kB', { ...reading, metrics: { t: nameOf10kB } }, 'limit-exceeded', /textValueCharactersMax/],
     ['deep nesting in a value', { ...reading, metrics: { t: deep } }, 'limit-exceeded', /objectValueDepthMax/],
     [
-      'very deep nesting in a frame',
-      '{"type":"telemetry","x":"\\u0041","y":' + '['.repeat(50_000) + ']'.repeat(50_000) + '}',
+      'very deep nesting in a value',
+      '{"type":"telemetry","x":"\\u0041","value":{"y":' + '['.repeat(50_000) + ']'.repeat(50_000) + '}}',
       'limit-exceeded',
-      /nestingLevelsMax/,
+      /objectValueDepthMax/,
     ],
     ['a large object', { ...reading, metrics: { t: { a: nameOf10kB } } }, 'limit-exceeded', /objectValueBytesMax/],
     [

@@ -68,7 +68,7 @@ export class Admission {
 
   /** Refuses readings for good. They count for the sender, not for the device that they claim to be from. */
   refuse(issue: ValidationIssue, { claims }: Sender, receivedAt: number, readings: number): Admitted {
-    this.#options.outcomes.reject(claims.sub, receivedAt, readings);
+    if (readings > 0) this.#options.outcomes.reject(claims.sub, receivedAt, readings);
     this.#options.metrics.refusedFrames.inc({ code: issue.code });
     return { ok: false, issue };
   }

@@ -90,7 +90,7 @@ export class AckSchedule {
 /** For readings refused for good: the same readings would be refused again. */
 export function finalNack(seq: number, count: number, issue: ValidationIssue, reference: StreamReference): NackMessage {
   const { code, message } = issue;
-  return { type: 'nack', seq, count, code, message, retryable: false, ...reference };
+  return { type: 'nack', seq, count, code, message, retryable: false, ...reference, ...acceptedTypesFor(issue) };
 }
 
 export function retryableNack(
@@ -101,11 +101,15 @@ export function retryableNack(
   return { type: 'nack', seq: first, count: last - first + 1, ...refusal, retryable: true, ...reference };
 }
 
-/** For a frame or a reading without a seq that a nack could name. */
+/** For a reading without a seq, or a frame whose numbers could not be read. */
 export function errorOf(issue: ValidationIssue): ErrorMessage {
-  const { code, field, message } = issue;
+  const { code, message } = issue;
+  return { type: 'error', code, message, retryable: false, ...acceptedTypesFor(issue) };
+}
+
+function acceptedTypesFor({ code, field }: ValidationIssue): { acceptedTypes?: readonly string[] } {
   const isUnknown = code === 'unknown-type' || (code === 'missing-field' && field === 'type');
-  return { type: 'error', code, message, retryable: false, ...(isUnknown ? { acceptedTypes: deviceFrameTypes } : {}) };
+  return isUnknown ? { acceptedTypes: deviceFrameTypes } : {};
 }
 
 /** FIN and the opcode of text (RFC 6455, 5.2). */

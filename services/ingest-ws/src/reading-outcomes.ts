@@ -24,8 +24,9 @@ export type OnSettled = (refusal: Refusal | undefined) => void;
  * | `nacked` | it was not taken or not confirmed; the device sends it again, and then it is received anew |
  * | `unconfirmed` | as part of `nacked`: it was published without an answer, so the broker may have it |
  *
- * The edge report has no `received`: it is the sum of rejected, accepted and nacked. A frame that cannot be parsed holds no readings to count;
- * it counts in `fleetwire_ingest_refused_frames_total` only.
+ * The edge report has no `received`: it is the sum of rejected, accepted and nacked. The readings of a frame
+ * whose numbers cannot be read are counted when their numbers are nacked (`Session.#nackSkipped`); the frame counts in
+ * `fleetwire_ingest_refused_frames_total` immediately.
  */
 export class ReadingOutcomes {
   readonly #metric: Tally<(typeof readingCounts)[number]>;

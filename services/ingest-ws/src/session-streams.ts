@@ -9,6 +9,8 @@ export interface Stream {
   /** How answers name the stream; empty for the session's own. */
   readonly reference: StreamReference;
   readonly acks: StreamAcks;
+  /** Unreadable frames of the socket that were looked at for this stream: see `Session.#nackSkipped`. */
+  unreadableFramesSeen: number;
 }
 
 export interface SessionStreamsOptions {
@@ -24,12 +26,14 @@ export class SessionStreams {
   /** Kept out of the map: memory per socket is multiplied by 10,000 sockets. */
   #own: Stream | undefined;
   #others: Map<string, Stream> | undefined;
+  /** Streams without readings in flight or pending resends, the least recently used first. Kept apart, since acks look at all of the others. */
+  #idle: Map<string, Stream> | undefined;
 
   constructor(options: SessionStreamsOptions) {
     this.#options = options;
   }
 
-  /** Undefined when `streamsMax` other streams have readings in flight or pending resends. */
+  /** @returns undefined when `streamsMax` other streams have readings in flight or pending resends. */
   find(deviceId: string, epoch: string): Stream | undefined {
     const { own, streamsMax } = this.#options;
     if (deviceId === own.deviceId && epoch === own.epoch) return (this.#own ??= this.#begin(deviceId, epoch));
@@ -37,9 +41,10 @@ export class SessionStreams {
     const key = keyOf(deviceId, epoch);
     const known = others.get(key);
     if (known !== undefined) return known;
-    if (others.size >= streamsMax) this.#forgetIdle();
+    if (others.size >= streamsMax) this.#setIdleAside();
     if (others.size >= streamsMax) return undefined;
-    const stream = this.#begin(deviceId, epoch);
+    const stream = this.#idle?.get(key) ?? this.#begin(deviceId, epoch);
+    this.#idle?.delete(key);
     others.set(key, stream);
     return stream;
   }
@@ -51,13 +56,13 @@ export class SessionStreams {
       const upTo = acks.takeAck();
       if (upTo !== undefined) taken.push({ upTo, ...reference });
     }
-    if (this.#others !== undefined && this.#others.size > 1) this.#forgetIdle();
+    if (this.#others !== undefined && this.#others.size > 1) this.#setIdleAside();
     return taken;
   }
 
   /** Writes to the history how far each stream is settled without a gap. */
   remember(): void {
-    for (const { deviceId, epoch, acks } of this.#all()) {
+    for (const { deviceId, epoch, acks } of [...(this.#idle?.values() ?? []), ...this.#all()]) {
       const upTo = acks.gaplessUpTo;
       if (upTo !== undefined) this.#options.history.remember(deviceId, epoch, upTo);
     }
@@ -76,11 +81,21 @@ export class SessionStreams {
       epoch,
       reference: { ...(deviceId === own.deviceId ? {} : { deviceId }), ...(epoch === own.epoch ? {} : { epoch }) },
       acks: new StreamAcks(lastSeq === undefined ? undefined : lastSeq + 1),
+      unreadableFramesSeen: 0,
     };
   }
 
-  /** Of the others: an idle stream holds nothing that a later frame needs. */
-  #forgetIdle(): void {
-    for (const [key, { acks }] of this.#others ?? []) if (acks.isIdle) this.#others?.delete(key);
+  /** Beyond `streamsMax` idle streams the least recently used one is forgotten. */
+  #setIdleAside(): void {
+    const idle = (this.#idle ??= new Map());
+    for (const [key, stream] of this.#others ?? []) {
+      if (!stream.acks.isIdle) continue;
+      this.#others?.delete(key);
+      idle.set(key, stream);
+    }
+    for (const key of idle.keys()) {
+      if (idle.size <= this.#options.streamsMax) return;
+      idle.delete(key);
+    }
   }
 }

@@ -1,12 +1,13 @@
 import type { Duplex } from 'node:stream';
 import type { WebSocket } from 'ws';
-import type { Claims } from '@fleetwire/contracts/access';
+import { type Claims, mayPublishAs } from '@fleetwire/contracts/access';
 import {
   type DeviceFrame,
   type RefusedFrame,
   type StreamReference,
   closeCodes,
   parseDeviceFrame,
+  unreadableFrame,
 } from '@fleetwire/contracts/device-protocol';
 import { limits } from '@fleetwire/contracts/limits';
 import { type ValidationIssue, refused } from '@fleetwire/contracts/validation-issue';
@@ -69,6 +70,8 @@ export class Session {
   #malformedInARow = 0;
   #unproductiveSecond = 0;
   #unproductiveFrames = 0;
+  /** Frames that may have held numbered readings which no nack could name. */
+  #unreadableFrames = 0;
 
   /** @param raw the stream that `socket` writes its frames to */
   constructor(socket: WebSocket, raw: Duplex, { id, claims, epoch }: SessionIdentity, context: SessionContext) {
@@ -160,7 +163,7 @@ export class Session {
     const now = Date.now();
     if (isBinary) {
       const { issue } = refused('binary-frame', '', 'send JSON as a text frame');
-      return this.#refuseFrame({ ok: false, issue, ...unreadable }, now);
+      return this.#refuseFrame(unreadableFrame(issue), now);
     }
     const frame = parseDeviceFrame(data.toString('utf8'), now);
     if (!frame.ok) return this.#refuseFrame(frame, now);
@@ -192,6 +195,7 @@ export class Session {
       const refusal = streamLimit(openStreamsMax);
       return outcomes.receive(arrival, () => this.close(closeCodes.overloaded, refusal.message)).nack(refusal);
     }
+    if (telemetry.seq !== undefined) this.#nackSkipped(stream, first, last, now);
     const range = stream.acks.begin(first, last);
     if (telemetry.issues.length > 0) this.#answerIssues(telemetry, { stream, range }, now);
     const count = run.readings.length;
@@ -216,7 +220,7 @@ export class Session {
     stream.acks.awaitResend(range);
     if (stream.acks.pendingResendCount > this.#context.limits.inFlightMax)
       return this.close(closeCodes.overloaded, 'too many nacked readings were not sent again');
-    this.#outbound.send(retryableNack(range, refusal, stream.reference));
+    for (const part of partsBetween(range)) this.#outbound.send(retryableNack(part, refusal, stream.reference));
   }
 
   /** Answers a frame whose readings are all refused for good: together for one issue, or each for its own. */
@@ -246,15 +250,56 @@ export class Session {
   }
 
   #refuseFrame(frame: RefusedFrame, now: number): void {
-    this.#context.metrics.refusedFrames.inc({ code: frame.issue.code });
-    this.#sendIssue(frame.issue, frame);
+    const { issue, seq, count } = frame;
+    this.#context.admission.refuse(issue, this, now, count);
+    this.#settleRefused(frame, now);
+    this.#sendIssue(issue, { ...frame, seq: count === 0 ? undefined : seq });
+    if (frame.isUnreadable) this.#unreadableFrames += 1;
     this.#malformedInARow += 1;
     if (this.#malformedInARow >= this.#context.limits.malformedFramesInARowMax)
       return this.close(closeCodes.malformed, `${this.#malformedInARow} malformed frames in a row`);
     this.#countUnproductive(now);
   }
 
-  #sendIssue(issue: ValidationIssue, { seq, count, deviceId, epoch }: Omit<RefusedFrame, 'ok' | 'issue'>): void {
+  /** The numbers of a refused frame are received and settled, so that they are no gap before the next frame. */
+  #settleRefused(
+    { seq, count, isAddressed, deviceId = this.claims.sub, epoch = this.epoch }: RefusedFrame,
+    now: number,
+  ): void {
+    if (seq === undefined || count === 0 || !isAddressed || count - 1 > limits.seqMax - seq) return;
+    if (!mayPublishAs(this.claims, deviceId)) return;
+    const stream = this.#streams.find(deviceId, epoch);
+    if (stream === undefined) return;
+    const last = seq + count - 1;
+    this.#nackSkipped(stream, seq, last, now);
+    stream.acks.refuse(seq, last);
+    this.#context.ackSchedule.add(this);
+  }
+
+  /**
+   * Frames of a socket arrive in order. Numbers that are skipped after an unreadable frame may have been in it: they are nacked for good
+   * before an ack can cover them. For good, since a device that sends the same bytes again would never get past them.
+   * Once for each unreadable frame and stream: a gap without an unreadable frame before it is the device's own.
+   */
+  #nackSkipped(stream: Stream, first: number, last: number, now: number): void {
+    const { next = 0 } = stream.acks;
+    // A frame with lower numbers is sent again; it says nothing about the numbers that follow.
+    if (stream.unreadableFramesSeen === this.#unreadableFrames || last < next) return;
+    const frames = this.#unreadableFrames - stream.unreadableFramesSeen;
+    stream.unreadableFramesSeen = this.#unreadableFrames;
+    if (first <= next) return;
+    const count = first - next;
+    const text = `were skipped after ${frames} frame${frames === 1 ? '' : 's'} that could not be read; see the errors before`;
+    const { issue } = refused('unreadable-frame', '', `numbers ${next} to ${first - 1} ${text}`);
+    // The device may have skipped numbers too: a frame holds no more than this.
+    this.#context.outcomes.reject(stream.deviceId, now, Math.min(count, frames * limits.readingsPerFrameMax));
+    this.#outbound.send(finalNack(next, count, issue, stream.reference));
+  }
+
+  #sendIssue(
+    issue: ValidationIssue,
+    { seq, count, deviceId, epoch }: Pick<RefusedFrame, 'seq' | 'count' | 'deviceId' | 'epoch'>,
+  ): void {
     this.#outbound.send(
       seq === undefined ? errorOf(issue) : finalNack(seq, count, issue, referenceOf(deviceId, epoch)),
     );
@@ -277,7 +322,14 @@ export class Session {
   }
 }
 
-const unreadable = { seq: undefined, count: 1, deviceId: undefined, epoch: undefined };
+/** The numbers of a range without the rejected ones, which have been nacked for good. */
+function* partsBetween({ first, last, rejected }: AckRange): Iterable<{ first: number; last: number }> {
+  let next = first;
+  for (const seq of [...rejected, last + 1]) {
+    if (next < seq) yield { first: next, last: seq - 1 };
+    next = seq + 1;
+  }
+}
 
 /** A stream as the frame named it. */
 function referenceOf(deviceId: string | undefined, epoch: string | undefined): StreamReference {

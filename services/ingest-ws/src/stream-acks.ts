@@ -34,6 +34,11 @@ export class StreamAcks {
     this.#next = expectedFirst;
   }
 
+  /** The seq after the highest one received or settled earlier; undefined while none is known. */
+  get next(): number | undefined {
+    return this.#next;
+  }
+
   get isIdle(): boolean {
     return this.#ranges.length === 0 && this.#pendingResends.length === 0;
   }
@@ -70,6 +75,13 @@ export class StreamAcks {
   noteRejected(range: AckRange, seq: number): void {
     range.rejected.push(seq);
     this.#firstRejected = Math.min(this.#firstRejected, seq);
+  }
+
+  /** A frame was refused whole and its numbers were nacked for good. */
+  refuse(first: number, last: number): void {
+    const range = this.begin(first, last);
+    this.noteRejected(range, first);
+    this.settle(range);
   }
 
   /**

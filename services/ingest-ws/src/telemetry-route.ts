@@ -1,6 +1,6 @@
 import type { Claims } from '@fleetwire/contracts/access';
 import type { EnvelopeRun } from '@fleetwire/contracts/envelope';
-import { parseJson } from '@fleetwire/contracts/json-text';
+import { parseJsonText } from '@fleetwire/contracts/json-text';
 import { type TelemetryAccepted, type TelemetryBody, parseTelemetryBody } from '@fleetwire/contracts/telemetry-http';
 import { type ValidationIssue, within } from '@fleetwire/contracts/validation-issue';
 import { traceOf } from '@fleetwire/runtime/http-tracing';
@@ -80,7 +80,7 @@ async function take(
     const prefix = body.isArray ? `[${index}]` : '';
     const admitted = element.ok
       ? admission.admit(element.value, sender, now)
-      : admission.refuse(element.issue, sender, now, 1);
+      : admission.refuse(element.issue, sender, now, element.readings);
     if (!admitted.ok && admitted.issue !== undefined) issues.push(within(prefix, admitted.issue));
     else if (element.ok) for (const { issue } of element.value.issues) issues.push(within(prefix, issue));
     if (admitted.ok && admitted.run.readings.length > 0) runs.push(admitted.run);
@@ -109,7 +109,7 @@ async function take(
 
 function readBody(request: Request, now: number): { body: TelemetryBody; bytes: number } {
   const content = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0);
-  const json = parseJson(decodeUtf8(content));
+  const json = parseJsonText(decodeUtf8(content));
   if (!json.ok) throw badRequest(json.issue.message, [toFieldProblem(json.issue)]);
   const body = parseTelemetryBody(json.value, now);
   if (!body.ok) throw badRequest(body.issue.message, [toFieldProblem(body.issue)]);

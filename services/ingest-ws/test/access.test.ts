@@ -71,6 +71,28 @@ describe('access of devices', async () => {
     });
   });
 
+  it('tells a gateway once for each of its streams which numbers an unreadable frame may have held', async () => {
+    const gateway = await connect(edge.webSocketUrl, { token: await token('gateway-2', 'admin') });
+    const send = (deviceId: string, seq: number) => gateway.send({ ...telemetry(seq), deviceId, epoch: 'e' });
+    const acked = async (deviceId: string, upTo: number) =>
+      eventually(() => expect(gateway.messages).toContainEqual({ type: 'ack', upTo, deviceId, epoch: 'e' }));
+    for (const id of ['north', 'east', 'south']) send(id, 0);
+    for (const id of ['north', 'east', 'south']) await acked(id, 0);
+    gateway.send('{"type":"telemetry",');
+    send('north', 1);
+    send('east', 3);
+    await acked('north', 1);
+    await acked('east', 3);
+    send('south', 2);
+    send('east', 5);
+    await acked('south', 2);
+    await acked('east', 5);
+    expect(gateway.messages.filter(({ type }) => type === 'nack')).toMatchObject([
+      { deviceId: 'east', seq: 1, count: 2, code: 'unreadable-frame' },
+      { deviceId: 'south', seq: 1, count: 1, code: 'unreadable-frame' },
+    ]);
+  });
+
   it('closes a session with 4401 when its token expires', async () => {
     const device = await connect(edge.webSocketUrl, { token: await token('brief', 'device', 2) });
     expect(await device.closed).toMatchObject({ code: 4401 });

@@ -7,7 +7,6 @@ describe('a device on its socket', async () => {
   const amqpUrl = await freshVhost();
   const edge = await ingest(amqpUrl, {
     IN_FLIGHT_MAX: '100',
-    HEARTBEAT_INTERVAL_MS: '200',
     MALFORMED_FRAMES_IN_A_ROW_MAX: '5',
   });
   const readings = await queued(amqpUrl);
@@ -129,6 +128,43 @@ describe('a device on its socket', async () => {
     expect(await thermo.next('error')).toMatchObject({ code: 'binary-frame' });
   });
 
+  it('gets a nack for one bad text, and the good readings beside it are taken', async () => {
+    const thermo = await device('thermo-19', '?epoch=b');
+    thermo.send({
+      type: 'telemetry',
+      seq: 2,
+      readings: ['ok', 'a\0b', 'ok'].map((v) => ({ ts: Date.now(), metrics: { v } })),
+    });
+    expect(await thermo.next('nack')).toMatchObject({ seq: 3, count: 1, code: 'unstorable-text', retryable: false });
+    expect(await thermo.next('ack')).toEqual({ type: 'ack', upTo: 4 });
+    await eventually(() => expect(of('thermo-19').map(({ seq }) => seq)).toEqual([2, 4]));
+  });
+
+  it('gets a nack for the numbers of a frame that could not be read before an ack covers them, and none for gaps of its own', async () => {
+    const thermo = await device('thermo-20', '?epoch=b');
+    thermo.send(telemetry(0));
+    thermo.send('{"type":"telemetry","seq":1,"readings":[');
+    thermo.send(telemetry(0));
+    thermo.send(telemetry(4));
+    thermo.send(telemetry(9));
+    await eventually(() => expect(thermo.messages).toContainEqual({ type: 'ack', upTo: 9 }));
+    const answers = thermo.messages.filter(({ type }) => type !== 'hello');
+    expect(answers.filter(({ type }) => type !== 'ack')).toMatchObject([
+      { type: 'error', code: 'malformed-json' },
+      { type: 'nack', seq: 1, count: 3, code: 'unreadable-frame', retryable: false },
+    ]);
+    const nacked = answers.findIndex(({ type }) => type === 'nack');
+    expect(answers.slice(0, nacked).every((answer) => answer.type !== 'ack' || answer.upTo === 0)).toBe(true);
+  });
+
+  it('gets a nack from 0 on when the first frame of its socket could not be read', async () => {
+    const thermo = await device('thermo-21', '?epoch=b');
+    thermo.send(Buffer.from('{}'));
+    thermo.send(telemetry(7));
+    expect(await thermo.next('nack')).toMatchObject({ seq: 0, count: 7, code: 'unreadable-frame' });
+    expect(await thermo.next('ack')).toEqual({ type: 'ack', upTo: 7 });
+  });
+
   it('is closed with 4400 after too many malformed frames in a row', async () => {
     const thermo = await device('thermo-10');
     for (let n = 0; n < 5; n += 1) thermo.send('{"type":');
@@ -182,11 +218,12 @@ describe('a device on its socket', async () => {
       expect(await again.next('hello')).toMatchObject({ lastSeq: 2 });
     });
   });
+});
 
-  it('is cut when it answers no ping', async () => {
-    const silent = await connect(edge.webSocketUrl, { token: await token('thermo-17'), autoPong: false });
-    expect(await silent.closed).toMatchObject({ code: 1006 });
-  });
+it('a device that answers no ping is cut', async () => {
+  const edge = await ingest(await freshVhost(), { HEARTBEAT_INTERVAL_MS: '200' });
+  const silent = await connect(edge.webSocketUrl, { token: await token('silent'), autoPong: false });
+  expect(await silent.closed).toMatchObject({ code: 1006 });
 });
 
 it('a device that never reads its answers is cut, so that they do not fill the memory of the edge', async () => {

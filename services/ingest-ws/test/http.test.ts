@@ -84,6 +84,26 @@ describe('telemetry over HTTP', async () => {
     await eventually(() => expect(readings.filter(({ epoch }) => epoch === 'e')).toHaveLength(1));
   });
 
+  it('names an element with a text that cannot be stored, and takes the others', async () => {
+    const answer = await post([
+      { epoch: 'text', seq: 1, ts, value: 'good' },
+      { epoch: 'text', seq: 2, ts, value: 'a\0b' },
+      '\udc00',
+    ]);
+    expect(answer).toMatchObject({
+      status: 422,
+      body: {
+        accepted: 1,
+        errors: [
+          { field: '[1].metrics.value', code: 'unstorable-text' },
+          { field: '[2]', code: 'wrong-type' },
+        ],
+      },
+    });
+    expect((await post({ value: 'a\0b' })).status).toBe(422);
+    await eventually(() => expect(readings.filter(({ epoch }) => epoch === 'text')).toHaveLength(1));
+  });
+
   it.each([
     ['text that is not JSON', '{"value":', 400],
     ['an empty array', [], 400],
