@@ -73,7 +73,7 @@ export class Ingest {
   #flush(to: QueueBatcher): void {
     const { clock } = this.#options;
     while (this.#inFlight < production.publishMessagesInFlightMax && to.batcher.isDue(clock.now))
-      this.#publish(to, envelopeOf(to.batcher.take(clock.now)));
+      this.#publish(to, envelopeOf(to.batcher.nextBatch(clock.now)));
     const { deadline } = to.batcher;
     if (to.isTimerSet || deadline === undefined || this.#inFlight >= production.publishMessagesInFlightMax) return;
     to.isTimerSet = true;

@@ -66,7 +66,7 @@ export class PersistenceWorker {
 
   #start(): void {
     const { clock } = this.#options;
-    while (this.#running < production.transactionsMax && this.#isDue) this.#run(this.#batcher.take(clock.now));
+    while (this.#running < production.transactionsMax && this.#isDue) this.#run(this.#batcher.nextBatch(clock.now));
     const dueAt = this.#dueAt;
     if (this.#running >= production.transactionsMax || dueAt >= this.#alarmAt) return;
     this.#alarmAt = dueAt;

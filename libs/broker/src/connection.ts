@@ -1,8 +1,14 @@
 import { EventEmitter } from 'node:events';
 import { type Backoff, backoffMs } from '@fleetwire/contracts/backoff';
 import type { Channel, ChannelModel, ConfirmChannel } from 'amqplib';
+import {
+  type AmqpConnection,
+  closeAmqpConnection,
+  isPermanent,
+  openAmqpConnection,
+  reasonOf,
+} from './amqp-connection.ts';
 import { ConnectionClosedError } from './errors.ts';
-import { closeSession, isPermanent, openSession, reasonOf, type Session } from './session.ts';
 import { sleepUnlessAborted, until } from './waiting.ts';
 
 /** `blocked`: connected, but the broker has stopped reading publishes (RabbitMQ, "Blocked Connection Notifications"). */
@@ -21,7 +27,7 @@ export interface BrokerConnectionOptions {
   readonly name: string;
   readonly logger: BrokerLogger;
   /** Runs after every (re)connect, before the state becomes `open`; see `declareTopology`. */
-  readonly onOpen?: (session: ChannelModel) => Promise<void>;
+  readonly onOpen?: (model: ChannelModel) => Promise<void>;
   /** A connection on which nothing arrives for two heartbeats is given up. RabbitMQ recommends 5 to 20 s. */
   readonly heartbeatSeconds?: number;
 
@@ -32,8 +38,8 @@ export interface BrokerConnectionOptions {
   readonly channelOpenTimeoutMs?: number;
   /** How long `close` waits for the broker to confirm it. */
   readonly closeTimeoutMs?: number;
-  /** How long `reassert` waits first. */
-  readonly reassertDelayMs?: number;
+  /** How long `redeclareTopology` waits first. */
+  readonly redeclareDelayMs?: number;
 }
 
 /** A connection that reconnects by itself. Channels do not reopen: publisher and consumer open new ones. */
@@ -43,8 +49,9 @@ export interface BrokerConnection {
   /** How many times it was established; 0 before the first. */
   readonly generation: number;
   /**
-   * Settles once: resolves when first open, rejects with a `PermanentBrokerError` when retrying is pointless until an operator
-   * acts (wrong password, mismatching topology). The connection keeps retrying all the same.
+   * Settles once: resolves when first open, rejects when retrying is pointless until an operator acts: with a
+   * `PermanentBrokerError` (mismatching topology), or with amqplib's `ACCESS_REFUSED` error (wrong password, missing permission).
+   * The connection still keeps retrying. Rejects with a `ConnectionClosedError` when closed before it was open.
    */
   readonly opened: Promise<void>;
   onStateChange(listener: (state: ConnectionState) => void): () => void;
@@ -53,9 +60,7 @@ export interface BrokerConnection {
   openChannel(): Promise<Channel>;
   openConfirmChannel(): Promise<ConfirmChannel>;
   /** Runs `onOpen` again, after a caller found a queue or a binding missing. Calls during one run share it. */
-  reassert(): Promise<void>;
-  /** Destroys the present socket, after a caller found it dead, and reconnects. */
-  recycle(reason: string): void;
+  redeclareTopology(): Promise<void>;
   /** Closes it for good. Drain publishers and consumers first. */
   close(): Promise<void>;
 }
@@ -72,7 +77,7 @@ const defaults = {
   connectTimeoutMs: 10_000,
   channelOpenTimeoutMs: 5_000,
   closeTimeoutMs: 2_000,
-  reassertDelayMs: 500,
+  redeclareDelayMs: 500,
 };
 
 class ReconnectingConnection implements BrokerConnection {
@@ -84,8 +89,8 @@ class ReconnectingConnection implements BrokerConnection {
   readonly #running: Promise<void>;
   #state: ConnectionState = 'connecting';
   #generation = 0;
-  #session: Session | undefined;
-  #reasserting: Promise<void> | undefined;
+  #current: AmqpConnection | undefined;
+  #redeclaring: Promise<void> | undefined;
 
   constructor(options: BrokerConnectionOptions) {
     this.name = options.name;
@@ -128,19 +133,15 @@ class ReconnectingConnection implements BrokerConnection {
     return this.#openWithin((model) => model.createConfirmChannel());
   }
 
-  reassert(): Promise<void> {
-    this.#reasserting ??= this.#assertAgain().finally(() => (this.#reasserting = undefined));
-    return this.#reasserting;
-  }
-
-  recycle(reason: string): void {
-    this.#session?.destroy(reason);
+  redeclareTopology(): Promise<void> {
+    this.#redeclaring ??= this.#redeclare().finally(() => (this.#redeclaring = undefined));
+    return this.#redeclaring;
   }
 
   async close(): Promise<void> {
     if (!this.#closing.signal.aborted) {
       this.#closing.abort();
-      if (this.#session !== undefined) await closeSession(this.#session, this.#options.closeTimeoutMs);
+      if (this.#current !== undefined) await closeAmqpConnection(this.#current, this.#options.closeTimeoutMs);
       this.#options.logger.info({ connection: this.name }, 'broker connection closed');
     }
     await this.#running;
@@ -152,8 +153,8 @@ class ReconnectingConnection implements BrokerConnection {
     let lastFailure = '';
     for (let failures = 1; !closing.aborted; failures += 1) {
       try {
-        this.#session = await this.#openSession();
-        if (closing.aborted) this.#session.destroy('closed while connecting');
+        this.#current = await this.#openConnection();
+        if (closing.aborted) this.#current.destroy('closed while connecting');
         failures = 1;
         lastFailure = '';
         this.#generation += 1;
@@ -161,7 +162,7 @@ class ReconnectingConnection implements BrokerConnection {
         logger.info(fields, 'broker connection open');
         this.#enter('open');
         this.#opened.resolve();
-        const reason = await this.#session.ended;
+        const reason = await this.#current.ended;
         if (!closing.aborted) logger.warn({ ...fields, reason }, 'broker connection lost');
       } catch (error) {
         if (isPermanent(error)) this.#opened.reject(error);
@@ -170,7 +171,7 @@ class ReconnectingConnection implements BrokerConnection {
           logger.error({ connection: this.name, reason: failure }, 'broker connection failed, retrying');
         lastFailure = failure;
       }
-      this.#session = undefined;
+      this.#current = undefined;
       if (closing.aborted) break;
       this.#enter('connecting');
       await sleepUnlessAborted(backoffMs(reconnectBackoff, failures), closing);
@@ -185,10 +186,10 @@ class ReconnectingConnection implements BrokerConnection {
     this.#changes.emit('change', state);
   }
 
-  #openSession(): Promise<Session> {
+  #openConnection(): Promise<AmqpConnection> {
     const { logger } = this.#options;
     const fields = { connection: this.name };
-    return openSession({
+    return openAmqpConnection({
       ...this.#options,
       signal: this.#closing.signal,
       onBlocked: (cause) => {
@@ -205,7 +206,7 @@ class ReconnectingConnection implements BrokerConnection {
   /** A connection on which a channel does not open in time is dead, unless the broker announced that it does not read. */
   async #openWithin<C extends Channel>(open: (model: ChannelModel) => Promise<C>): Promise<C> {
     const { channelOpenTimeoutMs } = this.#options;
-    const { model, destroy } = this.#presentSession();
+    const { model, destroy } = this.#currentConnection();
     const expiry = setInterval(() => {
       if (this.#state !== 'blocked') destroy(`no channel within ${channelOpenTimeoutMs} ms`);
     }, channelOpenTimeoutMs);
@@ -216,16 +217,16 @@ class ReconnectingConnection implements BrokerConnection {
     }
   }
 
-  async #assertAgain(): Promise<void> {
+  async #redeclare(): Promise<void> {
     // RabbitMQ 3.10 cancels the consumers of a deleted quorum queue only while the queue is missing. A consumer that was not
     // cancelled before the queue is declared again gets no more messages.
-    await sleepUnlessAborted(this.#options.reassertDelayMs, this.#closing.signal);
-    await this.#options.onOpen(this.#presentSession().model);
+    await sleepUnlessAborted(this.#options.redeclareDelayMs, this.#closing.signal);
+    await this.#options.onOpen(this.#currentConnection().model);
   }
 
-  #presentSession(): Session {
-    if (this.#session === undefined) throw new Error(`broker connection ${this.name} is ${this.#state}`);
-    return this.#session;
+  #currentConnection(): AmqpConnection {
+    if (this.#current === undefined) throw new Error(`broker connection ${this.name} is ${this.#state}`);
+    return this.#current;
   }
 
   #closedError(): ConnectionClosedError {

@@ -5,14 +5,14 @@ import type { ConsumeMessage } from 'amqplib';
 import type { BrokerConnection, BrokerLogger } from './connection.ts';
 import { deliveryOf, type Delivery } from './delivery.ts';
 import { ConnectionClosedError } from './errors.ts';
-import type { Verdict } from './settled-prefix.ts';
+import type { Settlement } from './settled-prefix.ts';
 import { Subscription } from './subscription.ts';
 import { settledWithin, sleepUnlessAborted, until } from './waiting.ts';
 
 export interface ConsumerOptions {
   readonly logger: BrokerLogger;
   readonly queue: string;
-  /** Maximum number of deliveries without a verdict. To pause, withhold the verdicts: the broker then sends no more. */
+  /** Maximum number of unacknowledged deliveries. To pause, let the handlers wait: the broker then sends no more. */
   readonly prefetch: number;
   /**
    * An integer. Consumers of lower priority get messages only while this one has reached its prefetch; those of equal priority
@@ -20,11 +20,11 @@ export interface ConsumerOptions {
    */
   readonly priority?: number;
   /**
-   * Called once per delivery, in the queue's order, without waiting for earlier ones. Its verdict is final: `done` removes the
+   * Called once per delivery, in the queue's order, without waiting for earlier ones. Its result is final: `ack` removes the
    * message from the queue, `requeue` returns it for immediate redelivery. Throwing is a programming error: it is logged and the
    * message requeued, until the queue's delivery limit dead-letters it.
    */
-  readonly handle: (delivery: Delivery) => Promise<Verdict>;
+  readonly handle: (delivery: Delivery) => Promise<Settlement>;
   /** Between attempts to subscribe; tests shorten it. */
   readonly resubscribeBackoff?: Backoff;
   /** How long `drain` waits for the broker's answer, in addition to its own time; tests shorten it. */
@@ -38,10 +38,10 @@ interface ConsumerStats {
   acked: number;
   requeued: number;
   handlerFailures: number;
-  /** Verdicts on deliveries whose channel was lost in between: they are dropped, and the broker delivers the message again. */
-  staleVerdicts: number;
+  /** Settlements that were dropped because the channel of the delivery was lost; the broker delivers the message again. */
+  droppedSettlements: number;
   subscriptions: number;
-  /** Handlers without a verdict. */
+  /** Unfinished handlers. */
   running: number;
 }
 
@@ -78,7 +78,7 @@ class ResubscribingConsumer implements Consumer {
     acked: 0,
     requeued: 0,
     handlerFailures: 0,
-    staleVerdicts: 0,
+    droppedSettlements: 0,
     subscriptions: 0,
     running: 0,
   };
@@ -131,7 +131,7 @@ class ResubscribingConsumer implements Consumer {
         if (error instanceof ConnectionClosedError || stopping.aborted) return;
         logger.warn({ queue, reason: String(error) }, 'could not subscribe, retrying');
         // A deleted queue cancels its consumers: declare it again.
-        if (this.#connection.state === 'open') await this.#connection.reassert().catch(() => {});
+        if (this.#connection.state === 'open') await this.#connection.redeclareTopology().catch(() => {});
       }
       await sleepUnlessAborted(backoffMs(resubscribeBackoff, failures), stopping);
     }
@@ -159,17 +159,17 @@ class ResubscribingConsumer implements Consumer {
     const stats = this.#stats;
     stats.delivered += 1;
     stats.running += 1;
-    const verdict = await this.#verdictOn(deliveryOf(message));
+    const settlement = await this.#handle(deliveryOf(message));
     stats.running -= 1;
-    if (!subscription.isLive) stats.staleVerdicts += 1;
+    if (!subscription.isLive) stats.droppedSettlements += 1;
     else {
-      if (verdict === 'requeue') stats.requeued += 1;
-      subscription.settle(message, verdict);
+      if (settlement === 'requeue') stats.requeued += 1;
+      subscription.settle(message, settlement);
     }
     if (stats.running === 0) this.#changes.emit('idle');
   }
 
-  async #verdictOn(delivery: Delivery): Promise<Verdict> {
+  async #handle(delivery: Delivery): Promise<Settlement> {
     const { handle, logger, queue } = this.#options;
     try {
       return await handle(delivery);
@@ -177,7 +177,7 @@ class ResubscribingConsumer implements Consumer {
       this.#stats.handlerFailures += 1;
       const { messageId, headers } = delivery;
       const correlationId = headers[correlationHeader];
-      logger.error({ queue, messageId, correlationId, err: error }, 'handler threw instead of returning a verdict');
+      logger.error({ queue, messageId, correlationId, err: error }, 'message handler threw; message requeued');
       return 'requeue';
     }
   }

@@ -89,7 +89,7 @@ export class PublishChannel {
     return oldest !== undefined && oldest.deadlineAt <= now;
   }
 
-  /** Rejects the overdue messages, which stay in the window: the broker still has to take them. */
+  /** Rejects the overdue messages. They still count towards the window until the broker confirms them. */
   rejectOverdue(now: number): void {
     for (const entry of this.#outstanding) {
       if (entry.deadlineAt > now) break;
@@ -99,16 +99,17 @@ export class PublishChannel {
 
   /**
    * Gives up all outstanding messages. Later confirms of this channel are ignored.
-   * @param now where messages are given up because one is overdue: the others are reported as lost with their channel
+   * @param overdueAt Messages past their deadline at this time get `confirm-timeout`, all others `channel-lost`.
    */
-  lose(now = Number.NEGATIVE_INFINITY): void {
+  lose({ overdueAt }: { readonly overdueAt?: number } = {}): void {
     const { window, onChange, onLost } = this.#options;
     onLost(this);
     const entries = [...this.#outstanding];
     this.#outstanding.clear();
     for (const entry of entries) {
       window.release(entry.bytes);
-      entry.settle(entry.deadlineAt <= now ? 'confirm-timeout' : 'channel-lost');
+      const isOverdue = overdueAt !== undefined && entry.deadlineAt <= overdueAt;
+      entry.settle(isOverdue ? 'confirm-timeout' : 'channel-lost');
     }
     this.#lost.resolve(this.#error);
     onChange();

@@ -21,10 +21,11 @@ export interface PublisherOptions extends WindowBounds {
 
 export interface Publisher {
   /**
-   * Resolves only when the broker has confirmed the message and has not returned it. Never waits for room: it rejects
-   * immediately exactly when `writable` is false.
+   * Resolves only when the broker has confirmed the message and has not returned it. Never waits for room: while `writable` is
+   * false it rejects immediately. A message that was accepted can still be rejected later.
    *
-   * @throws {PublishError} whose `kind` says what is known about the message
+   * @throws {PublishError} whose `kind` says what is known about the message; headers that cannot be encoded reject with amqplib's
+   *   own error
    */
   publish(message: Publication): Promise<void>;
   /** Connected, not blocked, and room in the window and in the channel's own write buffer. */
@@ -46,7 +47,7 @@ export function createPublisher(connection: BrokerConnection, options: Publisher
   return new ReopeningPublisher(connection, options);
 }
 
-const sweepsPerTimeout = 8;
+const checksPerTimeout = 8;
 
 class ReopeningPublisher implements Publisher {
   readonly #connection: BrokerConnection;
@@ -54,20 +55,23 @@ class ReopeningPublisher implements Publisher {
   readonly #window: PublishWindow;
   readonly #changes = new EventEmitter().setMaxListeners(0);
   readonly #stopping = new AbortController();
-  readonly #sweeper: NodeJS.Timeout;
+  readonly #deadlineTimer: NodeJS.Timeout;
   readonly #ignoreConnection: () => void;
   readonly #running: Promise<void>;
   #channel: PublishChannel | undefined;
   #isWritable = false;
   /** While the connection is blocked and for one confirm timeout afterwards, a late confirm is no reason for a new channel. */
-  #graceUntil = 0;
+  #noReplacementUntil = 0;
 
   constructor(connection: BrokerConnection, options: PublisherOptions) {
     this.#connection = connection;
     this.#options = { reopenBackoff: { baseMs: 100, capMs: 5_000 }, closeTimeoutMs: 1_000, ...options };
     this.#window = new PublishWindow(options);
-    // One sweep instead of a timer per message: deadlines expire in the order of publishing.
-    this.#sweeper = setInterval(() => this.#sweep(), Math.ceil(options.confirmTimeoutMs / sweepsPerTimeout)).unref();
+    // One timer instead of one per message: deadlines expire in the order of publishing.
+    this.#deadlineTimer = setInterval(
+      () => this.#checkConfirmDeadlines(),
+      Math.ceil(options.confirmTimeoutMs / checksPerTimeout),
+    ).unref();
     this.#ignoreConnection = connection.onStateChange(() => this.#refresh());
     this.#running = this.#keepChannel();
   }
@@ -104,7 +108,7 @@ class ReopeningPublisher implements Publisher {
 
   async close(): Promise<void> {
     this.#stopping.abort();
-    clearInterval(this.#sweeper);
+    clearInterval(this.#deadlineTimer);
     this.#ignoreConnection();
     if (this.#channel !== undefined) await this.#closeChannel(this.#channel);
     await this.#running;
@@ -119,7 +123,7 @@ class ReopeningPublisher implements Publisher {
         failures = 1;
         const error = await channel.lost;
         // The exchange is missing: until it is declared again, every publish would cost a channel.
-        if (replyCode(error) === replyCodes.notFound) await this.#connection.reassert();
+        if (replyCode(error) === replyCodes.notFound) await this.#connection.redeclareTopology();
       } catch (error) {
         if (error instanceof ConnectionClosedError || stopping.aborted) return;
       }
@@ -148,7 +152,7 @@ class ReopeningPublisher implements Publisher {
 
   /** A returned message means that a binding was removed, and until it is restored nothing would be stored. */
   #restoreTopology(): void {
-    this.#connection.reassert().catch((error: Error) => {
+    this.#connection.redeclareTopology().catch((error: Error) => {
       const fields = { connection: this.#connection.name, reason: error.message };
       this.#options.logger.warn(fields, 'could not restore the topology');
     });
@@ -164,22 +168,22 @@ class ReopeningPublisher implements Publisher {
   }
 
   /**
-   * While the broker has blocked the connection it reads nothing, so that a new channel would not help: callers get their
-   * answer in time, but the messages stay in the window, because the broker takes them as soon as it reads again.
+   * While the broker has blocked the connection it reads nothing, so that a new channel would not help: callers get
+   * `confirm-timeout` while the messages still count towards the window, because the broker can still receive and confirm them.
    */
-  #sweep(): void {
+  #checkConfirmDeadlines(): void {
     const channel = this.#channel;
     if (channel === undefined) return;
     const { logger, confirmTimeoutMs, closeTimeoutMs } = this.#options;
     const now = performance.now();
     if (this.#connection.state === 'blocked') {
-      this.#graceUntil = now + confirmTimeoutMs;
+      this.#noReplacementUntil = now + confirmTimeoutMs;
       channel.rejectOverdue(now);
       return;
     }
-    if (now < this.#graceUntil || !channel.isOverdue(now)) return;
+    if (now < this.#noReplacementUntil || !channel.isOverdue(now)) return;
     logger.warn({ connection: this.#connection.name, confirmTimeoutMs }, 'no confirm in time, replacing the channel');
-    channel.lose(now);
+    channel.lose({ overdueAt: now });
     // On a dead connection this gets no answer; opening the next channel finds that out.
     void channel.close(closeTimeoutMs);
   }

@@ -7,7 +7,10 @@ import { sleepUnlessAborted } from './waiting.ts';
 
 export type RetryingPublish = (message: Publication) => Promise<void>;
 
-/** Constant: what ends an outage of the broker is `whenWritable`; a refused message has a queue to wait for. */
+/**
+ * Does not grow. During an outage `whenWritable` waits; this delay is for messages that the broker nacked because a queue is full.
+ * Random, from 0 to this time.
+ */
 const retryBackoff: Backoff = { baseMs: 1_000, capMs: 1_000 };
 
 /**

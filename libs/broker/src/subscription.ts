@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { Channel, ConsumeMessage } from 'amqplib';
-import { createSettledPrefix, type Verdict } from './settled-prefix.ts';
+import { createSettledPrefix, type Settlement } from './settled-prefix.ts';
 import { settledWithin } from './waiting.ts';
 
 export interface SubscriptionOptions {
@@ -14,8 +14,8 @@ export interface SubscriptionOptions {
 type Ending = 'cancelled' | 'channel lost';
 
 /**
- * One `basic.consume` on one channel, and the acknowledgements of its messages. Verdicts belong to it: delivery tags mean nothing on
- * any other channel.
+ * One `basic.consume` on one channel, and the acknowledgements of its messages. Its messages can be settled only through it: delivery
+ * tags mean nothing on any other channel.
  */
 export class Subscription {
   readonly #channel: Channel;
@@ -55,15 +55,15 @@ export class Subscription {
     return this.#ended.promise;
   }
 
-  settle(message: ConsumeMessage, verdict: Verdict): void {
-    this.#settled.settle(message.fields.deliveryTag, verdict);
-    if (verdict === 'requeue') this.#send(() => this.#channel.nack(message, false, true));
+  settle(message: ConsumeMessage, settlement: Settlement): void {
+    this.#settled.settle(message.fields.deliveryTag, settlement);
+    if (settlement === 'requeue') this.#send(() => this.#channel.nack(message, false, true));
     if (this.#isFlushing) return;
     this.#isFlushing = true;
     setImmediate(flushLater, this);
   }
 
-  /** One acknowledgement for all verdicts of a tick. No other code acknowledges messages. */
+  /** One acknowledgement for everything that was settled in a tick. No other code acknowledges messages. */
   flush(): void {
     this.#isFlushing = false;
     if (!this.#isLive) return;
@@ -75,7 +75,7 @@ export class Subscription {
     this.#send(() => this.#channel.ack(last, true));
   }
 
-  /** Asks the broker to deliver nothing more; messages on their way are returned to the queue when the channel closes. */
+  /** Sends `basic.cancel`. Messages on their way are returned to the queue when the channel closes. */
   async cancel(timeoutMs: number): Promise<void> {
     await settledWithin(this.#channel.cancel(this.#consumerTag), timeoutMs);
   }

@@ -25,11 +25,14 @@ export interface Topology {
   readonly bindings: readonly BindingDeclaration[];
 }
 
-/** Bounds of the queues. A queue that exists keeps the bounds it was declared with: see decision 0011. */
+/**
+ * Bounds of the queues. A queue keeps the bounds it was declared with;
+ * to change one, delete the empty queue: docs/decisions/0011-queue-bounds-are-arguments.md
+ */
 export interface TopologyLimits {
   persistMessagesMax: number;
   persistBytesMax: number;
-  /** Deliveries of one message without a verdict before the broker itself dead-letters it. */
+  /** Deliveries of one message without an acknowledgement before the broker itself dead-letters it. */
   persistDeliveriesMax: number;
   retryMessagesMax: number;
   retryBytesMax: number;
@@ -88,7 +91,7 @@ export function fleetwireTopology(overrides: Partial<TopologyLimits> = {}): Topo
   return Object.freeze({
     exchanges: [
       // Fanout without a queue, on purpose: a queue would count as a route, and the broker would confirm unroutable messages,
-      // which are never stored, instead of returning them. See decision 0010.
+      // which are never stored, instead of returning them. docs/decisions/0010-unroutable-envelopes-are-returned.md
       { name: exchanges.unrouted, type: 'fanout' },
       { name: exchanges.telemetry, type: 'direct', alternateExchange: exchanges.unrouted },
       { name: exchanges.live, type: 'topic' },
@@ -164,9 +167,9 @@ export async function assertTopology(channel: Channel, topology: Topology = flee
 }
 
 /** For `onOpen` of a broker connection: asserts the topology on a separate channel. */
-export function declareTopology(topology: Topology = fleetwireTopology()): (session: ChannelModel) => Promise<void> {
-  return async (session) => {
-    const channel = await session.createChannel();
+export function declareTopology(topology: Topology = fleetwireTopology()): (model: ChannelModel) => Promise<void> {
+  return async (model) => {
+    const channel = await model.createChannel();
     // The same error rejects the declaration that caused it, and is handled there.
     channel.on('error', () => {});
     await assertTopology(channel, topology);

@@ -22,7 +22,7 @@ async function socketsOpenedDuring(action: () => Promise<void>): Promise<Socket[
 describe('broker connection', async () => {
   const harness = brokerHarness(await freshVhost());
 
-  it('starts a new session when the work after opening does not finish in time', async () => {
+  it('opens a new connection when the work after opening does not finish in time', async () => {
     let openings = 0;
     const connection = harness.open({
       connectTimeoutMs: 300,
@@ -75,7 +75,7 @@ describe('broker connection', async () => {
     proxy.stall();
     const logger = recordingLogger();
     const connection = harness.open({ proxy, logger, connectTimeoutMs: 200 });
-    await eventually(() => expect(logger.lines[0]?.fields['reason']).toBe('no session within 200 ms'));
+    await eventually(() => expect(logger.lines[0]?.fields['reason']).toBe('no connection within 200 ms'));
     proxy.resume();
     await connection.opened;
   });

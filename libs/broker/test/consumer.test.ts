@@ -3,7 +3,7 @@ import { eventually } from '@fleetwire/platform/testing/eventually';
 import { freshVhost } from '@fleetwire/platform/testing/fresh-vhost';
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { Delivery } from '../src/delivery.ts';
-import type { Verdict } from '../src/settled-prefix.ts';
+import type { Settlement } from '../src/settled-prefix.ts';
 import { queues } from '../src/topology.ts';
 import { brokerHarness, gate, recordingLogger, telemetry } from './harness.ts';
 
@@ -30,15 +30,15 @@ describe('consumer', async () => {
     return (await (await harness.operator()).checkQueue(queue)).messageCount;
   }
 
-  /** Withholds the verdict on every delivery until the test gives it. */
+  /** Leaves every delivery unsettled until the test settles it. */
   function holding() {
-    const held: { delivery: Delivery; settle: (verdict: Verdict) => void }[] = [];
+    const held: { delivery: Delivery; settle: (settlement: Settlement) => void }[] = [];
     const handle = (delivery: Delivery) =>
-      new Promise<Verdict>((resolve) => void held.push({ delivery, settle: resolve }));
+      new Promise<Settlement>((resolve) => void held.push({ delivery, settle: resolve }));
     return { held, handle };
   }
 
-  it('delivers content, identity and headers, and removes a message after the verdict "done"', async () => {
+  it('delivers content, identity and headers, and removes an acknowledged message from the queue', async () => {
     const message = telemetry('reading', {
       type: 'envelope',
       contentType: 'application/json',
@@ -58,7 +58,7 @@ describe('consumer', async () => {
       redelivered: false,
       deliveryCount: 0,
     });
-    held[0]?.settle('done');
+    held[0]?.settle('ack');
     await eventually(() => expect(consumer.stats()).toMatchObject({ acked: 1, running: 0 }));
     await consumer.drain(1_000);
     expect(await waiting()).toBe(0);
@@ -78,7 +78,7 @@ describe('consumer', async () => {
         runningMax = Math.max(runningMax, running);
         await sleep(5);
         running -= 1;
-        return 'done';
+        return 'ack';
       },
     });
     await eventually(() => expect(consumer.stats().acked).toBe(12));
@@ -86,14 +86,14 @@ describe('consumer', async () => {
     expect(runningMax).toBe(4);
   });
 
-  it('acknowledges nothing beyond a message without a verdict, and then all of them with one acknowledgement', async () => {
+  it('acknowledges nothing beyond an unsettled message, and then all of them with one acknowledgement', async () => {
     await publish(...numbered(5));
     const { held, handle } = holding();
     const consumer = await harness.consumerOn(harness.open(), { queue, handle });
     await eventually(() => expect(held).toHaveLength(5));
-    for (const { settle } of held.slice(1)) settle('done');
+    for (const { settle } of held.slice(1)) settle('ack');
     await eventually(() => expect(consumer.stats()).toMatchObject({ running: 1, acked: 0 }));
-    held[0]?.settle('done');
+    held[0]?.settle('ack');
     await eventually(() => expect(consumer.stats()).toMatchObject({ running: 0, acked: 5 }));
     await consumer.drain(1_000);
     expect(await waiting()).toBe(0);
@@ -109,7 +109,7 @@ describe('consumer', async () => {
         await sleep(Math.random() * 20);
         if (Math.random() < 0.1) return 'requeue';
         done.push(String(content));
-        return 'done';
+        return 'ack';
       },
     });
     await eventually(() => expect(consumer.stats()).toMatchObject({ acked: 200, running: 0 }));
@@ -126,7 +126,7 @@ describe('consumer', async () => {
       queue,
       handle: async ({ redelivered, deliveryCount }) => {
         seen.push({ redelivered, deliveryCount });
-        return seen.length < 3 ? 'requeue' : 'done';
+        return seen.length < 3 ? 'requeue' : 'ack';
       },
     });
     await eventually(() => expect(consumer.stats()).toMatchObject({ requeued: 2, acked: 1 }));
@@ -134,30 +134,30 @@ describe('consumer', async () => {
     expect(seen[0]?.deliveryCount).toBe(0);
   });
 
-  it('receives after a lost connection the messages without a verdict, and only those', async () => {
+  it('receives after a lost connection the unsettled messages, and only those', async () => {
     await publish(...numbered(6));
     const proxy = await harness.startProxy();
     const { held, handle } = holding();
     const consumer = await harness.consumerOn(harness.open({ proxy }), { queue, handle });
     await eventually(() => expect(held).toHaveLength(6));
-    for (const { settle } of held.slice(0, 2)) settle('done');
+    for (const { settle } of held.slice(0, 2)) settle('ack');
     await eventually(() => expect(consumer.stats().acked).toBe(2));
     // Let the acknowledgement reach the broker before the wire is cut.
     const operator = await harness.operator();
     await operator.checkQueue(queue);
     proxy.cut();
     await eventually(() => expect(consumer.subscribed).toBe(false), { intervalMs: 1 });
-    for (const { settle } of held.slice(2)) settle('done');
+    for (const { settle } of held.slice(2)) settle('ack');
     await eventually(() => expect(held).toHaveLength(10));
     const again = held.slice(6).map(({ delivery }) => delivery);
     expect(again.map(({ content }) => String(content))).toEqual(['2', '3', '4', '5']);
     expect(again.every(({ redelivered }) => redelivered)).toBe(true);
-    for (const { settle } of held.slice(6)) settle('done');
+    for (const { settle } of held.slice(6)) settle('ack');
     await eventually(() => expect(consumer.stats().acked).toBe(6));
-    expect(consumer.stats()).toMatchObject({ staleVerdicts: 4, subscriptions: 2 });
+    expect(consumer.stats()).toMatchObject({ droppedSettlements: 4, subscriptions: 2 });
   });
 
-  it('drops verdicts on messages of a lost channel, which would acknowledge other messages on the new one', async () => {
+  it('drops settlements of messages of a lost channel, which would acknowledge other messages on the new one', async () => {
     await publish('first', 'second');
     const proxy = await harness.startProxy();
     const { held, handle } = holding();
@@ -165,14 +165,14 @@ describe('consumer', async () => {
     await eventually(() => expect(held).toHaveLength(1));
     proxy.reset();
     await eventually(() => expect(consumer.subscribed).toBe(false));
-    held[0]?.settle('done');
+    held[0]?.settle('ack');
     await eventually(() => expect(held).toHaveLength(2));
     expect(String(held[1]?.delivery.content)).toBe('first');
-    expect(consumer.stats()).toMatchObject({ acked: 0, staleVerdicts: 1 });
-    held[1]?.settle('done');
+    expect(consumer.stats()).toMatchObject({ acked: 0, droppedSettlements: 1 });
+    held[1]?.settle('ack');
     await eventually(() => expect(held).toHaveLength(3));
     expect(String(held[2]?.delivery.content)).toBe('second');
-    held[2]?.settle('done');
+    held[2]?.settle('ack');
     await eventually(() => expect(consumer.stats().acked).toBe(2));
   });
 
@@ -188,7 +188,7 @@ describe('consumer', async () => {
       await eventually(() => expect(connection).toMatchObject({ state: 'open', generation }));
     }
     expect(consumer.stats()).toMatchObject({ running: 3, subscriptions: 1 });
-    for (const { settle } of held) settle('done');
+    for (const { settle } of held) settle('ack');
     await eventually(() => expect(held).toHaveLength(6));
     expect(consumer.stats()).toMatchObject({ running: 3, subscriptions: 2 });
     for (const { settle } of held) settle('requeue');
@@ -203,7 +203,7 @@ describe('consumer', async () => {
       logger,
       handle: async ({ content }) => {
         received.push(String(content));
-        return 'done';
+        return 'ack';
       },
     });
     await eventually(() => expect(received).toEqual(['before']));
@@ -226,7 +226,7 @@ describe('consumer', async () => {
       logger,
       handle: async ({ content }) => {
         if (String(content) === 'poison') throw new Error('cannot digest');
-        return 'done';
+        return 'ack';
       },
     });
     await eventually(() => expect(consumer.stats().handlerFailures).toBe(21));
@@ -235,7 +235,7 @@ describe('consumer', async () => {
     );
     expect(consumer.stats()).toMatchObject({ acked: 2, requeued: 21 });
     expect(logger.lines).toContainEqual(
-      expect.objectContaining({ level: 'error', message: 'handler threw instead of returning a verdict' }),
+      expect.objectContaining({ level: 'error', message: 'message handler threw; message requeued' }),
     );
   });
 
@@ -245,25 +245,25 @@ describe('consumer', async () => {
     const consumer = await harness.consumerOn(harness.open(), { queue, prefetch: 2, handle });
     await eventually(() => expect(held).toHaveLength(2));
     const drained = consumer.drain(5_000);
-    // The verdicts come after the cancellation's answer, which cannot be seen: a cancelled consumer still counts.
+    // The settlements come after the cancellation's answer, which cannot be seen: a cancelled consumer still counts.
     await sleep(100);
-    for (const { settle } of held) settle('done');
+    for (const { settle } of held) settle('ack');
     expect(await drained).toBe(true);
     expect(held).toHaveLength(2);
     expect(consumer.stats().acked).toBe(2);
     expect(await waiting()).toBe(4);
   });
 
-  it('drains: requeues messages without a verdict in time, and drops the verdicts that follow', async () => {
+  it('drains: requeues messages that are not settled in time, and drops later settlements', async () => {
     await publish(...numbered(3));
     const { held, handle } = holding();
     const consumer = await harness.consumerOn(harness.open(), { queue, handle });
     await eventually(() => expect(held).toHaveLength(3));
-    held[0]?.settle('done');
+    held[0]?.settle('ack');
     expect(await consumer.drain(50)).toBe(false);
     expect(await waiting()).toBe(2);
-    held[1]?.settle('done');
-    await eventually(() => expect(consumer.stats().staleVerdicts).toBe(1));
+    held[1]?.settle('ack');
+    await eventually(() => expect(consumer.stats().droppedSettlements).toBe(1));
     expect(await waiting()).toBe(2);
   });
 
@@ -284,14 +284,14 @@ describe('consumer', async () => {
   it('drains in bounded time when the broker does not answer', async () => {
     const proxy = await harness.startProxy();
     const connection = harness.open({ proxy });
-    const consumer = await harness.consumerOn(connection, { queue, handle: async () => 'done', closeTimeoutMs: 100 });
+    const consumer = await harness.consumerOn(connection, { queue, handle: async () => 'ack', closeTimeoutMs: 100 });
     proxy.stall();
     const startedAt = performance.now();
     await consumer.drain(100);
     expect(performance.now() - startedAt).toBeLessThan(1_500);
   });
 
-  it.each<Verdict>(['done', 'requeue'])('tolerates the verdict %s while its connection is closing', async (verdict) => {
+  it.each<Settlement>(['ack', 'requeue'])('tolerates %s while its connection is closing', async (settlement) => {
     await publish('reading');
     const proxy = await harness.startProxy();
     const connection = harness.open({ proxy, closeTimeoutMs: 200 });
@@ -300,7 +300,7 @@ describe('consumer', async () => {
     await eventually(() => expect(held).toHaveLength(1));
     proxy.stall();
     const closed = connection.close();
-    held[0]?.settle(verdict);
+    held[0]?.settle(settlement);
     await closed;
     expect(consumer).toMatchObject({ subscribed: false });
     proxy.cut();
@@ -313,7 +313,7 @@ describe('consumer', async () => {
     const stuck = holding();
     const first = await harness.consumerOn(harness.open({ proxy }), { queue, prefetch: 5, handle: stuck.handle });
     await eventually(() => expect(stuck.held).toHaveLength(5));
-    const survivor = await harness.consumerOn(harness.open(), { queue, handle: async () => 'done' });
+    const survivor = await harness.consumerOn(harness.open(), { queue, handle: async () => 'ack' });
     await eventually(() => expect(survivor.stats().acked).toBe(15));
     proxy.refuse();
     await eventually(() => expect(survivor.stats().acked).toBe(20));
@@ -328,14 +328,14 @@ describe('consumer', async () => {
       queue,
       handle: async ({ redelivered }) => {
         if (!redelivered) await running.opened;
-        return 'done';
+        return 'ack';
       },
     });
     await eventually(() => expect(consumer.stats().running).toBe(1));
     proxy.refuse();
     await eventually(() => expect(consumer.subscribed).toBe(false));
     running.open();
-    await eventually(() => expect(consumer.stats().staleVerdicts).toBe(1));
+    await eventually(() => expect(consumer.stats().droppedSettlements).toBe(1));
     proxy.resume();
     await eventually(() => expect(consumer.stats().acked).toBe(1));
   });

@@ -56,7 +56,7 @@ export function brokerHarness(amqpUrl: string, topology: Topology = fleetwireTop
       connectTimeoutMs: 5_000,
       channelOpenTimeoutMs: 500,
       closeTimeoutMs: 500,
-      reassertDelayMs: 50,
+      redeclareDelayMs: 50,
       ...overrides,
     });
     cleanUp.defer(() => connection.close());

@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import {
   attemptOf,
-  headersOfFreshStart,
+  senderHeaders,
   headersOfNextAttempt,
   isolatedHeader,
-  stripDeathHeaders,
+  withoutBrokerHeaders,
 } from '../src/retry-headers.ts';
 
 const fromTheBroker = {
@@ -18,7 +18,7 @@ const fromTheBroker = {
 
 describe('headers of a retried message', () => {
   it('lose the headers of the broker and keep all others', () => {
-    expect(stripDeathHeaders({ ...fromTheBroker, traceparent: '00-1', 'x-deathly': 1 })).toEqual({
+    expect(withoutBrokerHeaders({ ...fromTheBroker, traceparent: '00-1', 'x-deathly': 1 })).toEqual({
       traceparent: '00-1',
     });
   });
@@ -36,5 +36,5 @@ describe('headers of a retried message', () => {
 
 it('headers of a fresh start keep the sender and drop the history', () => {
   const worn = headersOfNextAttempt({ ...fromTheBroker, traceparent: '00-1', [isolatedHeader]: true });
-  expect(headersOfFreshStart(worn)).toEqual({ traceparent: '00-1' });
+  expect(senderHeaders(worn)).toEqual({ traceparent: '00-1' });
 });

@@ -1,12 +1,12 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { createSettledPrefix, type Verdict } from '../src/settled-prefix.ts';
+import { createSettledPrefix, type Settlement } from '../src/settled-prefix.ts';
 
-/** Deliveries 1 to n with their verdicts, in the order in which the handlers finish. */
+/** Deliveries 1 to n with their settlements, in the order in which the handlers finish. */
 const history = fc
-  .array(fc.constantFrom<Verdict>('done', 'done', 'done', 'requeue'), { minLength: 1, maxLength: 60 })
-  .chain((verdicts) => {
-    const settlements = verdicts.map((verdict, index) => ({ tag: index + 1, verdict }));
+  .array(fc.constantFrom<Settlement>('ack', 'ack', 'ack', 'requeue'), { minLength: 1, maxLength: 60 })
+  .chain((outcomes) => {
+    const settlements = outcomes.map((settlement, index) => ({ tag: index + 1, settlement }));
     return fc.shuffledSubarray(settlements, { minLength: 0, maxLength: settlements.length });
   });
 
@@ -15,32 +15,32 @@ describe('settled prefix', () => {
     fc.assert(
       fc.property(history, fc.infiniteStream(fc.boolean()), (settlements, flushes) => {
         const prefix = createSettledPrefix();
-        const verdicts = new Map<number, Verdict>();
+        const outcomes = new Map<number, Settlement>();
         /** What the broker still holds as unacknowledged. */
         const acknowledged = new Set<number>();
         const flush = () => {
           const ack = prefix.takeAck();
           if (ack === undefined) return;
-          expect(verdicts.get(ack.upTo)).toBe('done');
+          expect(outcomes.get(ack.upTo)).toBe('ack');
           expect(acknowledged.has(ack.upTo)).toBe(false);
           let covered = 0;
           for (let tag = 1; tag <= ack.upTo; tag += 1) {
-            expect(verdicts.has(tag)).toBe(true);
-            if (verdicts.get(tag) === 'done' && !acknowledged.has(tag)) {
+            expect(outcomes.has(tag)).toBe(true);
+            if (outcomes.get(tag) === 'ack' && !acknowledged.has(tag)) {
               acknowledged.add(tag);
               covered += 1;
             }
           }
           expect(ack.messages).toBe(covered);
         };
-        for (const { tag, verdict } of settlements) {
-          verdicts.set(tag, verdict);
-          prefix.settle(tag, verdict);
+        for (const { tag, settlement } of settlements) {
+          outcomes.set(tag, settlement);
+          prefix.settle(tag, settlement);
           if (flushes.next().value) flush();
         }
         flush();
-        for (let tag = 1; verdicts.has(tag); tag += 1) {
-          expect(acknowledged.has(tag)).toBe(verdicts.get(tag) === 'done');
+        for (let tag = 1; outcomes.has(tag); tag += 1) {
+          expect(acknowledged.has(tag)).toBe(outcomes.get(tag) === 'ack');
         }
         expect(prefix.takeAck()).toBeUndefined();
       }),
@@ -49,13 +49,13 @@ describe('settled prefix', () => {
 
   it('covers a run of any order with one acknowledgement', () => {
     const prefix = createSettledPrefix();
-    for (const tag of [3, 1, 4, 2]) prefix.settle(tag, 'done');
+    for (const tag of [3, 1, 4, 2]) prefix.settle(tag, 'ack');
     expect(prefix.takeAck()).toEqual({ upTo: 4, messages: 4 });
   });
 
   it('ends an acknowledgement before a trailing requeue', () => {
     const prefix = createSettledPrefix();
-    prefix.settle(1, 'done');
+    prefix.settle(1, 'ack');
     prefix.settle(2, 'requeue');
     expect(prefix.takeAck()).toEqual({ upTo: 1, messages: 1 });
   });

@@ -66,7 +66,7 @@ describe('topology', async () => {
     }
   });
 
-  it('dead-letters a message that was delivered too often without a verdict', async () => {
+  it('dead-letters a message that was delivered too often without an acknowledgement', async () => {
     const connection = harness.open();
     const publisher = await harness.publisherOn(connection);
     const poison = telemetry('poison');

@@ -17,7 +17,7 @@ export const deadLetterReasons = [
   'older-than-retention',
   /** An unknown error in every retry step. */
   'retries-exhausted',
-  /** A poison message: redelivered several times without a verdict, so it may crash the worker. */
+  /** A poison message: redelivered several times without an acknowledgement, so it may crash the worker. */
   'kills-the-worker',
   /** The broker dead-lettered the message at its delivery limit. */
   'delivery-limit',

@@ -16,7 +16,7 @@ export interface BatchBounds {
  */
 export class MicroBatcher<T extends Sized> {
   readonly #bounds: BatchBounds;
-  #takenAt = Number.NEGATIVE_INFINITY;
+  #previousBatchAt = Number.NEGATIVE_INFINITY;
   #items: { readonly item: T; readonly at: number }[] = [];
   #readings = 0;
   #bytes = 0;
@@ -36,14 +36,14 @@ export class MicroBatcher<T extends Sized> {
   }
 
   /**
-   * When the next batch is due: one linger after the previous batch, or immediately if that is longer ago, and never later than one
-   * linger after the oldest item. Undefined without items.
+   * When the next batch is due: `min(max(previousBatchAt + lingerMs, oldestAt), oldestAt + lingerMs)`, where `oldestAt` is the arrival
+   * of the oldest item. This is Kafka's `linger.ms`, measured from the previous batch. Undefined without items.
    */
   get deadline(): number | undefined {
     const oldest = this.#items[0];
     if (oldest === undefined) return undefined;
     const { lingerMs } = this.#bounds;
-    return Math.min(Math.max(this.#takenAt + lingerMs, oldest.at), oldest.at + lingerMs);
+    return Math.min(Math.max(this.#previousBatchAt + lingerMs, oldest.at), oldest.at + lingerMs);
   }
 
   /** The items reach a bound: waiting longer would not make the batch larger. */
@@ -57,8 +57,8 @@ export class MicroBatcher<T extends Sized> {
   }
 
   /** One batch: as many of the oldest items as the bounds allow, but at least one; empty only without items. */
-  take(now: number): T[] {
-    this.#takenAt = now;
+  nextBatch(now: number): T[] {
+    this.#previousBatchAt = now;
     let count = 0;
     let readings = 0;
     let bytes = 0;

@@ -9,7 +9,7 @@ describe('micro-batch', () => {
     const batcher = new MicroBatcher(bounds);
     batcher.add(item(1, 1), 100);
     expect(batcher.isDue(100)).toBe(true);
-    batcher.take(100);
+    batcher.nextBatch(100);
     batcher.add(item(1, 1), 105);
     expect(batcher.isDue(105)).toBe(true);
   });
@@ -17,7 +17,7 @@ describe('micro-batch', () => {
   it('is due one linger after the previous batch', () => {
     const batcher = new MicroBatcher(bounds);
     batcher.add(item(1, 1), 100);
-    batcher.take(100);
+    batcher.nextBatch(100);
     batcher.add(item(1, 1), 101);
     batcher.add(item(1, 1), 103);
     expect(batcher.deadline).toBe(105);
@@ -29,7 +29,7 @@ describe('micro-batch', () => {
     const batcher = new MicroBatcher(bounds);
     batcher.add(item(9, 1), 100);
     batcher.add(item(9, 1), 101);
-    batcher.take(104);
+    batcher.nextBatch(104);
     expect(batcher.deadline).toBe(106);
   });
 
@@ -45,8 +45,8 @@ describe('micro-batch', () => {
   it('takes the oldest items that fit and leaves the others', () => {
     const batcher = new MicroBatcher(bounds);
     for (const readings of [4, 4, 4]) batcher.add(item(readings, 1), 0);
-    expect(batcher.take(0)).toHaveLength(2);
-    expect(batcher.take(0)).toHaveLength(1);
+    expect(batcher.nextBatch(0)).toHaveLength(2);
+    expect(batcher.nextBatch(0)).toHaveLength(1);
     expect(batcher.isEmpty).toBe(true);
   });
 
@@ -54,6 +54,6 @@ describe('micro-batch', () => {
     const batcher = new MicroBatcher(bounds);
     batcher.add(item(500, 9_000), 0);
     batcher.add(item(1, 1), 0);
-    expect(batcher.take(0)).toEqual([item(500, 9_000)]);
+    expect(batcher.nextBatch(0)).toEqual([item(500, 9_000)]);
   });
 });

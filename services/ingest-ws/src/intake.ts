@@ -85,7 +85,7 @@ export class Intake {
     const { publisher } = this.#options;
     if (!this.#isConnected) this.#settle(this.#batcher.takeAll(), brokerUnavailable());
     while (publisher.writable && (this.#isDraining ? !this.#batcher.isEmpty : this.#batcher.isDue(performance.now())))
-      this.#publish(this.#batcher.take(performance.now()));
+      this.#publish(this.#batcher.nextBatch(performance.now()));
     this.#schedule();
     this.#updateCongestion();
   }

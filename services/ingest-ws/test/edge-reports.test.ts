@@ -22,7 +22,7 @@ const consumer = createConsumer(connection, {
   handle: async ({ content, type }) => {
     const report = decodeEdgeReport(content);
     if (type === edgeReportType && report.ok) reports.push(report.value);
-    return 'done';
+    return 'ack';
   },
 });
 afterAll(async () => {

@@ -66,7 +66,7 @@ export async function queued(amqpUrl: string, limits: Partial<TopologyLimits> = 
     handle: async ({ content }) => {
       const envelope = decodeEnvelope(content);
       if (envelope.ok) readings.push(...envelope.value.readings);
-      return 'done';
+      return 'ack';
     },
   });
   cleanUp(async () => {

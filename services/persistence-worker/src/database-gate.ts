@@ -113,7 +113,7 @@ export class DatabaseGate {
   #holdBecause(failure: unknown): void {
     if (String(failure) === String(this.#lastFailure)) return;
     this.#lastFailure = failure;
-    this.#options.logger.warn({ reason: String(failure) }, 'holding: Postgres is unavailable');
+    this.#options.logger.warn({ reason: String(failure) }, 'holding: cannot write to Postgres');
   }
 
   async #pause(): Promise<void> {

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Delivery } from '@fleetwire/broker/delivery';
 import type { RetryingPublish } from '@fleetwire/broker/retrying-publisher';
 import { attemptOf, headersOfNextAttempt } from '@fleetwire/broker/retry-headers';
-import type { Verdict } from '@fleetwire/broker/settled-prefix';
+import type { Settlement } from '@fleetwire/broker/settled-prefix';
 import { exchanges, queues, retrySteps } from '@fleetwire/broker/topology';
 import { type Backoff, backoffMs } from '@fleetwire/contracts/backoff';
 import { type DeadLetter, deadLetterType, parseDeadLetter } from '@fleetwire/contracts/dead-letter';
@@ -39,10 +39,10 @@ export class DeadLetterDrain {
     this.#options = options;
   }
 
-  async handle(delivery: Delivery): Promise<Verdict> {
+  async handle(delivery: Delivery): Promise<Settlement> {
     try {
       await this.#store(deadLettersOf(delivery), delivery);
-      return 'done';
+      return 'ack';
     } catch (error) {
       if (this.#options.signal.aborted) return 'requeue';
       throw error;
@@ -96,7 +96,7 @@ export class DeadLetterDrain {
   }
 }
 
-/** Deliveries without a verdict after which a dead letter is stored without being parsed: parsing may be what crashes the worker. */
+/** Unacknowledged deliveries after which a dead letter is stored without being parsed: parsing may be what crashes the worker. */
 const unparsedDeliveries = 10;
 
 /** The dead letter that a worker has published; or one for each reading of a message that the broker has dead-lettered; or the bytes of any other message. */

@@ -1,6 +1,6 @@
 import type { Delivery } from '@fleetwire/broker/delivery';
 import { attemptOf } from '@fleetwire/broker/retry-headers';
-import type { Verdict } from '@fleetwire/broker/settled-prefix';
+import type { Settlement } from '@fleetwire/broker/settled-prefix';
 import { retrySteps } from '@fleetwire/broker/topology';
 import { type EdgeReport, decodeEdgeReport, edgeReportType } from '@fleetwire/contracts/edge-report';
 import { decodeEnvelope } from '@fleetwire/contracts/envelope';
@@ -20,7 +20,7 @@ export interface EnvelopeHandlerOptions {
   /** Enters a report of the edge for reconciliation, once however often it is called. */
   readonly recordEdgeReport: (report: EdgeReport) => Promise<unknown>;
   readonly tracer: Tracer;
-  /** Aborted when the messages without a verdict must be handed back. */
+  /** Aborted when the unacknowledged messages must be handed back. */
   readonly signal: AbortSignal;
 }
 
@@ -35,13 +35,13 @@ export class EnvelopeHandler {
     this.#options = options;
   }
 
-  async handle(delivery: Delivery): Promise<Verdict> {
+  async handle(delivery: Delivery): Promise<Settlement> {
     const { isolation, tracer, signal } = this.#options;
     const span = beginProcessing(tracer, delivery);
     try {
       await isolation.handle(delivery, (alone) => this.#route(delivery, alone));
       span.end();
-      return 'done';
+      return 'ack';
     } catch (error) {
       span.end(error);
       if (signal.aborted) return 'requeue';

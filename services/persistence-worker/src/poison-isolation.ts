@@ -86,7 +86,7 @@ export class PoisonIsolation {
   }
 }
 
-/** Deliveries without a verdict after which a message may be poison (architecture: "redelivered 3 times"). */
+/** Unacknowledged deliveries after which a message may be poison (architecture: "redelivered 3 times"). */
 const deliveriesBeforeIsolation = 3;
 
 /** The broker's count alone proves nothing: it also rises for messages that a crashing worker had merely prefetched. */

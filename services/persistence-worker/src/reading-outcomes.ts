@@ -1,6 +1,6 @@
 import type { Delivery } from '@fleetwire/broker/delivery';
 import type { RetryingPublish } from '@fleetwire/broker/retrying-publisher';
-import { attemptOf, headersOfNextAttempt, isolatedHeader, stripDeathHeaders } from '@fleetwire/broker/retry-headers';
+import { attemptOf, headersOfNextAttempt, isolatedHeader, withoutBrokerHeaders } from '@fleetwire/broker/retry-headers';
 import { type RetryStep, exchanges, queues, retryQueue, routingKeys } from '@fleetwire/broker/topology';
 import { type DeadLetter, deadLetterType } from '@fleetwire/contracts/dead-letter';
 import {
@@ -128,7 +128,7 @@ export class ReadingOutcomes {
         messageId,
         type: envelopeType,
         contentType: 'application/json',
-        headers: { ...stripDeathHeaders(headers), [isolatedHeader]: true },
+        headers: { ...withoutBrokerHeaders(headers), [isolatedHeader]: true },
         content: encodeEnvelope({
           id: messageId,
           type: envelopeType,

@@ -32,7 +32,7 @@ export function onwardHeaders(headers: Headers = {}): Record<string, unknown> {
   return Object.fromEntries(names.flatMap((name) => (headers[name] === undefined ? [] : [[name, headers[name]]])));
 }
 
-/** The span from the delivery of a message to its verdict. */
+/** The span from the delivery of a message to its settlement. */
 export function beginProcessing(tracer: Tracer, { headers, messageId, deliveryCount }: Delivery): BegunSpan {
   const from = contextOf(headers);
   return beginSpan(tracer, 'telemetry process', {

@@ -101,7 +101,7 @@ export class TransactionBatcher {
     while (this.#running < this.#options.transactionsMax) {
       const alone = this.#alone.shift();
       if (alone !== undefined) this.#run([alone]);
-      else if (this.#isDue) this.#run(this.#batcher.take(this.#clock.now));
+      else if (this.#isDue) this.#run(this.#batcher.nextBatch(this.#clock.now));
       else break;
     }
     this.#schedule();

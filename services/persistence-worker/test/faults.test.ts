@@ -77,7 +77,7 @@ describe('while Postgres is unavailable, the worker', () => {
   });
 });
 
-describe('a message that was delivered many times without a verdict', async () => {
+describe('a message that was delivered many times without an acknowledgement', async () => {
   const harness = await workerHarness();
 
   it('is retried alone and stored when it causes no crash, because a crashing worker may merely have prefetched it', async () => {

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { Publication } from '@fleetwire/broker/publisher';
-import { headersOfFreshStart, isolatedHeader } from '@fleetwire/broker/retry-headers';
+import { isolatedHeader, senderHeaders } from '@fleetwire/broker/retry-headers';
 import { exchanges, routingKeys } from '@fleetwire/broker/topology';
 import { envelopeSchemaVersion, envelopeType } from '@fleetwire/contracts/envelope';
 import { correlationHeader, replayHeader } from '@fleetwire/contracts/event';
@@ -19,7 +19,7 @@ export function replayMessageOf(
 ): { readonly message: Publication; readonly identity: PublishedItem['identity'] } {
   const { content, identity } = copy === null ? contentOf(letter) : contentOfCopy(letter, copy);
   const headers = {
-    ...headersOfFreshStart(letter.headers),
+    ...senderHeaders(letter.headers),
     ...(letter.headers[correlationHeader] !== undefined && { [correlationHeader]: letter.headers[correlationHeader] }),
     [replayHeader]: id,
     ...(letter.reason === 'kills-the-worker' && { [isolatedHeader]: true }),

@@ -1,16 +1,16 @@
 import { connect, type ChannelModel } from 'amqplib';
 import { PermanentBrokerError } from './errors.ts';
 
-/** One connection of amqplib, from its first packet to its end. */
-export interface Session {
+/** One AMQP connection, from its first packet to its end. It does not reconnect. */
+export interface AmqpConnection {
   readonly model: ChannelModel;
-  /** Resolves with the reason when the session is over. */
+  /** Resolves with the reason when the connection has ended. */
   readonly ended: Promise<string>;
   /** Destroys the socket immediately. amqplib only ever half-closes it, which a dead peer never answers. */
   readonly destroy: (reason: string) => void;
 }
 
-export interface SessionOptions {
+export interface AmqpConnectionOptions {
   readonly url: string;
   readonly name: string;
   readonly heartbeatSeconds: number;
@@ -19,16 +19,16 @@ export interface SessionOptions {
   readonly onUnblocked: () => void;
   /** From the first packet to the end of `onOpen`. */
   readonly connectTimeoutMs: number;
-  /** Aborts an attempt; an open session is not affected. */
+  /** Aborts an attempt; an open connection is not affected. */
   readonly signal: AbortSignal;
 }
 
-export async function openSession(options: SessionOptions): Promise<Session> {
+export async function openAmqpConnection(options: AmqpConnectionOptions): Promise<AmqpConnection> {
   const { url, name, heartbeatSeconds, onOpen, connectTimeoutMs, signal } = options;
   const socket = new AbortController();
   const destroy = (reason: string) => socket.abort(new Error(reason));
   const abandon = () => destroy('closed while connecting');
-  const deadline = setTimeout(() => destroy(`no session within ${connectTimeoutMs} ms`), connectTimeoutMs);
+  const deadline = setTimeout(() => destroy(`no connection within ${connectTimeoutMs} ms`), connectTimeoutMs);
   signal.addEventListener('abort', abandon);
   try {
     const socketOptions = {
@@ -52,22 +52,26 @@ export async function openSession(options: SessionOptions): Promise<Session> {
   }
 }
 
-export async function closeSession({ model, ended, destroy }: Session, timeoutMs: number): Promise<void> {
+export async function closeAmqpConnection({ model, ended, destroy }: AmqpConnection, timeoutMs: number): Promise<void> {
   const deadline = setTimeout(() => destroy(`not closed within ${timeoutMs} ms`), timeoutMs);
-  // Rejects when the connection ended by itself, which is just as good.
+  // Rejects when the connection has already ended by itself: nothing is left to close.
   model.close().catch(() => {});
   await ended;
   clearTimeout(deadline);
 }
 
-function watch(model: ChannelModel, destroy: Session['destroy'], options: SessionOptions): Promise<string> {
+function watch(
+  model: ChannelModel,
+  destroy: AmqpConnection['destroy'],
+  options: AmqpConnectionOptions,
+): Promise<string> {
   let reason = 'the broker closed it';
   model.on('error', (error) => (reason = reasonOf(error)));
   model.on('blocked', options.onBlocked);
   model.on('unblocked', options.onUnblocked);
   return new Promise((resolve) => {
     model.on('close', () => {
-      destroy('session over');
+      destroy('connection ended');
       resolve(reason);
     });
   });
