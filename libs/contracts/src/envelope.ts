@@ -11,7 +11,7 @@ export const envelopeSchemaVersion = '1.0';
 
 const EnvelopeReading = Type.Object({ seq: Seq, ts: Type.Integer(), metrics: Metrics });
 
-/** Consecutive readings of one device and epoch, as they arrived in one frame. */
+/** Consecutive readings of one device and epoch, as they arrived in one frame; invalid ones are missing. */
 const EnvelopeRun = Type.Object({
   deviceId: DeviceId,
   epoch: Epoch,
@@ -45,7 +45,7 @@ const parseIdentity = parserOf(Type.Object({ deviceId: DeviceId, epoch: Epoch })
 const parseReading = parserOf(EnvelopeReading);
 
 /** A member of an envelope that is not a valid reading. */
-export interface RefusedReading {
+export interface InvalidReading {
   readonly deviceId: string;
   readonly epoch: string;
   readonly receivedAt: number;
@@ -56,7 +56,7 @@ export interface RefusedReading {
 export interface DecodedEnvelope {
   readonly id: string;
   readonly readings: readonly IdentifiedReading[];
-  readonly refused: readonly RefusedReading[];
+  readonly invalid: readonly InvalidReading[];
 }
 
 export function encodeEnvelope(envelope: Envelope): Buffer {
@@ -75,7 +75,7 @@ export function decodeEnvelope(content: Buffer): Parsed<DecodedEnvelope> {
   if (!outer.ok) return outer;
 
   const readings: IdentifiedReading[] = [];
-  const rejects: RefusedReading[] = [];
+  const invalid: InvalidReading[] = [];
   for (const run of outer.value.runs) {
     const { deviceId, epoch, receivedAt } = run;
     const identity = parseIdentity(run);
@@ -90,10 +90,10 @@ export function decodeEnvelope(content: Buffer): Parsed<DecodedEnvelope> {
           ts: reading.value.ts,
           metrics: reading.value.metrics,
         });
-      else rejects.push({ deviceId, epoch, receivedAt, value: member, issue: reading.issue });
+      else invalid.push({ deviceId, epoch, receivedAt, value: member, issue: reading.issue });
     }
   }
-  return accepted({ id: outer.value.id, readings, refused: rejects });
+  return accepted({ id: outer.value.id, readings, invalid });
 }
 
 /** Groups readings for republishing: consecutive readings of one stream and arrival share a run. */

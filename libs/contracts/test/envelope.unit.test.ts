@@ -33,7 +33,7 @@ describe('an envelope', () => {
         const decoded = decodeEnvelope(encodeEnvelope({ ...base, runs: runsOf(readings) }));
         expect(decoded).toEqual({
           ok: true,
-          value: { id: 'e-1', readings: JSON.parse(JSON.stringify(readings)), refused: [] },
+          value: { id: 'e-1', readings: JSON.parse(JSON.stringify(readings)), invalid: [] },
         });
       }),
     );
@@ -49,7 +49,7 @@ describe('an envelope', () => {
     };
     expect(decodeEnvelope(encode({ schemaVersion: '1.7', region: 'eu', runs: [run] }))).toMatchObject({
       ok: true,
-      value: { readings: [{ seq: 1 }], refused: [] },
+      value: { readings: [{ seq: 1 }], invalid: [] },
     });
   });
 
@@ -66,7 +66,7 @@ describe('an envelope', () => {
       ok: true,
       value: {
         readings: [{ seq: 1 }, { seq: 3 }],
-        refused: [{ deviceId: 'a', value: { seq: 'two' }, issue: { code: 'missing-field' } }],
+        invalid: [{ deviceId: 'a', value: { seq: 'two' }, issue: { code: 'missing-field' } }],
       },
     });
   });

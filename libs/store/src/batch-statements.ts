@@ -22,7 +22,8 @@ export interface MarkedRow {
 
 /**
  * Enters the batch in the sequence ledger, and returns what was not there before. It also locks these rows, in the same order in all
- * writers: of two writers with the same identities the second waits, and then sees what the first has stored.
+ * writers: of two writers with the same identities the second waits, and then sees what the first has stored. Only `returning` reads
+ * the column `added`.
  */
 export function markBlocks({ blocks }: OfferedBlocks): pg.QueryConfig {
   return {
@@ -53,7 +54,7 @@ export function insertReadings({ readings, streams, shapes }: Batch, ordinals: r
     const { names } = rowShapes[index] as Shape;
     for (const name of names) numbers.push(metrics[name] as number);
     ends.push(numbers.length);
-    others.push(othersThan(names, metrics));
+    others.push(nonNumericMetrics(names, metrics));
   }
   return {
     name: 'insert_readings',
@@ -78,7 +79,7 @@ export function insertReadings({ readings, streams, shapes }: Batch, ordinals: r
 }
 
 /** The metrics that are not in the shape, as JSON. */
-function othersThan(names: readonly string[], metrics: IdentifiedReading['metrics']): string | null {
+function nonNumericMetrics(names: readonly string[], metrics: IdentifiedReading['metrics']): string | null {
   let others: Record<string, unknown> | undefined;
   for (const name in metrics) {
     if (names.length > 0 && typeof metrics[name] === 'number') continue;
@@ -90,7 +91,8 @@ function othersThan(names: readonly string[], metrics: IdentifiedReading['metric
 
 /**
  * Usually everything that arrives is at least as new as what is stored; then the merge is `||`, which replaces the values of known names.
- * The names are counted only where the size of the row says that there may be more than 1,024.
+ * The names are counted only where the size of the row says that there may be more than 1,024. `changed_from` is the oldest `ts` of the
+ * batch; it is sent as a column because `on conflict` can read it only from `excluded`.
  */
 export function updateLatest({ readings, streams }: Batch, ordinals: readonly number[]): pg.QueryConfig {
   const changes = latestChanges(

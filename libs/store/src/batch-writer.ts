@@ -77,8 +77,8 @@ export function createBatchWriter(pool: pg.Pool, options: BatchWriterOptions = {
 }
 
 function refuseOlderThan(cutoff: number, readings: readonly IdentifiedReading[]): void {
-  const ordinals = [...readings.keys()].filter((ordinal) => (readings[ordinal] as IdentifiedReading).ts < cutoff);
-  if (ordinals.length > 0) throw new OlderThanRetentionError(ordinals, cutoff);
+  const count = readings.filter(({ ts }) => ts < cutoff).length;
+  if (count > 0) throw new OlderThanRetentionError(count, cutoff);
 }
 
 function numericNames({ metrics }: IdentifiedReading): string[] {
@@ -96,12 +96,12 @@ async function store(pool: pg.Pool, batch: Batch, origin: Origin): Promise<numbe
   const client = await pool.connect();
   let failure: unknown;
   try {
-    // Answered before the rest is sent: if it alone failed, the sequence ledger would be committed without its readings.
+    // Wait for the answer to `begin`: if only `begin` failed, the next statements would commit one by one.
     await client.query('begin');
     const marked = await client.query<MarkedRow>(markBlocks(offered));
     const fresh = freshOrdinals(batch, offered, marked.rows);
     if (fresh.length === 0) {
-      // Nothing in the sequence ledger has changed but `added`.
+      // All readings are duplicates. Roll back: only the helper column `added` would change.
       await client.query('rollback');
       await client.query(countDuplicates(batch, fresh, origin));
       return 0;

@@ -7,7 +7,7 @@ import pg from 'pg';
  * | --- | --- | --- |
  * | `hold` | Postgres cannot write now; nothing is wrong with the batch | wait until it can, then write the batch again |
  * | `retry-now` | a collision with another transaction | write the batch again after some milliseconds |
- * | `bad-data` | Postgres refuses something in the batch, and always will | find the reading |
+ * | `bad-data` | Postgres refuses something in the batch, and always will | halve the batch until single readings fail; dead-letter these |
  * | `unknown` | none of these | retry with backoff, a few times |
  */
 export type FailureClass = 'hold' | 'retry-now' | 'bad-data' | 'unknown';
@@ -16,12 +16,10 @@ export type FailureClass = 'hold' | 'retry-now' | 'bad-data' | 'unknown';
 export class OlderThanRetentionError extends Error {
   override readonly name = 'OlderThanRetentionError';
   readonly code = 'older-than-retention';
-  /** Their positions in the batch. */
-  readonly ordinals: readonly number[];
 
-  constructor(ordinals: readonly number[], cutoff: number) {
-    super(`${ordinals.length} readings are from before ${new Date(cutoff).toISOString()}, older than the retention`);
-    this.ordinals = ordinals;
+  /** @param cutoff epoch milliseconds */
+  constructor(count: number, cutoff: number) {
+    super(`${count} readings are from before ${new Date(cutoff).toISOString()}, older than the retention`);
   }
 }
 
@@ -66,7 +64,7 @@ export class DurabilityError extends Error {
     const names = `${settings.join(' and ')} ${settings.length === 1 ? 'is' : 'are'}`;
     const remedy = settings.map((setting) => `ALTER SYSTEM SET ${setting} = on; `).join('');
     super(
-      `${names} off on the Postgres server, so committed readings can be lost in a power cut; nothing is stored until it is on: ${remedy}SELECT pg_reload_conf();`,
+      `${names} off on the Postgres server, so committed readings can be lost in a power cut; nothing is stored until ${settings.length === 1 ? 'it is' : 'they are'} on: ${remedy}SELECT pg_reload_conf();`,
     );
   }
 }

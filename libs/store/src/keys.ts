@@ -38,12 +38,12 @@ export class Keys {
 
   /** Keys of each element, in order. */
   async streams(elements: readonly { readonly deviceId: string; readonly epoch: string }[]): Promise<StreamKeys[]> {
-    return resolve(
+    return lookUpCached(
       elements,
       ({ deviceId, epoch }) => streamName(deviceId, epoch),
       this.#streams,
-      async (unknown) => {
-        const wanted = [...unknown.values()];
+      async (uncached) => {
+        const wanted = [...uncached.values()];
         const found = await this.#findStreams(wanted);
         const missing = wanted.filter(({ deviceId, epoch }) => !found.has(streamName(deviceId, epoch)));
         if (missing.length === 0) return found;
@@ -55,10 +55,10 @@ export class Keys {
 
   /** Shapes of each list of names, in order; their names are sorted. Beyond `shapesMax` shapes a new list gets {@link noShape}. */
   async shapes(lists: readonly (readonly string[])[]): Promise<Shape[]> {
-    return resolve(lists, shapeName, this.#shapes, async (unknown) => {
-      const digests = new Map([...unknown].map(([name, names]) => [name, shapeDigest(names)]));
+    return lookUpCached(lists, shapeName, this.#shapes, async (uncached) => {
+      const digests = new Map([...uncached].map(([name, names]) => [name, shapeDigest(names)]));
       let found = await this.#findShapes([...digests.values()]);
-      const missing = [...unknown].filter(([name]) => !found.has(hex(digests.get(name)))).map(([, names]) => names);
+      const missing = [...uncached].filter(([name]) => !found.has(hex(digests.get(name)))).map(([, names]) => names);
       if (missing.length > 0) {
         await this.#registerShapes(missing);
         found = await this.#findShapes([...digests.values()]);
@@ -127,23 +127,23 @@ export class Keys {
 }
 
 /** Returns cached values; the missing ones are queried together, once, and cached. */
-async function resolve<Element, Value>(
+async function lookUpCached<Element, Value>(
   elements: readonly Element[],
   nameOf: (element: Element) => string,
   cache: TwoGenerationCache<Value>,
-  ask: (unknown: ReadonlyMap<string, Element>) => Promise<ReadonlyMap<string, Value>>,
+  load: (uncached: ReadonlyMap<string, Element>) => Promise<ReadonlyMap<string, Value>>,
 ): Promise<Value[]> {
   const values: (Value | undefined)[] = [];
-  const unknown = new Map<string, Element>();
+  const uncached = new Map<string, Element>();
   for (const element of elements) {
     const name = nameOf(element);
     const value = cache.get(name);
     values.push(value);
-    if (value === undefined) unknown.set(name, element);
+    if (value === undefined) uncached.set(name, element);
   }
-  if (unknown.size === 0) return values as Value[];
+  if (uncached.size === 0) return values as Value[];
 
-  const answers = await ask(unknown);
+  const answers = await load(uncached);
   for (const [name, value] of answers) cache.set(name, value);
   return values.map((value, index) => {
     const answer = value ?? answers.get(nameOf(elements[index] as Element));

@@ -52,7 +52,8 @@ function fold(change: LatestChange, { ts, receivedAt, metrics }: IdentifiedReadi
     if (known === undefined || known[0] <= ts) change.metrics[name] = [ts, metrics[name]];
   }
   if (ts > change.newest) change.newest = ts;
-  // It may be older than all values kept: then Postgres takes the slower merge without need, never the fast one wrongly.
+  // `oldest` may be older than every value that is kept. Postgres then uses the slower merge although the fast one would do; it never
+  // uses the fast one wrongly.
   if (ts < change.oldest) change.oldest = ts;
   if (receivedAt > change.receivedAt) change.receivedAt = receivedAt;
 }

@@ -54,13 +54,13 @@ export interface Maintenance {
 export async function maintainPartitions(
   pool: pg.Pool,
   maintenance: Maintenance,
-): Promise<{ made: string[]; dropped: string[] }> {
+): Promise<{ created: string[]; dropped: string[] }> {
   const { now, weeksAhead, retentionDays } = maintenance;
   const existing = await existingWeeks(pool);
   const missing = weeksFrom(now, weeksAhead).filter((week) => !existing.has(week.from));
   await ensurePartitions(pool, missing);
   const dropped = retentionDays === undefined ? [] : await dropBefore(pool, retentionCutoff(now, retentionDays));
-  return { made: missing.map((week) => week.name), dropped };
+  return { created: missing.map((week) => week.name), dropped };
 }
 
 async function makePartition(client: pg.PoolClient, { name, from, to }: Week): Promise<void> {

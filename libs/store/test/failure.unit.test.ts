@@ -51,7 +51,7 @@ const verdicts: [FailureClass, Error[]][] = [
   ['retry-now', ['40001', '40P01', '55P03'].map(sqlState)],
   ['bad-data', ['22000', '22003', '22021', '22P02', '22P05', '23502', '23503', '23514', '23P01'].map(sqlState)],
   ['hold', [new SchemaNotCurrentError(['0001'])]],
-  ['bad-data', [new OlderThanRetentionError([0], 0)]],
+  ['bad-data', [new OlderThanRetentionError(1, 0)]],
   ['unknown', ['23505', 'XX000', '42601', '0A000', '54000'].map(sqlState)],
   ['unknown', [new TypeError('x is undefined'), socket('ERR_INVALID_ARG_TYPE')]],
 ];

@@ -34,8 +34,8 @@ describe('partitions', () => {
 
   it('are created in advance, and once', async () => {
     const ahead = { now: monday, weeksAhead: 2 };
-    expect(await maintainPartitions(pool, ahead)).toEqual({ made: ['2026w47', '2026w48', '2026w49'], dropped: [] });
-    expect(await maintainPartitions(pool, ahead)).toEqual({ made: [], dropped: [] });
+    expect(await maintainPartitions(pool, ahead)).toEqual({ created: ['2026w47', '2026w48', '2026w49'], dropped: [] });
+    expect(await maintainPartitions(pool, ahead)).toEqual({ created: [], dropped: [] });
   });
 
   it('can be created by several processes at the same moment', async () => {

@@ -75,14 +75,14 @@ export const workerVariables = {
     max: 60_000,
     default: 100,
     unit: 'ms',
-    doc: 'Ceiling of the first pause between tries while Postgres is unavailable, or refuses a dead letter; it doubles with each try',
+    doc: 'Base of the random exponential backoff while Postgres is unavailable, or refuses a dead letter',
   }),
   holdCapMs: integer('HOLD_CAP_MS', {
     min: 1,
     max: 600_000,
     default: 5_000,
     unit: 'ms',
-    doc: 'Maximum of that ceiling',
+    doc: 'Maximum pause of that backoff',
   }),
   retentionDays: optional(
     integer('RETENTION_DAYS', {

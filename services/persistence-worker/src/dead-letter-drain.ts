@@ -12,7 +12,7 @@ import type { FailureClass } from '@fleetwire/store/failure';
 import type { DatabaseGate } from './database-gate.ts';
 import { deadMember, deadLetterAsBytes, deadMessage, deadReading } from './dead-letters.ts';
 import type { ReadingOutcomes } from './reading-outcomes.ts';
-import { correlationOf, onwardHeaders } from './tracing.ts';
+import { correlationOf, correlationAndTraceHeaders } from './tracing.ts';
 
 export interface DeadLetterDrainOptions {
   readonly outcomes: Pick<ReadingOutcomes, 'storeDeadLetters'>;
@@ -28,7 +28,7 @@ export interface DeadLetterDrainOptions {
 /**
  * Moves dead letters from their queue into Postgres. A dead letter is never dropped:
  * - While Postgres is unavailable it is held, as readings are.
- * - A dead letter whose row Postgres refuses is stored as the bytes of a message.
+ * - A dead letter whose row Postgres refuses is stored as raw bytes (base64), without device, epoch and seq.
  * - One that is refused in that form too goes to the end of the queue, after a pause that grows up to a bound.
  *   It delays neither readings nor other dead letters.
  */
@@ -65,11 +65,14 @@ export class DeadLetterDrain {
     const attempt = delivery.type === deadLetterType ? attemptOf(delivery.headers) : 0;
     const { id: deadLetterId, reason, error: cause } = deadLetter;
     const fields = { err: refusal, deadLetterId, reason, cause, attempt, ...correlationOf(delivery.headers) };
-    // An unknown failure may be temporary: only after some attempts does the dead letter lose its columns for it.
+    // An unknown failure may be temporary: only after as many attempts as there are retry steps is it handled like refused data.
     if (classify(refusal) === 'bad-data' || attempt >= retrySteps.length) {
       try {
         await gate.retryWhileUnavailable(() => outcomes.storeDeadLetters([deadLetterAsBytes(deadLetter, refusal)]));
-        logger.error(fields, 'dead letter refused by Postgres; stored as the bytes of a message');
+        logger.error(
+          fields,
+          'dead letter refused by Postgres; stored as raw bytes (base64), without device, epoch and seq',
+        );
         return;
       } catch (error) {
         signal.throwIfAborted();
@@ -90,7 +93,7 @@ export class DeadLetterDrain {
       messageId: deadLetter.id,
       type: deadLetterType,
       contentType: 'application/json',
-      headers: headersOfNextAttempt(type === deadLetterType ? headers : onwardHeaders(headers)),
+      headers: headersOfNextAttempt(type === deadLetterType ? headers : correlationAndTraceHeaders(headers)),
       content: Buffer.from(JSON.stringify(deadLetter)),
     });
   }
@@ -116,10 +119,10 @@ function deadLettersOf(delivery: Delivery): DeadLetter[] {
   const failure = { ...history, reason: 'delivery-limit', error } as const;
   const envelope = type === envelopeType && deliveryCount < unparsedDeliveries ? decodeEnvelope(content) : undefined;
   if (envelope?.ok !== true) return [deadMessage(content, failure)];
-  const { readings, refused } = envelope.value;
+  const { readings, invalid } = envelope.value;
   return [
     ...readings.map((reading) => deadReading(reading, failure)),
-    ...refused.map((member) => deadMember(member, history)),
+    ...invalid.map((member) => deadMember(member, history)),
   ];
 }
 

@@ -7,7 +7,7 @@ import {
   deadLetterSchemaVersion,
   deadLetterType,
 } from '@fleetwire/contracts/dead-letter';
-import { type RefusedReading, envelopeSchemaVersion, envelopeType } from '@fleetwire/contracts/envelope';
+import { type InvalidReading, envelopeSchemaVersion, envelopeType } from '@fleetwire/contracts/envelope';
 import type { IdentifiedReading } from '@fleetwire/contracts/reading';
 
 /** AMQP header of a retry copy: when the message first failed, epoch milliseconds. */
@@ -52,7 +52,7 @@ export function deadReading(
 
 /** The dead letter of a member of an envelope that breaks the contract. */
 export function deadMember(
-  { deviceId, epoch, receivedAt, value, issue }: RefusedReading,
+  { deviceId, epoch, receivedAt, value, issue }: InvalidReading,
   history: FailureHistory,
 ): DeadLetter {
   const payload = JSON.stringify(value) ?? 'null';

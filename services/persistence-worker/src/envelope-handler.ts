@@ -25,7 +25,7 @@ export interface EnvelopeHandlerOptions {
 }
 
 /**
- * Routes each message of the work queue to its outcome. A message is `done` when each of its readings is committed, or the broker has
+ * Routes each message of the work queue to its outcome. A message is acknowledged when each of its readings is committed, or the broker has
  * confirmed its dead letter or its copy in a retry queue.
  */
 export class EnvelopeHandler {
@@ -53,10 +53,10 @@ export class EnvelopeHandler {
     if (delivery.type === edgeReportType) return this.#recordReport(delivery);
     const decoded = decodeEnvelope(delivery.content);
     if (!decoded.ok) return this.#deadLetterMessage(delivery, 'unreadable', decoded.issue);
-    const { readings, refused } = decoded.value;
-    if (refused.length > 0) {
+    const { readings, invalid } = decoded.value;
+    if (invalid.length > 0) {
       const history = failureHistoryOf(delivery);
-      await this.#options.outcomes.deadLetter(refused.map((member) => deadMember(member, history)));
+      await this.#options.outcomes.deadLetter(invalid.map((member) => deadMember(member, history)));
     }
     if (readings.length > 0) await this.#store(delivery, readings, alone);
   }

@@ -37,18 +37,18 @@ export async function runMaintenance({ pool, verify, config, logger, signal }: M
     });
     try {
       const now = Date.now();
-      const { made, dropped } = await maintainPartitions(pool, {
+      const { created, dropped } = await maintainPartitions(pool, {
         now,
         weeksAhead,
         retentionDays: config.retentionDays,
       });
-      if (made.length > 0 || dropped.length > 0) logger.info({ made, dropped }, 'created or dropped partitions');
-      const forgotten = await deleteExpiredDeadLetters(pool, {
+      if (created.length > 0 || dropped.length > 0) logger.info({ created, dropped }, 'created or dropped partitions');
+      const deleted = await deleteExpiredDeadLetters(pool, {
         now,
         settledDays: config.deadLetterRetentionDays,
         openDays: config.deadLetterOpenRetentionDays,
       });
-      if (forgotten > 0) logger.info({ forgotten }, 'deleted expired dead letters');
+      if (deleted > 0) logger.info({ deleted }, 'deleted expired dead letters');
       await deleteReconciliationEntries(pool, minuteOf(now - config.reconciliationRetentionDays * dayMs));
     } catch (error) {
       // Not urgent: a writer creates a missing partition itself, at the cost of a delay.

@@ -44,7 +44,8 @@ export class PoisonIsolation {
     try {
       await this.#takeStep(delivery, unfinished, work);
     } finally {
-      // The process has survived. If this fails, the next delivery of the message is handled one step more strictly; nothing is lost.
+      // The process did not crash. If this delete fails, the attempt stays on record as unfinished: a redelivery of the message is handled
+      // one step more strictly, and nothing is lost.
       await endAttempt(attempt).catch((error: unknown) =>
         logger.warn(
           { err: error, ...correlationOf(delivery.headers, delivery.messageId) },
@@ -70,9 +71,9 @@ export class PoisonIsolation {
     const { outcomes } = this.#options;
     const decoded = decodeEnvelope(delivery.content);
     if (!decoded.ok || delivery.type === edgeReportType) return this.#deadLetterUnparsed(delivery, unfinished);
-    const { readings, refused } = decoded.value;
+    const { readings, invalid } = decoded.value;
     const history = failureHistoryOf(delivery);
-    await outcomes.deadLetter(refused.map((member) => deadMember(member, history)));
+    await outcomes.deadLetter(invalid.map((member) => deadMember(member, history)));
     if (readings.length > 1) await outcomes.split(delivery, decoded.value);
     else
       await outcomes.deadLetter(
@@ -86,10 +87,10 @@ export class PoisonIsolation {
   }
 }
 
-/** Unacknowledged deliveries after which a message may be poison (architecture: "redelivered 3 times"). */
+/** Unacknowledged deliveries after which a message may be poison (docs/decisions/0007-poison-messages.md). */
 const deliveriesBeforeIsolation = 3;
 
-/** The broker's count alone proves nothing: it also rises for messages that a crashing worker had merely prefetched. */
+/** The delivery count alone does not identify a poison message: it also rises for messages that a crashing worker had only prefetched. */
 function mayBePoison({ deliveryCount, headers }: Delivery): boolean {
   return deliveryCount >= deliveriesBeforeIsolation || headers[isolatedHeader] === true;
 }

@@ -17,7 +17,7 @@ import type { BatchWriter } from '@fleetwire/store/batch-writer';
 import type { Origin } from '@fleetwire/store/reconciliation-statements';
 import { type FailureHistory, firstFailedAtHeader } from './dead-letters.ts';
 import type { WorkerMetrics } from './metrics.ts';
-import { correlationOf, onwardHeaders } from './tracing.ts';
+import { correlationOf, correlationAndTraceHeaders } from './tracing.ts';
 
 export interface ReadingOutcomesOptions {
   readonly writer: BatchWriter;
@@ -30,7 +30,7 @@ export interface ReadingOutcomesOptions {
 /**
  * Everything that can become of a reading in this worker, and the only place that counts it. A message is acknowledged only after one of
  * these methods has resolved for each of its readings. Together they are the worker's part of invariant 9:
- * received = stored + duplicate + rejected + dead-lettered + in flight.
+ * received = stored + duplicate + rejected + dead-lettered + in flight (`rejected` is counted by ingest-ws).
  *
  * | Outcome (label of `fleetwire_worker_readings_total`) | Counted when | Entry for reconciliation |
  * | --- | --- | --- |
@@ -40,7 +40,7 @@ export interface ReadingOutcomesOptions {
  * | `retried-later` | the broker has confirmed the copy in a retry queue | none: in flight |
  * | none, for the halves of a poison message | the broker has confirmed both | none: in flight |
  *
- * A message that the broker dead-letters itself (delivery limit) has no verdict of a worker, and so only the entry.
+ * A message that the broker dead-letters itself (delivery limit) is not counted by a worker; only its entry for reconciliation is made.
  */
 export class ReadingOutcomes {
   readonly #options: ReadingOutcomesOptions;
@@ -76,7 +76,7 @@ export class ReadingOutcomes {
         messageId: letter.id,
         type: deadLetterType,
         contentType: 'application/json',
-        headers: onwardHeaders(letter.headers),
+        headers: correlationAndTraceHeaders(letter.headers),
         content: Buffer.from(JSON.stringify(letter)),
       });
       const { id: deadLetterId, reason, deviceId, epoch, seq } = letter;
@@ -143,7 +143,7 @@ export class ReadingOutcomes {
 
 /**
  * Tells reconciliation what the duplicates in a transaction may be. Only the deliveries know it, and only the transaction of the rows can
- * enter it; so it is derived here, immediately before the write, and handed over as the one argument of {@link BatchWriter.write}.
+ * enter it; so it is derived here, immediately before the write, and passed to {@link BatchWriter.write} with the readings.
  */
 function originOf(deliveries: readonly Delivery[], mayBeCommitted: boolean): Origin {
   // A replay shares its transaction with no other message (envelope-handler.ts).

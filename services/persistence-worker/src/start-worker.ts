@@ -156,7 +156,7 @@ export async function startWorker({
     signal,
   });
 
-  // Before the first envelope arrives, so that its partition exists.
+  // Not awaited: usually the partitions exist before the first envelope arrives; where one is missing, the writer creates it.
   const maintenance = runMaintenance({
     pool: database.pool,
     verify: () => gate.retryWhileUnavailable(probe),
@@ -173,7 +173,7 @@ export async function startWorker({
     queue: queues.persist,
     prefetch: config.prefetch,
     // The oldest worker gets messages first; the others are warm standbys. Two that share the work contend for row locks, because every
-    // envelope has readings of the same devices (decision 23).
+    // envelope has readings of the same devices (docs/decisions/0023-consumer-priority-by-age.md).
     priority: -startedAtMicros,
     handle: (delivery) => envelopes.handle(delivery),
   });

@@ -23,7 +23,7 @@ export interface StorerOptions {
 
 interface StoreContext {
   readonly deliveries: readonly Delivery[];
-  /** Bisect on an unknown failure too, because the messages are retried no more. */
+  /** No retries remain: halve the batch on an unknown failure too. */
   readonly isLastChance: boolean;
 }
 

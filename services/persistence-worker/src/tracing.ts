@@ -26,8 +26,8 @@ function correlationIdOf(headers: Headers, messageId: string | undefined): strin
   return typeof correlationId === 'string' ? correlationId : messageId;
 }
 
-/** The headers that correlate the message of a dead letter with the message that it came from. */
-export function onwardHeaders(headers: Headers = {}): Record<string, unknown> {
+/** The correlation id and the trace of a message, for the message of its dead letter. */
+export function correlationAndTraceHeaders(headers: Headers = {}): Record<string, unknown> {
   const names = [correlationHeader, 'traceparent', 'tracestate'];
   return Object.fromEntries(names.flatMap((name) => (headers[name] === undefined ? [] : [[name, headers[name]]])));
 }

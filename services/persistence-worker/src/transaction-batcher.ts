@@ -9,13 +9,13 @@ export interface RejectedReading {
 }
 
 /** The readings of one message, waiting for a transaction or in one. */
-export interface PendingMessage extends Sized, Submission {
+export interface PendingMessage extends Sized, TransactionRequest {
   /** When the oldest of its readings arrived at the edge, epoch milliseconds. */
   readonly oldestArrivalAt: number;
   readonly promise: PromiseWithResolvers<readonly RejectedReading[]>;
 }
 
-interface Submission {
+interface TransactionRequest {
   readonly delivery: Delivery;
   readonly items: readonly IdentifiedReading[];
   /** It shares its transaction with no other message. */
@@ -79,7 +79,7 @@ export class TransactionBatcher {
   }
 
   /** Resolves with the rejected readings when all others are committed; rejects with the failure of the transaction. */
-  submit({ delivery, items, alone, isLastChance }: Submission): Promise<readonly RejectedReading[]> {
+  submit({ delivery, items, alone, isLastChance }: TransactionRequest): Promise<readonly RejectedReading[]> {
     const pending: PendingMessage = {
       delivery,
       items,

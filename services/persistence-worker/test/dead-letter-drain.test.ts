@@ -4,7 +4,7 @@ import { type Harness, envelope, metric, readings, recordingLogger, untilEmpty, 
 
 /** `jsonb` has no NUL (Postgres documentation, 8.14), so Postgres rejects the reading. */
 const rejected = { metrics: { text: 'a\0b' } };
-const holding = 'holding: Postgres is unavailable';
+const holding = 'holding: cannot write to Postgres';
 
 interface Row {
   readonly device_id: string | null;
@@ -30,7 +30,7 @@ async function storeOneByOne(harness: Harness, deviceId: string, count: number):
 }
 
 describe('a dead letter that Postgres refuses for its content', () => {
-  it('is stored as the bytes of a message, and delays no readings', async () => {
+  it('is stored as raw bytes, and delays no readings', async () => {
     const { logger, messages } = await recordingLogger();
     const harness = await workerHarness({ logger });
     await harness.rows(`alter table dead_letters add constraint refusal check (device_id <> 'refused')`);
