@@ -38,8 +38,8 @@ export type DeviceFrame =
 
 export const deviceFrameTypes = ['telemetry', 'ping'] as const satisfies readonly DeviceFrame['type'][];
 
-/** A frame that was refused whole, with its numbers and its stream where those could be read. */
-export interface RefusedFrame {
+/** A frame that was rejected as a whole, with its numbers and its stream where those could be read. */
+export interface RejectedFrame {
   readonly ok: false;
   readonly issue: ValidationIssue;
   /** Undefined where the frame has no seq, or none that can be read. */
@@ -58,7 +58,7 @@ export interface RefusedFrame {
 export function parseDeviceFrame(
   text: string,
   now: number,
-): { readonly ok: true; readonly value: DeviceFrame } | RefusedFrame {
+): { readonly ok: true; readonly value: DeviceFrame } | RejectedFrame {
   const json = parseJsonText(text);
   if (!json.ok) return unreadableFrame(json.issue);
   const { value, mayHoldUnstorableText } = json.value;
@@ -73,17 +73,17 @@ export function parseDeviceFrame(
             ok: true,
             value: { type: 'telemetry', telemetry: telemetry.value, traceparent: textOf(frame['traceparent']) },
           }
-        : refusedFrame(frame, telemetry.issue);
+        : rejectedFrame(frame, telemetry.issue);
     }
     case 'ping':
       return { ok: true, value: { type: 'ping' } };
     case undefined:
-      return refusedFrame(
+      return rejectedFrame(
         frame,
         refused('missing-field', 'type', `is missing; accepted types are ${deviceFrameTypes.join(', ')}`).issue,
       );
     default:
-      return refusedFrame(
+      return rejectedFrame(
         frame,
         refused('unknown-type', 'type', `is not known; accepted types are ${deviceFrameTypes.join(', ')}`).issue,
       );
@@ -91,7 +91,7 @@ export function parseDeviceFrame(
 }
 
 /** A frame of which no member can be read: not text, or not a JSON object. */
-export function unreadableFrame(issue: ValidationIssue): RefusedFrame {
+export function unreadableFrame(issue: ValidationIssue): RejectedFrame {
   return {
     ok: false,
     issue,
@@ -104,7 +104,7 @@ export function unreadableFrame(issue: ValidationIssue): RefusedFrame {
   };
 }
 
-function refusedFrame(frame: Record<string, unknown>, issue: ValidationIssue): RefusedFrame {
+function rejectedFrame(frame: Record<string, unknown>, issue: ValidationIssue): RejectedFrame {
   const { seq, readings, deviceId, device_id, epoch } = frame;
   const isNamed = [deviceId, device_id, epoch].every((name) => name === undefined || typeof name === 'string');
   const isNumbered = isNamed && Number.isSafeInteger(seq);
@@ -169,7 +169,7 @@ export type NackMessage = {
   readonly acceptedTypes?: readonly string[];
 } & StreamReference;
 
-/** Refuses for good a reading without a seq, or a frame without a seq that can be read. */
+/** Rejects a reading without a seq, or a frame without a seq that can be read. */
 export interface ErrorMessage {
   readonly type: 'error';
   readonly code: NackMessage['code'];

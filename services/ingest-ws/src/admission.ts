@@ -10,7 +10,7 @@ import type { ReadingOutcomes } from './reading-outcomes.ts';
 /** Who sends telemetry, over WebSocket or HTTP. */
 export interface Sender {
   readonly claims: Claims;
-  /** The epoch of readings that carry a seq and name none; without it they are refused. */
+  /** The epoch of readings that carry a seq and name none; without it they are rejected. */
   readonly epoch?: string;
 }
 
@@ -23,16 +23,16 @@ export interface AdmissionOptions {
 export type Admitted =
   | {
       readonly ok: true;
-      /** The valid readings with their numbers; none where each was refused for an issue of its own. */
+      /** The valid readings with their numbers; none where each was rejected for an issue of its own. */
       readonly run: EnvelopeRun;
-      /** Numbers of the first and the last reading sent, the refused ones among them. */
+      /** Numbers of the first and the last reading sent, the rejected ones among them. */
       readonly first: number;
       readonly last: number;
     }
-  /** All readings are refused for good: together for this issue, or, without one, each for its own and none has a number. */
+  /** All readings are rejected: together for `issue`; without it, each for an issue of its own, and there is no seq. */
   | { readonly ok: false; readonly issue?: ValidationIssue };
 
-/** Decides whose readings they are, whether the sender may publish them, and under which numbers. Refused readings are counted here. */
+/** Decides whose readings they are, whether the sender may publish them, and under which numbers. Rejected readings are counted here. */
 export class Admission {
   readonly #options: AdmissionOptions;
 
@@ -48,28 +48,28 @@ export class Admission {
     const deviceId = telemetry.deviceId ?? sub;
     if (!mayPublishAs(sender.claims, deviceId)) {
       const text = `is "${deviceId}"; this token publishes as "${sub}" only`;
-      return this.refuse(refused('forbidden', 'deviceId', text).issue, sender, receivedAt, count);
+      return this.reject(refused('forbidden', 'deviceId', text).issue, sender, receivedAt, count);
     }
     const epoch = telemetry.epoch ?? sender.epoch;
     if (telemetry.seq !== undefined && epoch === undefined) {
       const text = 'is missing; a seq has its meaning within an epoch';
-      return this.refuse(refused('missing-field', 'epoch', text).issue, sender, receivedAt, count);
+      return this.reject(refused('missing-field', 'epoch', text).issue, sender, receivedAt, count);
     }
     if (issues.length > 0) {
       this.#options.outcomes.reject(deviceId, receivedAt, issues.length);
-      for (const { issue } of issues) this.#options.metrics.refusedFrames.inc({ code: issue.code });
+      for (const { issue } of issues) this.#options.metrics.rejections.inc({ code: issue.code });
       // Numbers that no reading is stored under would look like lost readings.
       if (issues.length === count && telemetry.seq === undefined) return { ok: false };
     }
     return telemetry.seq === undefined || epoch === undefined
-      ? numbered(observations, deviceId, this.#options.autoSequence.take(deviceId, count), receivedAt)
+      ? numbered(observations, deviceId, this.#options.autoSequence.assign(deviceId, count), receivedAt)
       : numbered(observations, deviceId, { epoch, seq: telemetry.seq }, receivedAt);
   }
 
-  /** Refuses readings for good. They count for the sender, not for the device that they claim to be from. */
-  refuse(issue: ValidationIssue, { claims }: Sender, receivedAt: number, readings: number): Admitted {
+  /** Rejects readings that have one issue in common. They count for the sender, not for the device that they claim to be from. */
+  reject(issue: ValidationIssue, { claims }: Sender, receivedAt: number, readings: number): Admitted {
     if (readings > 0) this.#options.outcomes.reject(claims.sub, receivedAt, readings);
-    this.#options.metrics.refusedFrames.inc({ code: issue.code });
+    this.#options.metrics.rejections.inc({ code: issue.code });
     return { ok: false, issue };
   }
 }

@@ -10,8 +10,8 @@ export class AutoSequence {
     this.#devicesMax = devicesMax;
   }
 
-  /** Takes `count` consecutive numbers; `seq` is the first. */
-  take(deviceId: string, count: number): { epoch: string; seq: number } {
+  /** Assigns `count` consecutive numbers; `seq` is the first. */
+  assign(deviceId: string, count: number): { epoch: string; seq: number } {
     if (this.#next.size >= this.#devicesMax && !this.#next.has(deviceId)) {
       // Dropping counters alone would repeat numbers; with a new epoch all of them start again.
       this.#next.clear();

@@ -59,7 +59,7 @@ export const ingestVariables = {
     max: 100_000,
     default: 100,
     unit: 'frames/s',
-    doc: 'Pings and refused frames of one socket in a second; more close the socket with 4429',
+    doc: 'Maximum number of pings and rejected frames of one socket in one second; beyond it the socket is closed with 4429',
   }),
   httpRequestsPerMinuteMax: integer('HTTP_REQUESTS_PER_MINUTE_MAX', {
     min: 1,

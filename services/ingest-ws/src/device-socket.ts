@@ -26,8 +26,8 @@ export interface DeviceSocketOptions {
   readonly isDraining: () => boolean;
 }
 
-/** An upgrade that may become a session. */
-interface Connecting {
+/** An upgrade that is answered with 101. */
+interface AcceptedUpgrade {
   readonly claims: Claims;
   readonly epoch: string | undefined;
 }
@@ -47,7 +47,7 @@ export function serveDeviceSockets(options: DeviceSocketOptions): void {
     handleProtocols: chooseSubprotocol,
   });
 
-  const check = async (request: IncomingMessage): Promise<Connecting> => {
+  const check = async (request: IncomingMessage): Promise<AcceptedUpgrade> => {
     const target = URL.parse(request.url ?? '/', 'http://localhost');
     if (target === null) throw badRequest('The request target is not a URL');
     const { pathname, searchParams } = target;
@@ -62,17 +62,17 @@ export function serveDeviceSockets(options: DeviceSocketOptions): void {
   };
 
   const upgrade = async (request: IncomingMessage, socket: Duplex, head: Buffer, span: BegunSpan): Promise<void> => {
-    const connecting = await check(request);
+    const accepted = await check(request);
     if (socket.destroyed) return;
     webSockets.handleUpgrade(request, socket, head, (webSocket) => {
-      const { id, epoch } = open(webSocket, socket, connecting);
+      const { id, epoch } = open(webSocket, socket, accepted);
       span.set({ 'fleetwire.session.id': id, 'http.response.status_code': 101 });
-      logger.debug({ sessionId: id, deviceId: connecting.claims.sub, epoch, traceId: span.traceId }, 'session opened');
+      logger.debug({ sessionId: id, deviceId: accepted.claims.sub, epoch, traceId: span.traceId }, 'session opened');
     });
   };
 
   // A function of its own, so that closures that live as long as the socket keep no reference to the upgrade request.
-  const open = (webSocket: WebSocket, socket: Duplex, { claims, epoch }: Connecting): Session => {
+  const open = (webSocket: WebSocket, socket: Duplex, { claims, epoch }: AcceptedUpgrade): Session => {
     const id = randomUUID();
     const session = new Session(webSocket, socket, { id, claims, epoch: epoch ?? `session-${id}` }, context);
     sessions.add(session);

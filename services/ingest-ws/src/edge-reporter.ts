@@ -24,7 +24,7 @@ export interface EdgeReporterOptions {
 export interface EdgeReporter {
   readonly instanceId: string;
   /**
-   * Sends the remaining counts in a last report, which says that none follows. Gives up after `timeoutMs`: reconciliation then shows that a
+   * Sends the remaining counts in a report with `isLast`. Gives up after `timeoutMs`: reconciliation then shows that a
    * report is missing. An instance that has sent no report and counted nothing is unknown to reconciliation and sends none.
    */
   finish(timeoutMs: number): Promise<void>;
@@ -32,7 +32,7 @@ export interface EdgeReporter {
 
 /**
  * Publishes the counts every `intervalMs`, on the same route as the readings. Empty reports are sent too: an instance that stops reporting
- * has crashed. One report is in flight at a time and is repeated under its number until it is confirmed; counting continues all the while.
+ * has crashed. One report is in flight at a time and is repeated under its number until it is confirmed; what is counted until then is in the next report.
  */
 export function startEdgeReporter({
   reconciliation,
@@ -53,7 +53,7 @@ export function startEdgeReporter({
     instanceId,
     sequence: (sequence += 1),
     isLast,
-    entries: reconciliation.take(),
+    entries: reconciliation.drain(),
   });
   const send = async (): Promise<void> => {
     if (unconfirmed === undefined) return;

@@ -9,7 +9,7 @@ import { type BatchBounds, MicroBatcher } from '@fleetwire/runtime/micro-batcher
 import type { Tracer } from '@fleetwire/runtime/trace-context';
 import type { IngestMetrics } from './metrics.ts';
 import type { Submission } from './reading-outcomes.ts';
-import { type Refusal, brokerUnavailable, bufferFull, draining, notConfirmed } from './refusal.ts';
+import { type NackReason, brokerUnavailable, bufferFull, draining, notConfirmed } from './refusal.ts';
 import { beginPublication, beginReception, contentsOf, correlationHeaders, correlationOf } from './tracing.ts';
 
 export interface IntakeOptions {
@@ -52,8 +52,8 @@ export class Intake {
 
   /** Takes the readings, or nacks them in the same tick. */
   submit(submission: Submission): void {
-    const refusal = this.#refusal(submission.bytes);
-    if (refusal !== undefined) return submission.nack(refusal);
+    const nackReason = this.#nackReason(submission.bytes);
+    if (nackReason !== undefined) return submission.nack(nackReason);
     this.#bufferedBytes += submission.bytes;
     submission.reception = beginReception(this.#options.tracer, submission);
     this.#batcher.add(submission, performance.now());
@@ -74,7 +74,7 @@ export class Intake {
     return state === 'open' || state === 'blocked';
   }
 
-  #refusal(bytes: number): Refusal | undefined {
+  #nackReason(bytes: number): NackReason | undefined {
     const { bufferBytesMax } = this.#options;
     if (this.#isDraining) return draining();
     if (!this.#isConnected) return brokerUnavailable();
@@ -115,7 +115,7 @@ export class Intake {
     const span = beginPublication(tracer, id, batch);
     const correlation = correlationOf(id, span);
     const stopTimer = metrics.confirmSeconds.startTimer();
-    let refusal: Refusal | undefined;
+    let nackReason: NackReason | undefined;
     let isUncertain = false;
     try {
       await publisher.publish({
@@ -141,23 +141,23 @@ export class Intake {
       if (!(error instanceof PublishError))
         logger.error({ err: error, ...correlation }, 'publish failed with an unexpected error');
       span.end(error);
-      refusal = notConfirmed(kind);
+      nackReason = notConfirmed(kind);
       isUncertain = kind === 'confirm-timeout' || kind === 'channel-lost' || kind === 'failed';
     }
     if (logger.isLevelEnabled('debug'))
       logger.debug(
-        { ...correlation, code: refusal?.code, contents: contentsOf(batch) },
-        refusal === undefined ? 'envelope confirmed' : 'envelope not confirmed',
+        { ...correlation, code: nackReason?.code, contents: contentsOf(batch) },
+        nackReason === undefined ? 'envelope confirmed' : 'envelope not confirmed',
       );
-    this.#settle(batch, refusal, isUncertain);
+    this.#settle(batch, nackReason, isUncertain);
     this.#updateCongestion();
   }
 
-  #settle(batch: readonly Submission[], refusal: Refusal | undefined, isUncertain = false): void {
+  #settle(batch: readonly Submission[], nackReason: NackReason | undefined, isUncertain = false): void {
     for (const submission of batch) {
       this.#bufferedBytes -= submission.bytes;
-      if (refusal === undefined) submission.accept();
-      else submission.nack(refusal, isUncertain);
+      if (nackReason === undefined) submission.accept();
+      else submission.nack(nackReason, isUncertain);
     }
   }
 

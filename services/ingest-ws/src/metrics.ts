@@ -14,20 +14,20 @@ export function createIngestMetrics(registry: Registry) {
     }),
     readings: new Tally({
       name: 'fleetwire_ingest_readings_total',
-      help: 'Readings by outcome: received = accepted (confirmed by the broker) + rejected (refused for good) + nacked (to be sent again) + in flight; unconfirmed is the part of nacked that the broker may have',
+      help: 'Readings by outcome: received = accepted (confirmed by the broker) + rejected (final) + nacked (to be sent again) + in flight; unconfirmed is the part of nacked that the broker may have',
       label: 'result',
       values: readingCounts,
       registers,
     }),
-    refusedFrames: new Counter({
+    rejections: new Counter({
       name: 'fleetwire_ingest_refused_frames_total',
-      help: 'Frames, readings and HTTP elements refused for good, by code',
+      help: 'Frames, readings and HTTP elements rejected, by code',
       labelNames: ['code'] as const,
       registers,
     }),
     closedSockets: new Counter({
       name: 'fleetwire_ingest_closed_sockets_total',
-      help: 'Sockets closed by the server, by close code or reason',
+      help: 'Sockets closed by the server or by a socket error (such as a reset by the peer), by close code or reason',
       labelNames: ['reason'] as const,
       registers,
     }),

@@ -10,9 +10,9 @@ import {
 } from '@fleetwire/contracts/device-protocol';
 import type { ValidationIssue } from '@fleetwire/contracts/validation-issue';
 import type { IngestMetrics } from './metrics.ts';
-import type { Refusal } from './refusal.ts';
+import type { NackReason } from './refusal.ts';
 
-/** Everything that the server sends on one socket. A peer that does not read is cut when `outboundBytesMax` are queued for it. */
+/** Everything that the server sends on one socket. The connection is terminated when the peer does not read and `outboundBytesMax` are queued for it. */
 export class Outbound {
   readonly #socket: WebSocket;
   readonly #raw: Duplex;
@@ -34,7 +34,7 @@ export class Outbound {
   send(message: ServerMessage): void {
     if (!this.isOpen) return;
     this.#socket.send(JSON.stringify(message));
-    this.#cutSlowReader();
+    this.#terminateSlowReader();
   }
 
   /**
@@ -49,7 +49,7 @@ export class Outbound {
     if (frame === undefined) return this.send(ack);
     if (!this.isOpen) return;
     this.#raw.write(frame);
-    this.#cutSlowReader();
+    this.#terminateSlowReader();
   }
 
   close(code: number, reason: string): void {
@@ -61,13 +61,13 @@ export class Outbound {
   }
 
   /** Ends the connection without a close frame. */
-  cut(reason: string): void {
+  terminate(reason: string): void {
     this.#metrics.closedSockets.inc({ reason });
     this.#socket.terminate();
   }
 
-  #cutSlowReader(): void {
-    if (this.#socket.bufferedAmount > this.#outboundBytesMax) this.cut('slow-reader');
+  #terminateSlowReader(): void {
+    if (this.#socket.bufferedAmount > this.#outboundBytesMax) this.terminate('slow-reader');
   }
 }
 
@@ -87,7 +87,7 @@ export class AckSchedule {
   }
 }
 
-/** For readings refused for good: the same readings would be refused again. */
+/** For rejected readings: the same readings would be rejected again. */
 export function finalNack(seq: number, count: number, issue: ValidationIssue, reference: StreamReference): NackMessage {
   const { code, message } = issue;
   return { type: 'nack', seq, count, code, message, retryable: false, ...reference, ...acceptedTypesFor(issue) };
@@ -95,10 +95,10 @@ export function finalNack(seq: number, count: number, issue: ValidationIssue, re
 
 export function retryableNack(
   { first, last }: { readonly first: number; readonly last: number },
-  refusal: Refusal,
+  nackReason: NackReason,
   reference: StreamReference,
 ): NackMessage {
-  return { type: 'nack', seq: first, count: last - first + 1, ...refusal, retryable: true, ...reference };
+  return { type: 'nack', seq: first, count: last - first + 1, ...nackReason, retryable: true, ...reference };
 }
 
 /** For a reading without a seq, or a frame whose numbers could not be read. */

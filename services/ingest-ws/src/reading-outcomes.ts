@@ -3,13 +3,13 @@ import type { EnvelopeRun } from '@fleetwire/contracts/envelope';
 import type { Tally } from '@fleetwire/runtime/metrics';
 import type { BegunSpan, Context } from '@fleetwire/runtime/trace-context';
 import type { ReconciliationCounts } from './reconciliation-counts.ts';
-import type { Refusal } from './refusal.ts';
+import type { NackReason } from './refusal.ts';
 import type { Arrival, Source } from './tracing.ts';
 
 export const readingCounts = ['received', 'accepted', 'rejected', 'nacked', 'unconfirmed'] as const;
 
-/** Called once: without a refusal when the broker has confirmed the readings, else with the reason why they were nacked. */
-export type OnSettled = (refusal: Refusal | undefined) => void;
+/** Called once: without a reason when the broker has confirmed the readings, else with the reason why they were nacked. */
+export type OnSettled = (nackReason: NackReason | undefined) => void;
 
 /**
  * Everything that can become of a reading at the edge, and the only place that counts it: one call counts the outcome in the metric and,
@@ -19,7 +19,7 @@ export type OnSettled = (refusal: Refusal | undefined) => void;
  *
  * | Outcome (label of `fleetwire_ingest_readings_total`) | Counted when |
  * | --- | --- |
- * | `rejected` | the reading is refused for good: {@link reject} counts it as received and as rejected |
+ * | `rejected` | the reading can never be accepted: {@link reject} counts it as received and as rejected |
  * | `accepted` | the broker has confirmed its envelope |
  * | `nacked` | it was not taken or not confirmed; the device sends it again, and then it is received anew |
  * | `unconfirmed` | as part of `nacked`: it was published without an answer, so the broker may have it |
@@ -67,7 +67,7 @@ type CountRuns = (outcome: keyof EdgeCounts, runs: readonly EnvelopeRun[]) => vo
 export class Submission implements Arrival {
   readonly runs: readonly EnvelopeRun[];
   readonly source: Source;
-  readonly from: Context | undefined;
+  readonly traceContext: Context | undefined;
   /** Size as received; the buffer's limit counts these. */
   readonly bytes: number;
   readonly readings: number;
@@ -78,13 +78,13 @@ export class Submission implements Arrival {
   #isSettled = false;
 
   constructor(
-    { runs, source, from, bytes }: Arrival & { readonly bytes: number },
+    { runs, source, traceContext, bytes }: Arrival & { readonly bytes: number },
     countRuns: CountRuns,
     onSettled: OnSettled,
   ) {
     this.runs = runs;
     this.source = source;
-    this.from = from;
+    this.traceContext = traceContext;
     this.bytes = bytes;
     this.readings = runs.reduce((sum, { readings }) => sum + readings.length, 0);
     this.#countRuns = countRuns;
@@ -97,17 +97,17 @@ export class Submission implements Arrival {
   }
 
   /** @param isUncertain they were published without an answer: the broker may have them */
-  nack(refusal: Refusal, isUncertain = false): void {
+  nack(nackReason: NackReason, isUncertain = false): void {
     if (isUncertain && !this.#isSettled) this.#countRuns('unconfirmed', this.runs);
-    this.#settle('nacked', refusal);
+    this.#settle('nacked', nackReason);
   }
 
   /** The first outcome counts; any other is ignored. */
-  #settle(outcome: 'accepted' | 'nacked', refusal: Refusal | undefined): void {
+  #settle(outcome: 'accepted' | 'nacked', nackReason: NackReason | undefined): void {
     if (this.#isSettled) return;
     this.#isSettled = true;
     this.#countRuns(outcome, this.runs);
-    this.reception?.end(refusal?.message);
-    this.#onSettled(refusal);
+    this.reception?.end(nackReason?.message);
+    this.#onSettled(nackReason);
   }
 }

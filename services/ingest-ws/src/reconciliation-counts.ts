@@ -3,7 +3,7 @@ import { type EdgeCounts, type EdgeReportEntry, minuteOf } from '@fleetwire/cont
 export interface ReconciliationBounds {
   /** Devices with entries of their own in one report; the readings of all others share one entry a minute. */
   readonly devicesMax: number;
-  /** Minutes with entries of their own in one report; further readings are counted in the newest of them. */
+  /** Minutes with entries of their own in one report; readings of further minutes are counted in the minute that was added last. */
   readonly minutesMax: number;
 }
 
@@ -44,7 +44,7 @@ export class ReconciliationCounts {
   }
 
   /** Returns all counts and starts again from zero. */
-  take(): EdgeReportEntry[] {
+  drain(): EdgeReportEntry[] {
     const entries = [...this.#minutes.values()].flatMap(({ minute, others, devices }): EdgeReportEntry[] => [
       ...[...devices].map(([deviceId, counts]) => ({ minute, deviceId, ...counts })),
       ...(isNone(others) ? [] : [{ minute, ...others }]),

@@ -1,40 +1,40 @@
 import type { nackCodes } from '@fleetwire/contracts/device-protocol';
 import type { PublishFailure } from '@fleetwire/broker/errors';
 
-/** Why readings were not taken this time. Always retryable: the device sends them again after `retryAfterMs`. */
-export interface Refusal {
+/** Why readings got a retryable nack: the device sends them again after `retryAfterMs`. A final nack carries a `ValidationIssue`: those readings are rejected. */
+export interface NackReason {
   readonly code: (typeof nackCodes)[number];
   readonly message: string;
   readonly retryAfterMs: number;
 }
 
-export function inFlightLimit(inFlightMax: number): Refusal {
+export function inFlightLimit(inFlightMax: number): NackReason {
   const message = `more than ${inFlightMax} readings of this socket are in flight (inFlightMax)`;
   return { code: 'in-flight-limit', message, retryAfterMs: 100 };
 }
 
-export function streamLimit(openStreamsMax: number): Refusal {
+export function streamLimit(openStreamsMax: number): NackReason {
   const message = `more than ${openStreamsMax} streams of this socket have readings in flight (openStreamsMax)`;
   return { code: 'overloaded', message, retryAfterMs: retryAfterMs(1_000) };
 }
 
-export function bufferFull(bufferBytesMax: number): Refusal {
+export function bufferFull(bufferBytesMax: number): NackReason {
   const message = `more than ${bufferBytesMax} bytes await their confirm (bufferBytesMax)`;
   return { code: 'overloaded', message, retryAfterMs: retryAfterMs(1_000) };
 }
 
-export function draining(): Refusal {
+export function draining(): NackReason {
   const message = 'this instance is shutting down; connect again';
   return { code: 'draining', message, retryAfterMs: retryAfterMs(1_000) };
 }
 
-export function brokerUnavailable(): Refusal {
+export function brokerUnavailable(): NackReason {
   const message = 'the message broker cannot be reached; nothing was taken';
   return { code: 'broker-unavailable', message, retryAfterMs: retryAfterMs(2_000) };
 }
 
-/** The broker was sent the readings and did not confirm them. */
-export function notConfirmed(kind: PublishFailure | 'failed'): Refusal {
+/** The broker did not confirm the envelope of the readings; with `unavailable` and `window-full` it was not sent. */
+export function notConfirmed(kind: PublishFailure | 'failed'): NackReason {
   return kind === 'nacked'
     ? {
         code: 'overloaded',

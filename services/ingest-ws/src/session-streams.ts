@@ -50,10 +50,10 @@ export class SessionStreams {
   }
 
   /** The acks that are due, each once. */
-  takeAcks(): (StreamReference & { readonly upTo: number })[] {
+  nextAcks(): (StreamReference & { readonly upTo: number })[] {
     const taken = [];
     for (const { reference, acks } of this.#all()) {
-      const upTo = acks.takeAck();
+      const upTo = acks.nextAck();
       if (upTo !== undefined) taken.push({ upTo, ...reference });
     }
     if (this.#others !== undefined && this.#others.size > 1) this.#setIdleAside();

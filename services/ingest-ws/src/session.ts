@@ -3,7 +3,7 @@ import type { WebSocket } from 'ws';
 import { type Claims, mayPublishAs } from '@fleetwire/contracts/access';
 import {
   type DeviceFrame,
-  type RefusedFrame,
+  type RejectedFrame,
   type StreamReference,
   closeCodes,
   parseDeviceFrame,
@@ -18,7 +18,7 @@ import type { Intake } from './intake.ts';
 import type { IngestMetrics } from './metrics.ts';
 import { type AckSchedule, Outbound, errorOf, finalNack, retryableNack } from './outbound.ts';
 import type { ReadingOutcomes } from './reading-outcomes.ts';
-import { type Refusal, inFlightLimit, streamLimit } from './refusal.ts';
+import { type NackReason, inFlightLimit, streamLimit } from './refusal.ts';
 import { SessionStreams, type Stream } from './session-streams.ts';
 import type { AckRange } from './stream-acks.ts';
 import type { StreamHistory } from './stream-history.ts';
@@ -95,10 +95,10 @@ export class Session {
     socket.on('error', (error) =>
       context.metrics.closedSockets.inc({ reason: 'code' in error ? String(error.code) : 'socket-error' }),
     );
-    this.#greet();
+    this.#sendHello();
   }
 
-  #greet(): void {
+  #sendHello(): void {
     const lastSeq = this.#context.history.lastSeqOf(this.claims.sub, this.epoch);
     const { payloadBytesMax, inFlightMax, heartbeatIntervalMs } = this.#context.limits;
     const { readingsPerFrameMax, metricsPerReadingMax } = limits;
@@ -127,8 +127,8 @@ export class Session {
   heartbeat(now: number): void {
     if (this.claims.exp !== undefined && now >= this.claims.exp * 1_000)
       return this.close(closeCodes.unauthorised, 'the token has expired');
-    // A paused socket reads nothing, so silence proves nothing. The ping still shows the device that the server is there.
-    if (!this.#socket.isPaused && !this.#isAlive) return this.#outbound.cut('heartbeat-missed');
+    // A paused socket reads nothing, so a missing pong does not mean that the peer is gone. The ping still shows the device that the server is there.
+    if (!this.#socket.isPaused && !this.#isAlive) return this.#outbound.terminate('heartbeat-missed');
     this.#isAlive = false;
     this.#socket.ping();
   }
@@ -149,13 +149,13 @@ export class Session {
     });
   }
 
-  /** Keeps how far the streams were settled, for later sessions. */
-  rememberStreams(): void {
+  /** Records how far the streams were settled, for later sessions. */
+  saveStreamHistory(): void {
     this.#streams.remember();
   }
 
   flushAcks(): void {
-    for (const ack of this.#streams.takeAcks()) this.#outbound.sendAck({ type: 'ack', ...ack });
+    for (const ack of this.#streams.nextAcks()) this.#outbound.sendAck({ type: 'ack', ...ack });
   }
 
   #receive(data: Buffer, isBinary: boolean): void {
@@ -163,21 +163,21 @@ export class Session {
     const now = Date.now();
     if (isBinary) {
       const { issue } = refused('binary-frame', '', 'send JSON as a text frame');
-      return this.#refuseFrame(unreadableFrame(issue), now);
+      return this.#rejectFrame(unreadableFrame(issue), now);
     }
     const frame = parseDeviceFrame(data.toString('utf8'), now);
-    if (!frame.ok) return this.#refuseFrame(frame, now);
+    if (!frame.ok) return this.#rejectFrame(frame, now);
     this.#malformedInARow = 0;
     switch (frame.value.type) {
       case 'ping':
         this.#countUnproductive(now);
         return this.#outbound.send({ type: 'pong', ts: now });
       case 'telemetry':
-        return this.#take(frame.value, data.length, now);
+        return this.#handleTelemetry(frame.value, data.length, now);
     }
   }
 
-  #take({ telemetry, traceparent }: TelemetryFrame, bytes: number, now: number): void {
+  #handleTelemetry({ telemetry, traceparent }: TelemetryFrame, bytes: number, now: number): void {
     const {
       admission,
       outcomes,
@@ -185,15 +185,15 @@ export class Session {
       limits: { inFlightMax },
       ackSchedule,
     } = this.#context;
-    const admitted = admission.admit(telemetry, this, now);
-    if (!admitted.ok) return this.#answerRefused(telemetry, admitted.issue, now);
+    const admitted = admission.admit(telemetry, { claims: this.claims, epoch: this.epoch }, now);
+    if (!admitted.ok) return this.#answerRejected(telemetry, admitted.issue, now);
     const { run, first, last } = admitted;
     const stream = this.#streams.find(run.deviceId, run.epoch);
-    const from = traceparent === undefined ? undefined : contextOf({ traceparent });
-    const arrival = { runs: [run], bytes, source: this.#source, from };
+    const traceContext = traceparent === undefined ? undefined : contextOf({ traceparent });
+    const arrival = { runs: [run], bytes, source: this.#source, traceContext };
     if (stream === undefined) {
-      const refusal = streamLimit(openStreamsMax);
-      return outcomes.receive(arrival, () => this.close(closeCodes.overloaded, refusal.message)).nack(refusal);
+      const nackReason = streamLimit(openStreamsMax);
+      return outcomes.receive(arrival, () => this.close(closeCodes.overloaded, nackReason.message)).nack(nackReason);
     }
     if (telemetry.seq !== undefined) this.#nackSkipped(stream, first, last, now);
     const range = stream.acks.begin(first, last);
@@ -206,9 +206,9 @@ export class Session {
 
     const isBeyondLimit = this.#inFlight + telemetry.observations.length > inFlightMax;
     this.#inFlight += count;
-    const submission = outcomes.receive(arrival, (refusal) => {
+    const submission = outcomes.receive(arrival, (nackReason) => {
       this.#inFlight -= count;
-      if (refusal !== undefined) return this.#nack(stream, range, refusal);
+      if (nackReason !== undefined) return this.#nack(stream, range, nackReason);
       stream.acks.settle(range);
       ackSchedule.add(this);
     });
@@ -216,22 +216,23 @@ export class Session {
     else intake.submit(submission);
   }
 
-  #nack(stream: Stream, range: AckRange, refusal: Refusal): void {
+  #nack(stream: Stream, range: AckRange, nackReason: NackReason): void {
     stream.acks.awaitResend(range);
-    if (stream.acks.pendingResendCount > this.#context.limits.inFlightMax)
+    // Each range has at least one reading.
+    if (stream.acks.pendingResendRanges > this.#context.limits.inFlightMax)
       return this.close(closeCodes.overloaded, 'too many nacked readings were not sent again');
-    for (const part of partsBetween(range)) this.#outbound.send(retryableNack(part, refusal, stream.reference));
+    for (const part of partsBetween(range)) this.#outbound.send(retryableNack(part, nackReason, stream.reference));
   }
 
-  /** Answers a frame whose readings are all refused for good: together for one issue, or each for its own. */
-  #answerRefused(telemetry: Telemetry, issue: ValidationIssue | undefined, now: number): void {
+  /** Answers a frame whose readings are all rejected: together for one issue, or each for its own. */
+  #answerRejected(telemetry: Telemetry, issue: ValidationIssue | undefined, now: number): void {
     if (issue === undefined) return this.#answerIssues(telemetry, undefined, now);
     const { deviceId, epoch, seq, observations } = telemetry;
     this.#sendIssue(issue, { seq, count: observations.length, deviceId: deviceId ?? this.claims.sub, epoch });
     this.#countUnproductive(now);
   }
 
-  /** Answers single readings that are refused for good; the others of the frame are in flight. */
+  /** Answers single readings that are rejected; the others of the frame are in flight. */
   #answerIssues(
     telemetry: Telemetry,
     numbered: { readonly stream: Stream; readonly range: AckRange } | undefined,
@@ -249,10 +250,10 @@ export class Session {
     this.#countUnproductive(now);
   }
 
-  #refuseFrame(frame: RefusedFrame, now: number): void {
+  #rejectFrame(frame: RejectedFrame, now: number): void {
     const { issue, seq, count } = frame;
-    this.#context.admission.refuse(issue, this, now, count);
-    this.#settleRefused(frame, now);
+    this.#context.admission.reject(issue, { claims: this.claims }, now, count);
+    this.#settleRejected(frame, now);
     this.#sendIssue(issue, { ...frame, seq: count === 0 ? undefined : seq });
     if (frame.isUnreadable) this.#unreadableFrames += 1;
     this.#malformedInARow += 1;
@@ -261,9 +262,9 @@ export class Session {
     this.#countUnproductive(now);
   }
 
-  /** The numbers of a refused frame are received and settled, so that they are no gap before the next frame. */
-  #settleRefused(
-    { seq, count, isAddressed, deviceId = this.claims.sub, epoch = this.epoch }: RefusedFrame,
+  /** The numbers of a rejected frame are received and settled, so that they are no gap before the next frame. */
+  #settleRejected(
+    { seq, count, isAddressed, deviceId = this.claims.sub, epoch = this.epoch }: RejectedFrame,
     now: number,
   ): void {
     if (seq === undefined || count === 0 || !isAddressed || count - 1 > limits.seqMax - seq) return;
@@ -272,7 +273,7 @@ export class Session {
     if (stream === undefined) return;
     const last = seq + count - 1;
     this.#nackSkipped(stream, seq, last, now);
-    stream.acks.refuse(seq, last);
+    stream.acks.reject(seq, last);
     this.#context.ackSchedule.add(this);
   }
 
@@ -298,14 +299,14 @@ export class Session {
 
   #sendIssue(
     issue: ValidationIssue,
-    { seq, count, deviceId, epoch }: Pick<RefusedFrame, 'seq' | 'count' | 'deviceId' | 'epoch'>,
+    { seq, count, deviceId, epoch }: Pick<RejectedFrame, 'seq' | 'count' | 'deviceId' | 'epoch'>,
   ): void {
     this.#outbound.send(
       seq === undefined ? errorOf(issue) : finalNack(seq, count, issue, referenceOf(deviceId, epoch)),
     );
   }
 
-  /** Pings and refused frames cost CPU and store nothing: too many in a second close the socket with 4429. */
+  /** Pings and rejected frames cost CPU and store nothing: too many in a second close the socket with 4429. */
   #countUnproductive(now: number): void {
     const second = Math.floor(now / 1_000);
     if (second !== this.#unproductiveSecond) {

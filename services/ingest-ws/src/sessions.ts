@@ -35,7 +35,7 @@ export class Sessions {
   remove(session: Session): void {
     this.#open.delete(session);
     if (this.#byDevice.get(session.claims.sub) === session) this.#byDevice.delete(session.claims.sub);
-    session.rememberStreams();
+    session.saveStreamHistory();
   }
 
   setPaused(isPaused: boolean): void {

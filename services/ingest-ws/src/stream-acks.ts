@@ -2,7 +2,7 @@
 export interface AckRange {
   readonly first: number;
   readonly last: number;
-  /** Seqs of readings that were refused for good, in increasing order: the device need not send these again. */
+  /** Seqs of rejected readings, in increasing order: the device need not send these again. */
   readonly rejected: number[];
   isSettled: boolean;
 }
@@ -21,7 +21,7 @@ export class StreamAcks {
   #highest = Number.NEGATIVE_INFINITY;
   #acked = Number.NEGATIVE_INFINITY;
   /** The last seq that an earlier session settled. */
-  readonly #inherited: number;
+  readonly #settledBefore: number;
   #repeatDue = false;
   #firstRejected = Number.POSITIVE_INFINITY;
   #isGapless: boolean;
@@ -29,7 +29,7 @@ export class StreamAcks {
 
   /** @param expectedFirst the seq after the last one that an earlier session of this stream settled, where that is known */
   constructor(expectedFirst?: number) {
-    this.#inherited = expectedFirst === undefined ? Number.NEGATIVE_INFINITY : expectedFirst - 1;
+    this.#settledBefore = expectedFirst === undefined ? Number.NEGATIVE_INFINITY : expectedFirst - 1;
     this.#isGapless = true;
     this.#next = expectedFirst;
   }
@@ -43,7 +43,7 @@ export class StreamAcks {
     return this.#ranges.length === 0 && this.#pendingResends.length === 0;
   }
 
-  get pendingResendCount(): number {
+  get pendingResendRanges(): number {
     return this.#pendingResends.length;
   }
 
@@ -61,7 +61,7 @@ export class StreamAcks {
     return range;
   }
 
-  /** The readings are confirmed or refused for good: the device need not send them again. */
+  /** The readings are confirmed or rejected: the device need not send them again. */
   settle(range: AckRange): void {
     range.isSettled = true;
     if (range.last <= this.#acked) this.#repeatDue = true;
@@ -77,8 +77,8 @@ export class StreamAcks {
     this.#firstRejected = Math.min(this.#firstRejected, seq);
   }
 
-  /** A frame was refused whole and its numbers were nacked for good. */
-  refuse(first: number, last: number): void {
+  /** A frame was rejected as a whole; its readings had a final nack. */
+  reject(first: number, last: number): void {
     const range = this.begin(first, last);
     this.noteRejected(range, first);
     this.settle(range);
@@ -90,7 +90,7 @@ export class StreamAcks {
    */
   awaitResend(range: AckRange): void {
     range.isSettled = true;
-    let first = Math.max(range.first, this.#acked + 1, this.#inherited + 1);
+    let first = Math.max(range.first, this.#acked + 1, this.#settledBefore + 1);
     for (const seq of [...range.rejected.filter((each) => each >= first), range.last + 1]) {
       if (first < seq) this.#pendingResends.push({ first, last: seq - 1 });
       first = seq + 1;
@@ -117,7 +117,7 @@ export class StreamAcks {
   }
 
   /** `upTo` of the next ack, each once; undefined while it has not moved and no repeat is due. */
-  takeAck(): number | undefined {
+  nextAck(): number | undefined {
     const upTo = this.upTo;
     if (upTo === undefined || (upTo <= this.#acked && !this.#repeatDue)) return undefined;
     this.#repeatDue = false;

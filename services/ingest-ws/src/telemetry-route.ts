@@ -11,7 +11,7 @@ import type { Admission } from './admission.ts';
 import type { Authenticate } from './authentication.ts';
 import type { Intake } from './intake.ts';
 import type { ReadingOutcomes } from './reading-outcomes.ts';
-import type { Refusal } from './refusal.ts';
+import type { NackReason } from './refusal.ts';
 import type { Arrival } from './tracing.ts';
 
 export interface TelemetryRouteOptions {
@@ -28,8 +28,8 @@ export function telemetryRoute(options: TelemetryRouteOptions): Router {
   const { authenticate, payloadBytesMax, requestsPerMinuteMax } = options;
   const router = Router();
   const paths = ['/api/v1/telemetry', '/api/v1/data'];
-  const identify: RequestHandler = async (_request, response, next) => {
-    response.locals['claims'] = await authenticate(_request);
+  const identify: RequestHandler = async (request, response, next) => {
+    response.locals['claims'] = await authenticate(request);
     next();
   };
   const limitRate = rateLimit({
@@ -51,8 +51,8 @@ export function telemetryRoute(options: TelemetryRouteOptions): Router {
   router
     .route(paths)
     .post(identify, limitRate, raw({ type: () => true, limit: payloadBytesMax }), async (request, response) => {
-      const origin = { source: { requestId: request.id as string }, from: traceOf(response) };
-      response.status(202).json(await take(request, claimsOf(response.locals), origin, options));
+      const origin = { source: { requestId: request.id as string }, traceContext: traceOf(response) };
+      response.status(202).json(await acceptBody(request, claimsOf(response.locals), origin, options));
     })
     .all(() => {
       throw methodNotAllowed(['POST']);
@@ -65,7 +65,7 @@ function claimsOf(locals: Record<string, unknown>): Claims {
 }
 
 /** One body travels in one envelope: it is confirmed whole or not at all. */
-async function take(
+async function acceptBody(
   request: Request,
   claims: Claims,
   origin: Omit<Arrival, 'runs'>,
@@ -80,7 +80,7 @@ async function take(
     const prefix = body.isArray ? `[${index}]` : '';
     const admitted = element.ok
       ? admission.admit(element.value, sender, now)
-      : admission.refuse(element.issue, sender, now, element.readings);
+      : admission.reject(element.issue, sender, now, element.readings);
     if (!admitted.ok && admitted.issue !== undefined) issues.push(within(prefix, admitted.issue));
     else if (element.ok) for (const { issue } of element.value.issues) issues.push(within(prefix, issue));
     if (admitted.ok && admitted.run.readings.length > 0) runs.push(admitted.run);
@@ -88,14 +88,14 @@ async function take(
 
   let accepted = 0;
   if (runs.length > 0) {
-    const settled = Promise.withResolvers<Refusal | undefined>();
+    const settled = Promise.withResolvers<NackReason | undefined>();
     const submission = outcomes.receive({ ...origin, runs, bytes }, settled.resolve);
     intake.submit(submission);
-    const refusal = await settled.promise;
-    if (refusal !== undefined) throw unavailable(refusal.message, refusal.retryAfterMs);
+    const nackReason = await settled.promise;
+    if (nackReason !== undefined) throw unavailable(nackReason.message, nackReason.retryAfterMs);
     accepted = submission.readings;
   }
-  if (issues.length > 0) throw refusedElements(issues, accepted);
+  if (issues.length > 0) throw rejectedElements(issues, accepted);
   return {
     accepted,
     streams: runs.map(({ deviceId, epoch, readings }) => ({
@@ -124,8 +124,8 @@ function decodeUtf8(content: Buffer): string {
   }
 }
 
-/** Names every refused element. The other readings are confirmed by now, and `accepted` is their number. */
-function refusedElements(issues: readonly ValidationIssue[], accepted: number): Problem {
+/** Names every rejected element. The other readings are confirmed by now, and `accepted` is their number. */
+function rejectedElements(issues: readonly ValidationIssue[], accepted: number): Problem {
   const isForbidden = issues.every(({ code }) => code === 'forbidden') && accepted === 0;
   const safe =
     accepted === 0

@@ -10,15 +10,15 @@ export interface Arrival {
   readonly runs: readonly EnvelopeRun[];
   readonly source: Source;
   /** The trace that the sender named. */
-  readonly from?: Context | undefined;
+  readonly traceContext?: Context | undefined;
 }
 
 /** A span from the arrival of readings to their outcome; none for readings without a trace, which are most. */
-export function beginReception(tracer: Tracer, { runs, source, from }: Arrival): BegunSpan | undefined {
-  if (from === undefined) return undefined;
+export function beginReception(tracer: Tracer, { runs, source, traceContext }: Arrival): BegunSpan | undefined {
+  if (traceContext === undefined) return undefined;
   return beginSpan(tracer, 'telemetry receive', {
     kind: 'sessionId' in source ? 'SERVER' : 'INTERNAL',
-    from: [from],
+    from: [traceContext],
     attributes: {
       ...('sessionId' in source
         ? { 'fleetwire.session.id': source.sessionId }

@@ -69,7 +69,7 @@ describe('each reading that an edge receives', () => {
 
           const settled: unknown[] = [];
           const arrival = { runs: [admitted.run], bytes: 1, source: { sessionId: 's' } };
-          const submission: Submission = outcomes.receive(arrival, (refusal) => settled.push(refusal));
+          const submission: Submission = outcomes.receive(arrival, (nackReason) => settled.push(nackReason));
           if (end === 'in-flight') inFlight += readings;
           else if (end.startsWith('accept')) expected.accepted += readings;
           else expected.nacked += readings;
@@ -82,7 +82,7 @@ describe('each reading that an edge receives', () => {
         const metric = await counted();
         expect(metric).toEqual(expected);
         expect(metric['received']).toBe(metric['accepted']! + metric['rejected']! + metric['nacked']! + inFlight);
-        const entries = reconciliation.take();
+        const entries = reconciliation.drain();
         for (const name of ['accepted', 'rejected', 'nacked', 'unconfirmed'] as const)
           expect(sum(entries, name)).toBe(expected[name]);
         expect(sum(entries, 'accepted') + sum(entries, 'rejected') + sum(entries, 'nacked') + inFlight).toBe(
@@ -103,7 +103,7 @@ describe('each reading that an edge receives', () => {
       ok: false,
       issue: { code: 'forbidden' },
     });
-    expect(reconciliation.take()).toMatchObject([{ deviceId: 'pump-1', rejected: 1, accepted: 0, nacked: 0 }]);
+    expect(reconciliation.drain()).toMatchObject([{ deviceId: 'pump-1', rejected: 1, accepted: 0, nacked: 0 }]);
   });
 
   it('takes no number where all readings of an element without a seq are refused', () => {

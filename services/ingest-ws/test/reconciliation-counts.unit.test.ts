@@ -18,7 +18,7 @@ describe('the reconciliation counts of an edge', () => {
         const reconciliation = new ReconciliationCounts({ devicesMax: 5, minutesMax: 4 });
         for (const { outcome, device, minute, readings } of counts)
           reconciliation.add(outcome, `d-${device}`, startOfMinute(minute), readings);
-        const entries = reconciliation.take();
+        const entries = reconciliation.drain();
         expect(entries.length).toBeLessThanOrEqual(4 * (5 + 1));
         for (const outcome of outcomes) {
           const counted = counts
@@ -26,7 +26,7 @@ describe('the reconciliation counts of an edge', () => {
             .reduce((sum, { readings }) => sum + readings, 0);
           expect(entries.reduce((sum, entry) => sum + entry[outcome], 0)).toBe(counted);
         }
-        expect(reconciliation.take()).toEqual([]);
+        expect(reconciliation.drain()).toEqual([]);
       }),
     );
   });
@@ -37,7 +37,7 @@ describe('the reconciliation counts of an edge', () => {
     reconciliation.add('accepted', 'b', startOfMinute(7), 3);
     reconciliation.add('rejected', 'c', startOfMinute(7), 4);
     reconciliation.add('nacked', 'a', startOfMinute(8), 5);
-    expect(reconciliation.take()).toEqual([
+    expect(reconciliation.drain()).toEqual([
       { minute: 7, deviceId: 'a', accepted: 2, rejected: 0, nacked: 0, unconfirmed: 0 },
       { minute: 7, accepted: 3, rejected: 4, nacked: 0, unconfirmed: 0 },
       { minute: 8, deviceId: 'a', accepted: 0, rejected: 0, nacked: 5, unconfirmed: 0 },

@@ -7,17 +7,17 @@ describe('cumulative acks', () => {
     const acks = new StreamAcks();
     const first = acks.begin(1, 20);
     acks.settle(first);
-    expect(acks.takeAck()).toBe(20);
-    expect(acks.takeAck()).toBeUndefined();
+    expect(acks.nextAck()).toBe(20);
+    expect(acks.nextAck()).toBeUndefined();
   });
 
   it('wait for earlier readings that are still in flight', () => {
     const acks = new StreamAcks();
     const [first, second] = [acks.begin(1, 1), acks.begin(2, 2)];
     acks.settle(second);
-    expect(acks.takeAck()).toBeUndefined();
+    expect(acks.nextAck()).toBeUndefined();
     acks.settle(first);
-    expect(acks.takeAck()).toBe(2);
+    expect(acks.nextAck()).toBe(2);
   });
 
   it('stay below a pending resend until it has come, even in parts', () => {
@@ -25,20 +25,20 @@ describe('cumulative acks', () => {
     acks.settle(acks.begin(1, 4));
     acks.awaitResend(acks.begin(5, 6));
     acks.settle(acks.begin(7, 9));
-    expect(acks.takeAck()).toBe(4);
+    expect(acks.nextAck()).toBe(4);
     acks.settle(acks.begin(5, 5));
-    expect(acks.takeAck()).toBe(5);
+    expect(acks.nextAck()).toBe(5);
     acks.settle(acks.begin(6, 6));
-    expect(acks.takeAck()).toBe(9);
+    expect(acks.nextAck()).toBe(9);
   });
 
   it('are not held back by a nack of acked readings, which no device sends again', () => {
     const acks = new StreamAcks();
     acks.settle(acks.begin(1, 6));
-    expect(acks.takeAck()).toBe(6);
+    expect(acks.nextAck()).toBe(6);
     acks.awaitResend(acks.begin(2, 4));
     acks.settle(acks.begin(7, 7));
-    expect(acks.takeAck()).toBe(7);
+    expect(acks.nextAck()).toBe(7);
     acks.awaitResend(acks.begin(6, 9));
     expect(acks.upTo).toBe(7);
   });
@@ -47,15 +47,15 @@ describe('cumulative acks', () => {
     const acks = new StreamAcks(7);
     acks.awaitResend(acks.begin(4, 5));
     acks.settle(acks.begin(7, 8));
-    expect(acks.takeAck()).toBe(8);
+    expect(acks.nextAck()).toBe(8);
   });
 
   it('are repeated when a device sends acked readings again because the ack was lost', () => {
     const acks = new StreamAcks();
     acks.settle(acks.begin(1, 3));
-    expect(acks.takeAck()).toBe(3);
+    expect(acks.nextAck()).toBe(3);
     acks.settle(acks.begin(2, 2));
-    expect(acks.takeAck()).toBe(3);
+    expect(acks.nextAck()).toBe(3);
   });
 
   it('give no lastSeq across numbers that this instance never received', () => {
@@ -70,7 +70,7 @@ describe('cumulative acks', () => {
     const first = acks.begin(1, 5);
     acks.noteRejected(first, 4);
     acks.settle(first);
-    expect(acks.takeAck()).toBe(5);
+    expect(acks.nextAck()).toBe(5);
     expect(acks.gaplessUpTo).toBe(3);
     acks.settle(acks.begin(6, 9));
     expect(acks.gaplessUpTo).toBe(3);
@@ -134,7 +134,7 @@ describe('cumulative acks', () => {
             finish(inFlight.splice(pick % Math.max(1, inFlight.length), 1)[0], kind === 'settle');
           else if (kind === 'resend') resendFirst();
           else {
-            const upTo = acks.takeAck();
+            const upTo = acks.nextAck();
             if (upTo !== undefined) expect([...missing.keys()].filter((seq) => seq <= upTo)).toEqual([]);
           }
         }
