@@ -20,7 +20,7 @@ interface Queues {
     readonly unacked: number | null;
     readonly consumers: number;
     readonly rates: { readonly in: number | null; readonly out: number | null };
-    readonly oldest: { readonly ageSeconds: number | null; readonly atLeast: boolean };
+    readonly oldest: { readonly ageSeconds: number | null; readonly atLeast: boolean; readonly atMost: boolean };
     readonly drain: { readonly seconds: number | null };
     readonly bottleneck: { readonly verdict: string; readonly why: string };
   }[];
@@ -57,7 +57,9 @@ function queuesText({ asOf, source, alarms, workers, data }: Queues): string {
     consumers,
     rates.in === null ? null : rates.in.toFixed(1),
     rates.out === null ? null : rates.out.toFixed(1),
-    oldest.ageSeconds === null ? null : `${oldest.atLeast ? '≥ ' : ''}${timeText(oldest.ageSeconds)}`,
+    oldest.ageSeconds === null
+      ? null
+      : `${oldest.atLeast ? '≥ ' : oldest.atMost ? '≤ ' : ''}${timeText(oldest.ageSeconds)}`,
     drain.seconds === null ? null : timeText(drain.seconds),
     `${bottleneck.verdict}: ${bottleneck.why}`,
   ]);

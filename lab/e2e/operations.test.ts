@@ -236,7 +236,7 @@ it('/queues names the bottleneck: no consumers, Postgres stalled; it answers ove
     expect(persist).toMatchObject({
       consumers: 0,
       bottleneck: { verdict: 'consumers' },
-      oldest: { source: 'observed', atLeast: true },
+      oldest: { source: 'reports', atMost: true },
     });
     expect(persist.ready).toBeGreaterThan(0);
   }, seconds);

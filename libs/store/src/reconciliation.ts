@@ -243,6 +243,22 @@ async function edgesOf({ db, pool }: Database, { fromMinute, toMinute, signal }:
 
 const edgesMax = 1_000;
 
+/**
+ * When the newest recorded edge report was made (epoch milliseconds), if its instance, or one that reported about as late, has sent no final
+ * report. Reports travel in the queue of the readings, which is first in, first out: readings still queued are younger, except for those
+ * that a worker handed back.
+ */
+export async function newestEdgeReport(
+  { db, pool }: Database,
+  { signal }: { readonly signal?: AbortSignal | undefined },
+): Promise<number | undefined> {
+  const query = sql<{ newest: number | null; ofRunning: number | null }>`
+    select max(last_reported_at) as newest, max(last_reported_at) filter (where not is_finished) as "ofRunning" from books_edges`;
+  const [{ newest, ofRunning } = { newest: null, ofRunning: null }] = await fetchRows(pool, query.compile(db), signal);
+  if (newest === null || ofRunning === null || newest - ofRunning > reportIntervalMaxMs) return undefined;
+  return newest;
+}
+
 async function countUnreadable(
   { db, pool }: Database,
   { fromMinute, toMinute, signal }: ReconciliationQuery,

@@ -49,7 +49,7 @@ function exposeQueues(registry: Registry, queues: QueueMonitor): void {
   );
   perQueue(
     'fleetwire_queue_oldest_age_seconds',
-    'Age of the oldest message; without a worker, the time the queue has been without consumers',
+    'Age of the oldest message; without a worker, the age of the newest edge report that has left the queue, or the time that the queue has been without consumers',
     ({ oldest }) => oldest.seconds,
   );
   registry.registerMetric(

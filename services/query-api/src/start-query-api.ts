@@ -9,6 +9,7 @@ import { createRegistry } from '@fleetwire/runtime/metrics';
 import { createRefusedTokens } from '@fleetwire/runtime/refused-tokens';
 import { type Tracer, untraced } from '@fleetwire/runtime/trace-context';
 import { createTokenMinter, type TokenMinter } from '@fleetwire/auth/tokens';
+import { newestEdgeReport } from '@fleetwire/store/reconciliation';
 import { listDevices, type LatestRow, type StoreStatus } from '@fleetwire/store/readers';
 import { createAnswerBudget } from './answer-budget.ts';
 import { apiPages, pagePolicy } from './api-pages.ts';
@@ -143,6 +144,7 @@ export async function startQueryApi({
     circuit: managementCircuit,
     workers: createWorkerView(config.workerUrls ?? []),
     database: () => probe.state(),
+    newestEdgeReport: () => databases.registry.run(newestEdgeReport, {}),
   });
   exposeOperations({ registry, queues, scans: databases.scans });
   const api = {

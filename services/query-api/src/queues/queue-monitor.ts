@@ -12,8 +12,13 @@ interface OldestAge {
   readonly seconds: number | null;
   /** It may be older than that. */
   readonly atLeast: boolean;
-  /** `worker`: from the worker that holds the head of the queue; `observed`: from how long this service has seen no consumers. */
-  readonly source: 'worker' | 'observed' | null;
+  /** It may be younger than that. */
+  readonly atMost: boolean;
+  /**
+   * `worker`: from the worker that holds the head of the queue; `reports`: without consumers, from the newest edge report that has left the
+   * queue; `observed`: from how long this service has seen no consumers.
+   */
+  readonly source: 'worker' | 'reports' | 'observed' | null;
 }
 
 export interface QueueReport extends QueueSample {
@@ -47,6 +52,8 @@ export interface QueueMonitorOptions {
   readonly circuit: Circuit;
   readonly workers: WorkerView;
   readonly database: () => DatabaseState;
+  /** When the newest recorded edge report was made, epoch milliseconds. */
+  readonly newestEdgeReport: () => Promise<number | undefined>;
 }
 
 /** Callers within this time share one sample. */
@@ -59,7 +66,7 @@ const countsLagMs = 15_000;
 
 /** Samples the queues by the management API, and by AMQP while that is unavailable. */
 export function createQueueMonitor(options: QueueMonitorOptions): QueueMonitor {
-  const { management, amqp, circuit, workers, database } = options;
+  const { management, amqp, circuit, workers, database, newestEdgeReport } = options;
   /** By queue: since when it has held messages without a consumer. */
   const standing = new Map<string, number>();
   let shared: { readonly until: number; readonly report: Promise<QueuesReport> } | undefined;
@@ -78,22 +85,36 @@ export function createQueueMonitor(options: QueueMonitorOptions): QueueMonitor {
       throw unavailable(`The broker is unreachable: ${error.message}`, 2_000);
     });
   };
-  const oldestOf = (queue: QueueSample, at: number, states: readonly WorkerState[]): OldestAge => {
-    const subscribed = states.filter(({ subscribed: isSubscribed }) => isSubscribed);
-    if (messagesIn(queue) > 0 && queue.consumers === 0) standing.set(queue.name, standing.get(queue.name) ?? at);
+  const subscribedIn = (states: readonly WorkerState[]) => states.filter(({ subscribed }) => subscribed);
+  const standsStill = (queue: QueueSample): boolean => messagesIn(queue) > 0 && queue.consumers === 0;
+  const reportedAt = async (seen: BrokerSample, states: readonly WorkerState[]): Promise<number | undefined> => {
+    const isNeeded = seen.queues.some((queue) => queue.name === queues.persist && standsStill(queue));
+    if (!isNeeded || subscribedIn(states).length > 0 || database().state !== 'up') return undefined;
+    return newestEdgeReport().catch(() => undefined);
+  };
+  const oldestOf = (
+    queue: QueueSample,
+    { at, states, reported }: { at: number; states: readonly WorkerState[]; reported: number | undefined },
+  ): OldestAge => {
+    const exact = { atLeast: false, atMost: false };
+    const subscribed = subscribedIn(states);
+    if (standsStill(queue)) standing.set(queue.name, standing.get(queue.name) ?? at);
     else standing.delete(queue.name);
     if (queue.name === queues.persist && subscribed.length > 0) {
       const arrivals = subscribed.flatMap(({ oldestArrivalAt }) => oldestArrivalAt ?? []);
       const oldest = arrivals.length > 0 ? Math.min(...arrivals) : at;
-      return { seconds: Math.max(0, at - oldest) / 1_000, atLeast: false, source: 'worker' };
+      return { seconds: Math.max(0, at - oldest) / 1_000, ...exact, source: 'worker' };
     }
     const since = standing.get(queue.name);
-    if (since !== undefined) return { seconds: (at - since) / 1_000, atLeast: true, source: 'observed' };
+    if (since !== undefined && queue.name === queues.persist && reported !== undefined)
+      return { seconds: Math.max(0, at - reported) / 1_000, atLeast: false, atMost: true, source: 'reports' };
+    if (since !== undefined) return { seconds: (at - since) / 1_000, atLeast: true, atMost: false, source: 'observed' };
     const isEmpty = queue.unacked !== null && messagesIn(queue) === 0;
-    return { seconds: isEmpty ? 0 : null, atLeast: false, source: isEmpty ? 'observed' : null };
+    return { seconds: isEmpty ? 0 : null, ...exact, source: isEmpty ? 'observed' : null };
   };
   const look = async (): Promise<QueuesReport> => {
     const [seen, states] = await Promise.all([sample(), workers(AbortSignal.timeout(amqpTimeoutMs))]);
+    const reported = await reportedAt(seen, states);
     const surroundings = { alarms: seen.alarms, database: database().state, workers: states };
     return {
       ...seen,
@@ -101,7 +122,7 @@ export function createQueueMonitor(options: QueueMonitorOptions): QueueMonitor {
       settledBefore: settledBefore(seen, states),
       queues: seen.queues.map((queue) => ({
         ...queue,
-        oldest: oldestOf(queue, seen.at, states),
+        oldest: oldestOf(queue, { at: seen.at, states, reported }),
         drain: timeToDrain(queue),
         fullness: fullnessOf(queue),
         bottleneck: bottleneckOf(queue, surroundings),

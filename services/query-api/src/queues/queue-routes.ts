@@ -22,9 +22,13 @@ const Queue = Type.Object(
     oldest: Type.Object({
       ageSeconds: orNull(Type.Number({ minimum: 0 }), 'Age of the oldest message; null where unknown'),
       atLeast: Type.Boolean({ description: 'The age is a lower bound' }),
+      atMost: Type.Boolean({
+        description:
+          'The age is an upper bound; usually it is too high by at most the interval of edge reports (5 s by default)',
+      }),
       source: orNull(
-        Type.Enum(['worker', 'observed']),
-        '`worker`: the worker that holds the head of the queue; `observed`: how long query-api has seen no consumers',
+        Type.Enum(['worker', 'reports', 'observed']),
+        '`worker`: the worker that holds the head of the queue; `reports`: no consumers, and the newest edge report that has left the queue is this old; `observed`: how long query-api has seen no consumers',
       ),
     }),
     drain: Type.Object({
@@ -84,7 +88,7 @@ export const queueRoutes = [
           unacked,
           consumers,
           rates: { in: inRate, out: outRate, net: netRate },
-          oldest: { ageSeconds: oldest.seconds, atLeast: oldest.atLeast, source: oldest.source },
+          oldest: { ageSeconds: oldest.seconds, atLeast: oldest.atLeast, atMost: oldest.atMost, source: oldest.source },
           drain,
           bounds: { messagesMax: queue.messagesMax, bytesMax: queue.bytesMax, fullness: queue.fullness },
           bottleneck: queue.bottleneck,
