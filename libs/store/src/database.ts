@@ -56,11 +56,11 @@ export function openDatabase(options: DatabaseOptions): Database {
     // Postgres answers within its own timeout; a connection without any answer is broken.
     query_timeout: statementTimeoutMs + answerGraceMs,
     options: sessionSettings(readOnly),
-    // pg-pool waits for the promise, although its types do not say so, and rejects whoever asked for the connection when it fails.
+    // pg-pool waits for the promise, although its types do not say so, and rejects the caller that waits for the connection when it fails.
     onConnect: (readOnly ? undefined : pinSynchronousCommit) as pg.PoolConfig['onConnect'],
     types: wireTypes,
   });
-  // Without listeners a broken connection would end the process; the query on it, if any, is rejected all the same.
+  // Without listeners a broken connection would end the process; the query on it, if any, is rejected in either case.
   pool.on('error', (error) => onConnectionLost?.(error));
   pool.on('connect', (client) => client.on('error', () => {}));
   return {
