@@ -22,10 +22,10 @@ export interface PublisherOptions extends WindowBounds {
 export interface Publisher {
   /**
    * Resolves only when the broker has confirmed the message and has not returned it. Never waits for room: while `writable` is
-   * false it rejects immediately. A message that was accepted can still be rejected later.
+   * false it rejects immediately. While it is true, it can still reject immediately: as `unavailable` when the channel closes at this
+   * moment, or with amqplib's own error when the headers cannot be encoded.
    *
-   * @throws {PublishError} whose `kind` says what is known about the message; headers that cannot be encoded reject with amqplib's
-   *   own error
+   * @throws {PublishError} whose `kind` says what is known about the message
    */
   publish(message: Publication): Promise<void>;
   /** Connected, not blocked, and room in the window and in the channel's own write buffer. */

@@ -78,7 +78,7 @@ export function insertReadings({ readings, streams, shapes }: Batch, ordinals: r
   };
 }
 
-/** The metrics that are not in the shape, as JSON. */
+/** The metrics that are not in the shape, as JSON: those that are not numbers, or all where the reading has the shape without names. */
 function nonNumericMetrics(names: readonly string[], metrics: IdentifiedReading['metrics']): string | null {
   let others: Record<string, unknown> | undefined;
   for (const name in metrics) {
@@ -92,7 +92,7 @@ function nonNumericMetrics(names: readonly string[], metrics: IdentifiedReading[
 /**
  * Usually everything that arrives is at least as new as what is stored; then the merge is `||`, which replaces the values of known names.
  * The names are counted only where the size of the row says that there may be more than 1,024. `changed_from` is the oldest `ts` of the
- * batch; it is sent as a column because `on conflict` can read it only from `excluded`.
+ * device in the batch; it is sent as a column because `on conflict` can read it only from `excluded`.
  */
 export function updateLatest({ readings, streams }: Batch, ordinals: readonly number[]): pg.QueryConfig {
   const changes = latestChanges(

@@ -12,7 +12,7 @@ import type { FailureClass } from '@fleetwire/store/failure';
 import type { DatabaseGate } from './database-gate.ts';
 import { deadMember, deadLetterAsBytes, deadMessage, deadReading } from './dead-letters.ts';
 import type { ReadingOutcomes } from './reading-outcomes.ts';
-import { correlationOf, correlationAndTraceHeaders } from './tracing.ts';
+import { correlationAndTraceHeaders, correlationOf } from './tracing.ts';
 
 export interface DeadLetterDrainOptions {
   readonly outcomes: Pick<ReadingOutcomes, 'storeDeadLetters'>;

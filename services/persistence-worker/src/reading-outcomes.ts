@@ -17,7 +17,7 @@ import type { BatchWriter } from '@fleetwire/store/batch-writer';
 import type { Origin } from '@fleetwire/store/reconciliation-statements';
 import { type FailureHistory, firstFailedAtHeader } from './dead-letters.ts';
 import type { WorkerMetrics } from './metrics.ts';
-import { correlationOf, correlationAndTraceHeaders } from './tracing.ts';
+import { correlationAndTraceHeaders, correlationOf } from './tracing.ts';
 
 export interface ReadingOutcomesOptions {
   readonly writer: BatchWriter;
