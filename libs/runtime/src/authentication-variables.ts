@@ -1,6 +1,6 @@
 import { relation } from './configuration.ts';
 import { isLoopback } from './listen.ts';
-import { choice, integer, optional, secret, string } from './variables.ts';
+import { choice, integer, optional, secret, string, urls } from './variables.ts';
 
 /** How callers are authenticated; equal for every service, so that one token is valid for all of them. */
 export const authenticationVariables = {
@@ -25,6 +25,12 @@ export const authenticationVariables = {
     default: 'fleetwire',
     doc: 'The `aud` that tokens must carry',
   }),
+  allowedOrigins: optional(
+    urls('ALLOWED_ORIGINS', {
+      protocols: ['http', 'https'],
+      doc: 'Origins of web pages that may open /ws and read answers (CORS) with tokens. If unset, pages of any origin may open /ws and none may read answers. In open mode only pages of this machine may',
+    }),
+  ),
   refusedTokensPerMinuteMax: integer('REFUSED_TOKENS_PER_MINUTE_MAX', {
     min: 1,
     max: 1_000_000,

@@ -8,6 +8,7 @@ import type { Health } from './health.ts';
 import { writeProblems } from './http-problems.ts';
 import { traceRequests } from './http-tracing.ts';
 import type { Logger } from './logger.ts';
+import { checkOrigin, type OriginOptions } from './origins.ts';
 import { notFound } from './problem.ts';
 import { type Tracer, untraced } from './trace-context.ts';
 
@@ -22,6 +23,8 @@ export interface HttpAppOptions {
   readonly trustProxyHops: number;
   /** Routes read bodies themselves, up to this size; it is named in the 413. */
   readonly bodyBytesMax: number;
+  /** Which web pages may use the service; without it, no page of another origin can read responses. */
+  readonly origins?: OriginOptions;
   readonly helmet?: HelmetOptions;
   /** Adds the service's routes, between the common middleware and the 404 and error handlers. */
   readonly routes: (app: Express) => void;
@@ -29,7 +32,7 @@ export interface HttpAppOptions {
 
 /**
  * The express application of every service: security headers, request ids, request durations, health endpoints,
- * and problem documents for thrown errors. There is no CORS: pages of other origins cannot read responses.
+ * and problem documents for thrown errors.
  */
 export function createHttpApp(options: HttpAppOptions): Express {
   const { logger, registry, health, trustProxyHops, bodyBytesMax, tracer = untraced } = options;
@@ -39,6 +42,7 @@ export function createHttpApp(options: HttpAppOptions): Express {
   app.set('trust proxy', trustProxyHops);
   app.set('query parser', 'simple');
   app.use(helmet(options.helmet));
+  if (options.origins) app.use(checkOrigin(options.origins));
   app.use(health.router);
   app.use(requestIds(logger));
   app.use(traceRequests(tracer));

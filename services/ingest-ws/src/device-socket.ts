@@ -6,6 +6,7 @@ import { Epoch } from '@fleetwire/contracts/identifiers';
 import { parserOf } from '@fleetwire/contracts/schema-issue';
 import { beginRequestSpan } from '@fleetwire/runtime/http-tracing';
 import type { Logger } from '@fleetwire/runtime/logger';
+import { checkUpgradeOrigin, type OriginOptions } from '@fleetwire/runtime/origins';
 import { Problem, badRequest, notFound, problemMediaType, unavailable } from '@fleetwire/runtime/problem';
 import type { BegunSpan, Tracer } from '@fleetwire/runtime/trace-context';
 import { type WebSocket, WebSocketServer } from 'ws';
@@ -17,6 +18,7 @@ import type { Sessions } from './sessions.ts';
 export interface DeviceSocketOptions {
   readonly server: Server;
   readonly authenticate: Authenticate;
+  readonly origins: OriginOptions;
   readonly sessions: Sessions;
   readonly context: SessionContext;
   readonly connectionsMax: number;
@@ -52,6 +54,7 @@ export function serveDeviceSockets(options: DeviceSocketOptions): void {
     if (target === null) throw badRequest('The request target is not a URL');
     const { pathname, searchParams } = target;
     if (pathname !== socketPath) throw notFound(`Devices connect to ${socketPath}`);
+    checkUpgradeOrigin(request.headers, options.origins);
     if (isDraining()) throw unavailable('This instance is shutting down', 1_000);
     if (sessions.size >= connectionsMax)
       throw unavailable(`This instance has ${connectionsMax} sockets open, its limit (connectionsMax)`, 5_000);

@@ -126,6 +126,7 @@ export async function startIngest({
     health,
     trustProxyHops: config.trustProxyHops,
     bodyBytesMax: config.payloadBytesMax,
+    origins: config,
     routes: (base) => {
       base.use(
         telemetryRoute({
@@ -146,6 +147,7 @@ export async function startIngest({
   serveDeviceSockets({
     server: http.server,
     authenticate,
+    origins: config,
     sessions,
     connectionsMax: config.connectionsMax,
     metrics,

@@ -4,6 +4,7 @@ import { generateKeySet } from '@fleetwire/auth/key-set';
 import { createTokenMinter } from '@fleetwire/auth/tokens';
 import { freshVhost } from '@fleetwire/platform/testing/fresh-vhost';
 import { eventually } from '@fleetwire/platform/testing/eventually';
+import { sendHeaders, upgradeHeaders } from '@fleetwire/platform/testing/send-headers';
 import { describe, expect, it } from 'vitest';
 import { connect, ingest, queued, telemetry, token, untilReady } from './harness.ts';
 
@@ -120,5 +121,26 @@ describe('access of devices', async () => {
     expect(await (await fetch(`${guarded.url}/metrics`)).text()).toContain(
       'fleetwire_refused_tokens_total{status="429"} 16',
     );
+  });
+
+  it('in open mode refuses web pages of other hosts by Host and Origin with 403, over HTTP and before the upgrade', async () => {
+    const open = await ingest(amqpUrl, { AUTH_MODE: 'open', AUTH_JWKS: '' });
+    const { host } = new URL(open.url);
+    for (const foreign of [{ Host: host, Origin: 'http://evil.example' }, { Host: 'evil.example' }]) {
+      expect((await sendHeaders(open.webSocketUrl, { ...upgradeHeaders, ...foreign })).status).toBe(403);
+      expect((await sendHeaders(`${open.url}/api/v1/telemetry`, foreign, 'POST')).status).toBe(403);
+    }
+    for (const local of [{ Host: host }, { Host: 'localhost:8080', Origin: 'http://localhost:3000' }])
+      expect((await sendHeaders(open.webSocketUrl, { ...upgradeHeaders, ...local })).status).toBe(101);
+  });
+
+  it('with ALLOWED_ORIGINS refuses sockets of other web pages with 403, and accepts devices, which have no origin', async () => {
+    const shared = await ingest(amqpUrl, { ALLOWED_ORIGINS: 'https://dashboard.example' });
+    const authorization = `Bearer ${await token('page')}`;
+    const status = async (origin: Record<string, string>) =>
+      (await sendHeaders(shared.webSocketUrl, { ...upgradeHeaders, authorization, ...origin })).status;
+    expect(await status({ Origin: 'https://evil.example' })).toBe(403);
+    expect(await status({ Origin: 'https://dashboard.example' })).toBe(101);
+    expect(await status({})).toBe(101);
   });
 });

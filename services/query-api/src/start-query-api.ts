@@ -174,6 +174,7 @@ export async function startQueryApi({
     health,
     trustProxyHops: config.trustProxyHops,
     bodyBytesMax,
+    origins: config,
     helmet: pagePolicy,
     routes: (base) => {
       base.use(

@@ -1,5 +1,6 @@
 import { migrate } from '@fleetwire/store/migrate';
 import { freshDatabase } from '@fleetwire/platform/testing/fresh-database';
+import { sendHeaders } from '@fleetwire/platform/testing/send-headers';
 import { describe, expect, it } from 'vitest';
 import { readQueryApiConfiguration } from '../src/configuration.ts';
 import { keys, startApi, tokenFor } from './running-api.ts';
@@ -102,6 +103,21 @@ describe('AUTH_MODE=open', () => {
     expect((await fetch(`${open.url}/api/v1/devices`)).status).toBe(200);
   });
 
+  it('refuses web pages of other hosts by Host and Origin with 403, and accepts those of this machine', async () => {
+    const open = await startApi({ DATABASE_URL: databaseUrl, AUTH_MODE: 'open', AUTH_JWKS: '' });
+    const status = async (headers: Record<string, string>) =>
+      (await sendHeaders(`${open.url}/api/v1/devices`, headers)).status;
+    const { host } = new URL(open.url);
+    for (const name of ['evil.example', 'localhost.evil.example', 'evil.example:8081', '10.0.0.1'])
+      expect(await status({ Host: name }), name).toBe(403);
+    for (const name of ['localhost', 'localhost:8081', '127.0.0.1:1', '[::1]:8081', host])
+      expect(await status({ Host: name }), name).toBe(200);
+    for (const origin of ['http://evil.example', 'null', 'https://localhost.evil.example'])
+      expect(await status({ Host: host, Origin: origin }), origin).toBe(403);
+    for (const origin of ['http://localhost:3000', 'http://127.0.0.1', 'http://[::1]:5173'])
+      expect(await status({ Host: host, Origin: origin }), origin).toBe(200);
+  });
+
   it('does not start on an address that is not loopback', () => {
     const environment = { DATABASE_URL: databaseUrl, AUTH_MODE: 'open' };
     expect(readQueryApiConfiguration({ ...environment, HOST: '127.0.0.1' }).authMode).toBe('open');
@@ -152,4 +168,42 @@ it('a device and an analyst with the same subject have their own limits', async 
   expect((await limited.get(path, { token: await tokenFor('device', 'same') })).status).toBe(404);
   expect((await limited.get(path, { token: await tokenFor('analyst', 'same') })).status).toBe(404);
   expect((await limited.get(path, { token: await tokenFor('device', 'same') })).status).toBe(429);
+});
+
+describe('ALLOWED_ORIGINS', () => {
+  it('lets the listed web pages read answers and send their tokens, and no others', async () => {
+    const shared = await startApi({
+      DATABASE_URL: databaseUrl,
+      ALLOWED_ORIGINS: 'https://dashboard.example, http://localhost:3000',
+    });
+    const authorization = `Bearer ${await tokenFor('analyst')}`;
+    const get = (origin: string) => sendHeaders(`${shared.url}/api/v1/devices`, { Origin: origin, authorization });
+    const allowed = await get('https://dashboard.example');
+    expect(allowed).toMatchObject({
+      status: 200,
+      headers: {
+        'access-control-allow-origin': 'https://dashboard.example',
+        'access-control-expose-headers': expect.stringContaining('Link'),
+        vary: expect.stringContaining('Origin'),
+      },
+    });
+    const other = await get('https://evil.example');
+    expect(other.headers).not.toHaveProperty('access-control-allow-origin');
+
+    const preflight = (origin: string) =>
+      sendHeaders(
+        `${shared.url}/api/v1/devices`,
+        { Origin: origin, 'Access-Control-Request-Method': 'GET', 'Access-Control-Request-Headers': 'authorization' },
+        'OPTIONS',
+      );
+    expect(await preflight('http://localhost:3000')).toMatchObject({
+      status: 204,
+      headers: { 'access-control-allow-headers': expect.stringContaining('Authorization') },
+    });
+    expect((await preflight('https://evil.example')).status).toBe(401);
+  });
+
+  it('is not needed by callers that are not web pages', async () => {
+    expect((await api.get('/api/v1/devices')).headers.has('access-control-allow-origin')).toBe(false);
+  });
 });
