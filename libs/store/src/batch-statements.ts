@@ -1,9 +1,10 @@
 import type { IdentifiedReading } from '@fleetwire/contracts/reading';
 import type pg from 'pg';
 import { float8Array, int2Array, int4Array, int8Array, textArray, timestamptzArray } from './binary-arrays.ts';
-import type { Shape, StreamKeys } from './keys.ts';
+import type { StreamKeys } from './keys.ts';
 import { latestChanges } from './latest.ts';
 import type { OfferedBlocks } from './sequence-blocks.ts';
+import type { Shape } from './shapes.ts';
 
 // The statements of a batch, prepared once for each connection. `unnest` returns rows in the order of its arrays, and Postgres inserts
 // and locks them in that order.

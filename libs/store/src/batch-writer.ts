@@ -9,16 +9,16 @@ import {
   TransactionAbortedError,
   isPartitionMissing,
 } from './failure.ts';
-import { Keys } from './keys.ts';
+import { Keys, type StreamKeys } from './keys.ts';
 import { ensurePartitions, existingWeeks, retentionCutoff } from './partitions.ts';
 import { type OfferedBlocks, contains, offeredBlocks } from './sequence-blocks.ts';
+import { type ShapeBounds, Shapes } from './shapes.ts';
 import { weekOf, weekStart } from './weeks.ts';
 
-export interface BatchWriterOptions {
+/** Shapes: distinct sets of numeric metric names. They get compact rows; beyond the bounds, the metrics of a reading are stored as JSON. */
+export interface BatchWriterOptions extends Partial<ShapeBounds> {
   /** Readings older than this are refused. Without it, readings are kept forever. */
   readonly retentionDays?: number;
-  /** Distinct sets of numeric metric names that get compact rows; the metrics of other readings are stored as JSON. At most 30,000. */
-  readonly shapesMax?: number;
   /** Epoch milliseconds. */
   readonly clock?: () => number;
 }
@@ -37,15 +37,19 @@ export interface BatchWriter {
    * @throws OlderThanRetentionError before anything is written; else whatever Postgres or the connection says (failure.ts)
    */
   write(readings: readonly IdentifiedReading[], origin?: Origin): Promise<Written>;
+  readonly shapes: Pick<Shapes, 'count' | 'countAgain'>;
 }
 
-const shapesMaxDefault = 10_000;
+export const shapesMaxDefault = 10_000;
+export const shapesPerDeviceMaxDefault = 64;
 
 /** @param pool opened with `pipelined`: a batch is three round trips */
 export function createBatchWriter(pool: pg.Pool, options: BatchWriterOptions = {}): BatchWriter {
-  const { retentionDays, shapesMax = shapesMaxDefault, clock = Date.now } = options;
+  const { retentionDays, shapesMax = shapesMaxDefault, shapesPerDeviceMax = shapesPerDeviceMaxDefault } = options;
+  const { clock = Date.now } = options;
   if (!pool.options.pipeline) throw new TypeError('the batch writer needs a database opened with `pipelined`');
-  const keys = new Keys(pool, shapesMax);
+  const keys = new Keys(pool);
+  const shapes = new Shapes(pool, { shapesMax, shapesPerDeviceMax });
   let knownWeeks = new Set<number>();
 
   async function preparePartitions(readings: readonly IdentifiedReading[]): Promise<void> {
@@ -57,14 +61,20 @@ export function createBatchWriter(pool: pg.Pool, options: BatchWriterOptions = {
   }
 
   return {
+    shapes,
     async write(readings, origin = 'first') {
       if (readings.length === 0) return { stored: 0, duplicates: 0 };
       if (retentionDays !== undefined) refuseOlderThan(retentionCutoff(clock(), retentionDays), readings);
       await preparePartitions(readings);
       const streams = await keys.streams(readings);
-      const shapes = await keys.shapes(readings.map(numericNames));
+      const rowShapes = await shapes.of(
+        readings.map((reading, index) => ({
+          deviceKey: (streams[index] as StreamKeys).deviceKey,
+          names: numericNames(reading),
+        })),
+      );
       try {
-        const stored = await store(pool, { readings, streams, shapes }, origin);
+        const stored = await store(pool, { readings, streams, shapes: rowShapes }, origin);
         return { stored, duplicates: readings.length - stored };
       } catch (error) {
         if (!isPartitionMissing(error)) throw error;

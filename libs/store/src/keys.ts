@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import type pg from 'pg';
 import { TwoGenerationCache } from './two-generation-cache.ts';
 
@@ -8,32 +7,18 @@ export interface StreamKeys {
   readonly streamKey: number;
 }
 
-/** An ordered list of metric names. The one without names always exists, and is used where no other shape may be created. */
-export interface Shape {
-  readonly key: number;
-  readonly names: readonly string[];
-}
-
-const noShape: Shape = { key: 0, names: [] };
-
 const streamsCachedMax = 200_000;
-const shapesCachedMax = 4_000;
-
-const shapeNameCharactersMax = 1_024;
 
 /**
- * Finds and registers devices, streams and shapes. Each step commits on its own, before the batch that needs it: writers never wait for
+ * Finds and registers devices and streams. Each step commits on its own, before the batch that needs it: writers never wait for
  * each other's batches here, and cached keys are always valid. So a device may be registered before its first reading is stored.
  */
 export class Keys {
   readonly #pool: pg.Pool;
-  readonly #shapesMax: number;
   readonly #streams = new TwoGenerationCache<StreamKeys>(streamsCachedMax);
-  readonly #shapes = new TwoGenerationCache<Shape>(shapesCachedMax);
 
-  constructor(pool: pg.Pool, shapesMax: number) {
+  constructor(pool: pg.Pool) {
     this.#pool = pool;
-    this.#shapesMax = shapesMax;
   }
 
   /** Keys of each element, in order. */
@@ -51,20 +36,6 @@ export class Keys {
         return new Map([...found, ...(await this.#findStreams(missing))]);
       },
     );
-  }
-
-  /** Shapes of each list of names, in order; their names are sorted. Beyond `shapesMax` shapes a new list gets {@link noShape}. */
-  async shapes(lists: readonly (readonly string[])[]): Promise<Shape[]> {
-    return lookUpCached(lists, shapeName, this.#shapes, async (uncached) => {
-      const digests = new Map([...uncached].map(([name, names]) => [name, shapeDigest(names)]));
-      let found = await this.#findShapes([...digests.values()]);
-      const missing = [...uncached].filter(([name]) => !found.has(hex(digests.get(name)))).map(([, names]) => names);
-      if (missing.length > 0) {
-        await this.#registerShapes(missing);
-        found = await this.#findShapes([...digests.values()]);
-      }
-      return new Map([...digests].map(([name, digest]) => [name, found.get(hex(digest)) ?? noShape]));
-    });
   }
 
   async #findStreams(wanted: readonly { deviceId: string; epoch: string }[]): Promise<Map<string, StreamKeys>> {
@@ -103,27 +74,6 @@ export class Keys {
       columns(missing),
     );
   }
-
-  async #findShapes(digests: readonly Buffer[]): Promise<Map<string, Shape>> {
-    const { rows } = await this.#pool.query<{ shape_key: number; names: string[]; digest: Buffer }>(
-      'select shape_key, names, digest from shapes where digest = any($1::bytea[])',
-      [digests],
-    );
-    return new Map(rows.map((row) => [hex(row.digest), { key: row.shape_key, names: row.names }]));
-  }
-
-  /** Writers at the same moment may exceed `shapesMax` by the shapes that each of them adds. */
-  async #registerShapes(missing: readonly (readonly string[])[]): Promise<void> {
-    const names = missing.map((list) => JSON.stringify([...list].sort()));
-    await this.#pool.query(
-      `insert into shapes (digest, names)
-       select distinct on (w.digest) w.digest, array(select jsonb_array_elements_text(w.names::jsonb))
-       from unnest($1::bytea[], $2::text[]) as w (digest, names)
-       where not exists (select from shapes s where s.digest = w.digest)
-       order by w.digest limit greatest(0, $3 - (select count(*) from shapes)) on conflict do nothing`,
-      [missing.map(shapeDigest), names, this.#shapesMax],
-    );
-  }
 }
 
 /** Returns cached values; the missing ones are queried together, once, and cached. */
@@ -154,22 +104,6 @@ async function lookUpCached<Element, Value>(
 
 function streamName(deviceId: string, epoch: string): string {
   return `${deviceId}\n${epoch}`;
-}
-
-/** Names contain no control characters. A long list is cached by its digest, which bounds the cache in bytes, too. */
-function shapeName(names: readonly string[]): string {
-  const joined = names.join('\n');
-  return joined.length > shapeNameCharactersMax ? hex(shapeDigest(names)) : joined;
-}
-
-function shapeDigest(names: readonly string[]): Buffer {
-  return createHash('sha256')
-    .update(JSON.stringify([...names].sort()))
-    .digest();
-}
-
-function hex(digest: Buffer | undefined): string {
-  return digest?.toString('hex') ?? '';
 }
 
 function columns(streams: readonly { deviceId: string; epoch: string }[]): [string[], string[]] {

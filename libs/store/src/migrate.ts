@@ -7,6 +7,7 @@ import * as deadLetterWork from './migrations/0003-dead-letter-work.ts';
 import * as reconciliation from './migrations/0004-books.ts';
 import * as isolationAttempts from './migrations/0005-suspects.ts';
 import * as acknowledgements from './migrations/0007-acknowledgements.ts';
+import * as everyValueInViews from './migrations/0008-every-value-in-views.ts';
 
 /** In the order in which they are applied. */
 const migrations: Readonly<Record<string, Migration>> = {
@@ -16,6 +17,7 @@ const migrations: Readonly<Record<string, Migration>> = {
   '0004-books': reconciliation,
   '0005-suspects': isolationAttempts,
   '0007-acknowledgements': acknowledgements,
+  '0008-every-value-in-views': everyValueInViews,
 };
 
 /** A migration may wait this long for the locks of other statements. */

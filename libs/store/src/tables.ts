@@ -31,6 +31,8 @@ interface ShapesTable {
   names: string[];
   /** SHA-256 of the names, as an index cannot hold the names themselves. */
   digest: Buffer;
+  /** The device that added it; null for those added before there was a bound per device. */
+  device_key: number | null;
 }
 
 interface ReadingsTable {

@@ -1,4 +1,4 @@
-import { beforeEach, describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it, vi } from 'vitest';
 import { type BatchWriter, createBatchWriter } from '../src/batch-writer.ts';
 import { OlderThanRetentionError, classifyFailure } from '../src/failure.ts';
 import { latestOf, readings } from '../src/readers.ts';
@@ -115,6 +115,54 @@ describe('values', () => {
     expect((await pool.query<{ count: number }>('select count(*) from shapes')).rows[0]?.count).toBe(
       (rows[0]?.count ?? 0) + 2,
     );
+  });
+});
+
+describe('a device that sends ever new names of metrics', () => {
+  const added = async (deviceId: string) =>
+    (
+      await pool.query<{ names: string[] }>(
+        'select names from shapes join devices using (device_key) where device_id = $1 order by names',
+        [deviceId],
+      )
+    ).rows.map(({ names }) => names.join());
+  const random = (deviceId: string, from: number, to: number) =>
+    run(from, to, { deviceId }).map((one) => ({ ...one, metrics: { [`${deviceId}-${one.seq}`]: one.seq } }));
+
+  it('adds no more shapes than its bound, and the names of other devices still get one', async () => {
+    const bounded = createBatchWriter(pool, { shapesPerDeviceMax: 3 });
+    await bounded.write(random('noisy', 0, 2));
+    await bounded.write([...random('noisy', 2, 20), ...random('quiet', 0, 2)]);
+    await bounded.write(random('noisy', 20, 30));
+    expect(await added('noisy')).toHaveLength(3);
+    expect(await added('quiet')).toEqual(['quiet-0', 'quiet-1']);
+    // A list that was refused to the one is added by the other.
+    await bounded.write([reading({ deviceId: 'quiet', seq: 2, metrics: { 'noisy-29': 1 } })]);
+    expect(await added('quiet')).toEqual(['noisy-29', 'quiet-0', 'quiet-1']);
+    const { rows } = await pool.query(
+      `select count(*) as all, count(*) filter (where shape_key = 0) as without from readings join devices using (device_key) where device_id = 'noisy'`,
+    );
+    expect(rows).toEqual([{ all: 30, without: 27 }]);
+    // The bound holds after a restart too, and for the shapes that it added.
+    const restarted = createBatchWriter(pool, { shapesPerDeviceMax: 3 });
+    await restarted.write([
+      ...random('noisy', 30, 40),
+      reading({ deviceId: 'noisy', seq: 40, metrics: { 'noisy-0': 1 } }),
+    ]);
+    expect(await added('noisy')).toHaveLength(3);
+    expect(restarted.shapes.count).toBe(
+      (await pool.query<{ count: number }>('select count(*) from shapes')).rows[0]?.count,
+    );
+  });
+
+  it('costs no statement more once its names are known to have no shape', async () => {
+    const bounded = createBatchWriter(pool, { shapesPerDeviceMax: 1 });
+    await bounded.write(random('steady', 0, 10));
+    const query = vi.spyOn(pool, 'query');
+    await bounded.write(random('steady', 0, 10).map((one) => ({ ...one, seq: one.seq + 100 })));
+    // The statements of the transaction go to its own connection.
+    expect(query).toHaveBeenCalledTimes(0);
+    query.mockRestore();
   });
 });
 

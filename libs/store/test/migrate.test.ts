@@ -19,6 +19,7 @@ const names = [
   '0004-books',
   '0005-suspects',
   '0007-acknowledgements',
+  '0008-every-value-in-views',
 ];
 
 async function migrateInOwnProcess(databaseUrl: string): Promise<string[]> {

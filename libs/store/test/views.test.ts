@@ -56,3 +56,33 @@ describe('views for SQL', () => {
     expect(explained).not.toContain('Seq Scan on readings');
   });
 });
+
+describe('readings without a shape of their own', () => {
+  const rows = async (query: string) => (await pool.query<Record<string, unknown>>(query)).rows;
+
+  it('are in both views, with all their values, when no more shapes may be created', async () => {
+    const [{ count } = { count: 0 }] = (await rows('select count(*) from shapes')) as { count: number }[];
+    const bounded = createBatchWriter(pool, { shapesMax: count });
+    const metrics = { [`new-${count}`]: 2.5, tiny: 5e-324, on: true, text: '7' };
+    await bounded.write([
+      reading({ deviceId: 'newcomer', ts: monday, metrics }),
+      reading({ deviceId: 'newcomer', seq: 1, ts: monday + 1, metrics: { on: false } }),
+    ]);
+    expect(await rows(`select metrics from telemetry where device_id = 'newcomer' order by ts`)).toEqual([
+      { metrics },
+      { metrics: { on: false } },
+    ]);
+    expect(
+      await rows(`select metric, value from telemetry_values where device_id = 'newcomer' order by value desc`),
+    ).toEqual([
+      { metric: `new-${count}`, value: 2.5 },
+      { metric: 'tiny', value: 5e-324 },
+    ]);
+    const [counts] = await rows(`
+      select (select count(*) from telemetry) as shown, (select count(*) from readings) as stored,
+        (select count(*) from telemetry_values) as values_shown,
+        (select sum(cardinality(numbers)) from readings) + 2 as values_stored`);
+    expect(counts?.['shown']).toBe(counts?.['stored']);
+    expect(counts?.['values_shown']).toBe(counts?.['values_stored']);
+  });
+});

@@ -1,6 +1,7 @@
 import { type ConfigurationOf, type Environment, readConfiguration, relation } from '@fleetwire/runtime/configuration';
 import { listenVariables, serviceVariables } from '@fleetwire/runtime/service-variables';
 import { integer, optional, secret, url } from '@fleetwire/runtime/variables';
+import { shapesMaxDefault, shapesPerDeviceMaxDefault } from '@fleetwire/store/batch-writer';
 
 export const workerVariables = {
   ...serviceVariables,
@@ -41,6 +42,20 @@ export const workerVariables = {
     default: 2,
     unit: 'transactions',
     doc: 'Transactions in flight at the same time, each on its own connection',
+  }),
+  shapesMax: integer('SHAPES_MAX', {
+    min: 1,
+    max: 30_000,
+    default: shapesMaxDefault,
+    unit: 'shapes',
+    doc: 'Distinct sets of numeric metric names that get compact rows, over all devices; beyond it, the metrics of a reading are stored as JSON',
+  }),
+  shapesPerDeviceMax: integer('SHAPES_PER_DEVICE_MAX', {
+    min: 1,
+    max: 30_000,
+    default: shapesPerDeviceMaxDefault,
+    unit: 'shapes',
+    doc: 'How many of them one device may add; beyond it, metrics of its readings with a new set of names are stored as JSON',
   }),
   statementTimeoutMs: integer('STATEMENT_TIMEOUT_MS', {
     min: 100,

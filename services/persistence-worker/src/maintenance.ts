@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from '@fleetwire/runtime/logger';
+import type { BatchWriter } from '@fleetwire/store/batch-writer';
 import type { Database } from '@fleetwire/store/database';
 import { minuteOf } from '@fleetwire/contracts/edge-report';
 import { deleteReconciliationEntries } from '@fleetwire/store/reconciliation';
@@ -14,6 +15,7 @@ const retryPauseMs = 10_000;
 
 export interface MaintenanceOptions {
   readonly pool: Database['pool'];
+  readonly shapes: BatchWriter['shapes'];
   /** Resolves when readings may be written to the database: its settings may have changed without a lost connection. */
   readonly verify: () => Promise<void>;
   readonly config: Pick<
@@ -28,7 +30,14 @@ export interface MaintenanceOptions {
  * Creates upcoming partitions, drops those past retention, and deletes expired dead letters and reconciliation entries, now and every hour.
  * Resolves when the signal is aborted.
  */
-export async function runMaintenance({ pool, verify, config, logger, signal }: MaintenanceOptions): Promise<void> {
+export async function runMaintenance({
+  pool,
+  shapes,
+  verify,
+  config,
+  logger,
+  signal,
+}: MaintenanceOptions): Promise<void> {
   while (!signal.aborted) {
     let pauseMs = intervalMs;
     // By itself, because a lasting failure of the maintenance must not switch it off.
@@ -50,6 +59,7 @@ export async function runMaintenance({ pool, verify, config, logger, signal }: M
       });
       if (deleted > 0) logger.info({ deleted }, 'deleted expired dead letters');
       await deleteReconciliationEntries(pool, minuteOf(now - config.reconciliationRetentionDays * dayMs));
+      await shapes.countAgain();
     } catch (error) {
       // Not urgent: a writer creates a missing partition itself, at the cost of a delay.
       logger.warn({ reason: String(error), retryPauseMs }, 'maintenance failed; retrying');

@@ -1,6 +1,7 @@
 import { queues } from '@fleetwire/broker/topology';
 import { deadLetterReasons } from '@fleetwire/contracts/dead-letter';
 import { Counter, Gauge, Histogram, type Registry, fromZero } from '@fleetwire/runtime/metrics';
+import type { BatchWriter } from '@fleetwire/store/batch-writer';
 import type { DatabaseGate } from './database-gate.ts';
 import type { TransactionBatcher } from './transaction-batcher.ts';
 
@@ -53,8 +54,38 @@ export function createWorkerMetrics(registry: Registry) {
 /** Gauges that are read from the parts of the worker at each scrape. */
 export function registerWorkerGauges(
   registry: Registry,
-  { gate, batcher }: { readonly gate: DatabaseGate; readonly batcher: TransactionBatcher },
+  {
+    gate,
+    batcher,
+    shapes,
+    shapesMax,
+  }: {
+    readonly gate: DatabaseGate;
+    readonly batcher: TransactionBatcher;
+    readonly shapes: BatchWriter['shapes'];
+    readonly shapesMax: number;
+  },
 ): void {
+  registry.registerMetric(
+    new Gauge({
+      name: 'fleetwire_worker_shapes',
+      help: 'Distinct sets of numeric metric names that have compact rows, over all devices; counted when this worker adds one, and every hour',
+      registers: [],
+      collect() {
+        this.set(shapes.count);
+      },
+    }),
+  );
+  registry.registerMetric(
+    new Gauge({
+      name: 'fleetwire_worker_shapes_max',
+      help: 'Bound of fleetwire_worker_shapes (SHAPES_MAX)',
+      registers: [],
+      collect() {
+        this.set(shapesMax);
+      },
+    }),
+  );
   registry.registerMetric(
     new Gauge({
       name: 'fleetwire_queue_oldest_age_seconds',

@@ -114,11 +114,14 @@ export async function startWorker({
   );
   const publish = createRetryingPublisher(publisher, signal, logger);
 
+  const { shapesMax, shapesPerDeviceMax, retentionDays } = config;
+  const writer = createBatchWriter(database.pool, {
+    shapesMax,
+    shapesPerDeviceMax,
+    ...(retentionDays === undefined ? {} : { retentionDays }),
+  });
   const outcomes = new ReadingOutcomes({
-    writer: createBatchWriter(
-      database.pool,
-      config.retentionDays === undefined ? {} : { retentionDays: config.retentionDays },
-    ),
+    writer,
     insertDeadLetters: (letters) => insertDeadLetters(database.pool, letters),
     publish,
     metrics,
@@ -131,7 +134,7 @@ export async function startWorker({
     messagesMax: config.prefetch,
     run: (batch) => storer.storeBatch(batch),
   });
-  registerWorkerGauges(registry, { gate, batcher });
+  registerWorkerGauges(registry, { gate, batcher, shapes: writer.shapes, shapesMax });
   const isolation = new PoisonIsolation({
     beginAttempt: (attempt) => gate.retryWhileUnavailable(() => beginAttempt(database.pool, attempt)),
     endAttempt: (attempt) => endAttempt(database.pool, attempt),
@@ -159,6 +162,7 @@ export async function startWorker({
   // Not awaited: usually the partitions exist before the first envelope arrives; where one is missing, the writer creates it.
   const maintenance = runMaintenance({
     pool: database.pool,
+    shapes: writer.shapes,
     verify: () => gate.retryWhileUnavailable(probe),
     config,
     logger,
