@@ -43,6 +43,15 @@ export function markBlocks({ blocks }: OfferedBlocks): pg.QueryConfig {
   };
 }
 
+/** In one line: Postgres writes it to its log with every batch that it refuses. */
+const insertReadingsText = `
+  insert into readings (ts, received_at, seq, device_key, stream_key, shape_key, numbers, others)
+  select n.ts, n.received_at, n.seq, n.device_key, n.stream_key, n.shape_key, ($9::float8[])[n.first:n.last], n.others::jsonb
+  from unnest($1::timestamptz[], $2::timestamptz[], $3::int8[], $4::int4[], $5::int4[], $6::int2[], $7::int4[], $8::int4[], $10::text[])
+  as n (ts, received_at, seq, device_key, stream_key, shape_key, first, last, others)`
+  .replaceAll(/\s+/g, ' ')
+  .trim();
+
 export function insertReadings({ readings, streams, shapes }: Batch, ordinals: readonly number[]): pg.QueryConfig {
   const rows = ordinals.map((ordinal) => readings[ordinal] as IdentifiedReading);
   const rowStreams = ordinals.map((ordinal) => streams[ordinal] as StreamKeys);
@@ -59,11 +68,7 @@ export function insertReadings({ readings, streams, shapes }: Batch, ordinals: r
   }
   return {
     name: 'insert_readings',
-    text: `
-      insert into readings (ts, received_at, seq, device_key, stream_key, shape_key, numbers, others)
-      select n.ts, n.received_at, n.seq, n.device_key, n.stream_key, n.shape_key, ($9::float8[])[n.first:n.last], n.others::jsonb
-      from unnest($1::timestamptz[], $2::timestamptz[], $3::int8[], $4::int4[], $5::int4[], $6::int2[], $7::int4[], $8::int4[], $10::text[])
-        as n (ts, received_at, seq, device_key, stream_key, shape_key, first, last, others)`,
+    text: insertReadingsText,
     values: [
       timestamptzArray(rows.map(({ ts }) => ts)),
       timestamptzArray(rows.map(({ receivedAt }) => receivedAt)),

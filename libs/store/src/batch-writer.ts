@@ -7,6 +7,7 @@ import {
   OlderThanRetentionError,
   PartitionMissingError,
   TransactionAbortedError,
+  classifyFailure,
   isPartitionMissing,
 } from './failure.ts';
 import { Keys, type StreamKeys } from './keys.ts';
@@ -40,6 +41,12 @@ export interface BatchWriter {
   readonly shapes: Pick<Shapes, 'count' | 'countAgain'>;
 }
 
+/**
+ * After a refusal, this many batches are sent step by step: while bad readings come in, statements that follow a refused one would each
+ * leave an error in the log of Postgres.
+ */
+const stepwiseBatchesAfterRefusal = 100;
+
 export const shapesMaxDefault = 10_000;
 export const shapesPerDeviceMaxDefault = 64;
 
@@ -51,6 +58,7 @@ export function createBatchWriter(pool: pg.Pool, options: BatchWriterOptions = {
   const keys = new Keys(pool);
   const shapes = new Shapes(pool, { shapesMax, shapesPerDeviceMax });
   let knownWeeks = new Set<number>();
+  let stepwiseBatches = 0;
 
   async function preparePartitions(readings: readonly IdentifiedReading[]): Promise<void> {
     const missing = () => new Set(readings.map(({ ts }) => weekStart(ts))).difference(knownWeeks);
@@ -74,9 +82,12 @@ export function createBatchWriter(pool: pg.Pool, options: BatchWriterOptions = {
         })),
       );
       try {
-        const stored = await store(pool, { readings, streams, shapes: rowShapes }, origin);
+        const isStepwise = stepwiseBatches > 0;
+        if (isStepwise) stepwiseBatches -= 1;
+        const stored = await store(pool, { readings, streams, shapes: rowShapes }, { origin, isStepwise });
         return { stored, duplicates: readings.length - stored };
       } catch (error) {
+        if (classifyFailure(error) === 'bad-data') stepwiseBatches = stepwiseBatchesAfterRefusal;
         if (!isPartitionMissing(error)) throw error;
         // A partition was dropped since `knownWeeks` was read.
         knownWeeks = new Set();
@@ -97,14 +108,21 @@ function numericNames({ metrics }: IdentifiedReading): string[] {
   return names;
 }
 
+interface StoreOptions {
+  readonly origin: Origin;
+  /** One more round trip: nothing is sent after readings that Postgres refuses. */
+  readonly isStepwise: boolean;
+}
+
 /** @returns how many readings were new */
-async function store(pool: pg.Pool, batch: Batch, origin: Origin): Promise<number> {
+async function store(pool: pg.Pool, batch: Batch, { origin, isStepwise }: StoreOptions): Promise<number> {
   const offered = offeredBlocks(
     batch.streams.map(({ streamKey }) => streamKey),
     batch.readings.map(({ seq }) => seq),
   );
   const client = await pool.connect();
   let failure: unknown;
+  let isTransactionOver = false;
   try {
     // Wait for the answer to `begin`: if only `begin` failed, the next statements would commit one by one.
     await client.query('begin');
@@ -113,6 +131,7 @@ async function store(pool: pg.Pool, batch: Batch, origin: Origin): Promise<numbe
     if (fresh.length === 0) {
       // All readings are duplicates. Roll back: only the helper column `added` would change.
       await client.query('rollback');
+      isTransactionOver = true;
       await client.query(countDuplicates(batch, fresh, origin));
       return 0;
     }
@@ -122,10 +141,12 @@ async function store(pool: pg.Pool, batch: Batch, origin: Origin): Promise<numbe
     const duplicates = fresh.length < batch.readings.length ? [countDuplicates(batch, fresh, origin)] : [];
     const counted = [...duplicates, stored];
     const inserting = client.query(rows);
+    if (isStepwise) await inserting;
     const statements = [inserting, ...[latest, ...counted].map((statement) => client.query(statement))];
     const committing = client.query('commit');
     // All are awaited before the first failure is thrown: the later ones fail only because of it.
     await Promise.allSettled([...statements, committing]);
+    isTransactionOver = true;
     await Promise.all(statements);
     const [inserted, committed] = await Promise.all([inserting, committing]);
     if (committed.command !== 'COMMIT') throw new TransactionAbortedError();
@@ -134,7 +155,7 @@ async function store(pool: pg.Pool, batch: Batch, origin: Origin): Promise<numbe
     failure = error;
     throw error;
   } finally {
-    await giveBack(client, failure);
+    await giveBack(client, failure, isTransactionOver);
   }
 }
 
@@ -153,10 +174,10 @@ function freshOrdinals({ readings }: Batch, { blocks, order }: OfferedBlocks, ma
   });
 }
 
-async function giveBack(client: pg.PoolClient, failure: unknown): Promise<void> {
+async function giveBack(client: pg.PoolClient, failure: unknown, isTransactionOver: boolean): Promise<void> {
   if (failure === undefined) return client.release();
   if (!leavesConnectionUsable(failure)) return client.release(failure as Error);
-  // If the commit was sent already, it has rolled back; Postgres then only warns.
+  if (isTransactionOver) return client.release();
   await client.query('rollback').then(
     () => client.release(),
     (error: Error) => client.release(error),

@@ -69,21 +69,34 @@ export class Storer {
    * @throws an unknown failure, unless it is the last chance: nothing is lost, some readings may be stored; or the signal's reason
    */
   async store(readings: readonly IdentifiedReading[], context: StoreContext): Promise<readonly RejectedReading[]> {
-    const { outcomes, classify, gate, signal } = this.#options;
+    const { outcomes, gate } = this.#options;
     try {
       await gate.retryWhileUnavailable((mayBeCommitted) =>
         outcomes.store(readings, context.deliveries, mayBeCommitted),
       );
       return [];
     } catch (error) {
-      signal.throwIfAborted();
-      if (classify(error) === 'unknown' && !context.isLastChance) throw error;
-      const [only] = readings;
-      if (readings.length === 1 && only !== undefined) return [{ reading: only, error }];
-      const middle = Math.ceil(readings.length / 2);
-      const first = await this.store(readings.slice(0, middle), context);
-      const second = await this.store(readings.slice(middle), context);
-      return [...first, ...second];
+      return this.#bisect(readings, error, context);
     }
+  }
+
+  /** @param error with which Postgres refused these readings together */
+  async #bisect(
+    readings: readonly IdentifiedReading[],
+    error: unknown,
+    context: StoreContext,
+  ): Promise<readonly RejectedReading[]> {
+    const { classify, signal } = this.#options;
+    signal.throwIfAborted();
+    if (classify(error) === 'unknown' && !context.isLastChance) throw error;
+    const [only] = readings;
+    if (readings.length === 1 && only !== undefined) return [{ reading: only, error }];
+    const middle = Math.ceil(readings.length / 2);
+    const rest = readings.slice(middle);
+    const first = await this.store(readings.slice(0, middle), context);
+    // With nothing rejected in the first half, the second would be refused again: each refusal is an error in the log of Postgres.
+    const isRestRefused = first.length === 0 && rest.length > 1;
+    const second = isRestRefused ? await this.#bisect(rest, error, context) : await this.store(rest, context);
+    return [...first, ...second];
   }
 }

@@ -50,15 +50,17 @@ function storerOver({ store, probe = async () => {}, signal = never }: DatabaseB
 /** A database that refuses transactions with a bad reading in them, after some failures that have nothing to do with the readings. */
 function refusing(bad: ReadonlySet<number>, kind: FailureClass, transients: FailureClass[] = []) {
   const stored: number[] = [];
+  const tries: number[][] = [];
   const storer = storerOver({
     store: async (readings) => {
+      tries.push(readings.map(({ seq }) => seq));
       const transient = transients.pop();
       if (transient !== undefined) throw new Refusal(transient);
       if (readings.some(({ seq }) => bad.has(seq))) throw new Refusal(kind);
       stored.push(...readings.map(({ seq }) => seq));
     },
   });
-  return { storer, stored };
+  return { storer, stored, tries };
 }
 
 describe('the storer', () => {
@@ -77,6 +79,17 @@ describe('the storer', () => {
         },
       ),
     );
+  });
+
+  it('does not try readings together again that it knows to contain a bad one', async () => {
+    const seqs = Array.from({ length: 64 }, (_, seq) => seq);
+    const refusals = async (bad: number) => {
+      const { storer, tries } = refusing(new Set([bad]), 'bad-data');
+      await storer.store(seqs.map(reading), once);
+      return tries.filter((tried) => tried.includes(bad)).length;
+    };
+    expect(await refusals(63)).toBe(2);
+    expect(await refusals(0)).toBe(7);
   });
 
   it('throws an unknown failure and rejects no reading for it, unless it is the last chance', async () => {

@@ -3,6 +3,8 @@ export const postgresSettings = {
   shared_buffers: '256MB',
   max_connections: '200',
   max_wal_size: '2GB',
+  // A refused reading leaves its error in the log without the statement, which is always the same.
+  log_min_error_statement: 'panic',
 };
 
 /** A worker keeps its deliveries unacknowledged while Postgres is down; the broker must not requeue them. */
