@@ -204,11 +204,14 @@ export class Session {
       return ackSchedule.add(this);
     }
 
-    const isBeyondLimit = this.#inFlight + telemetry.observations.length > inFlightMax;
+    // With nothing in flight even a larger frame is accepted: nacked, it would come again for ever.
+    const isBeyondLimit = this.#inFlight > 0 && this.#inFlight + telemetry.observations.length > inFlightMax;
     this.#inFlight += count;
     const submission = outcomes.receive(arrival, (nackReason) => {
       this.#inFlight -= count;
-      if (nackReason !== undefined) return this.#nack(stream, range, nackReason);
+      if (nackReason !== undefined && telemetry.seq !== undefined) return this.#nack(stream, range, nackReason);
+      // Numbers of the server are not sent again: the device sends nacked readings under new ones, so the old ones must not hold back acks.
+      if (nackReason !== undefined) this.#sendNacks(stream, range, nackReason);
       stream.acks.settle(range);
       ackSchedule.add(this);
     });
@@ -221,6 +224,10 @@ export class Session {
     // Each range has at least one reading.
     if (stream.acks.pendingResendRanges > this.#context.limits.inFlightMax)
       return this.close(closeCodes.overloaded, 'too many nacked readings were not sent again');
+    this.#sendNacks(stream, range, nackReason);
+  }
+
+  #sendNacks(stream: Stream, range: AckRange, nackReason: NackReason): void {
     for (const part of partsBetween(range)) this.#outbound.send(retryableNack(part, nackReason, stream.reference));
   }
 

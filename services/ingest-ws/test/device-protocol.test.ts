@@ -3,6 +3,11 @@ import { eventually } from '@fleetwire/platform/testing/eventually';
 import { describe, expect, it } from 'vitest';
 import { connect, ingest, queued, telemetry, token } from './harness.ts';
 
+function frameOf(count: number, numbered: { seq?: number } = {}) {
+  const readings = Array.from({ length: count }, () => ({ ts: Date.now(), value: 1 }));
+  return { type: 'telemetry', ...numbered, readings };
+}
+
 describe('a device on its socket', async () => {
   const amqpUrl = await freshVhost();
   const edge = await ingest(amqpUrl, {
@@ -187,15 +192,32 @@ describe('a device on its socket', async () => {
 
   it('gets a retryable nack for readings beyond the in-flight limit', async () => {
     const thermo = await device('thermo-14', '?epoch=b');
-    const many = Array.from({ length: 101 }, () => ({ ts: Date.now(), value: 1 }));
-    thermo.send({ type: 'telemetry', seq: 1, readings: many });
+    thermo.send(frameOf(60, { seq: 1 }));
+    thermo.send(frameOf(60, { seq: 61 }));
     expect(await thermo.next('nack')).toMatchObject({
-      seq: 1,
-      count: 101,
+      seq: 61,
+      count: 60,
       code: 'in-flight-limit',
       retryable: true,
       retryAfterMs: expect.any(Number),
     });
+  });
+
+  it('gets a frame with more readings than the in-flight limit accepted while nothing else is in flight', async () => {
+    const thermo = await device('thermo-17', '?epoch=b');
+    thermo.send(frameOf(101, { seq: 1 }));
+    expect(await thermo.next('ack')).toEqual({ type: 'ack', upTo: 101 });
+  });
+
+  it('gets acks after a nack although it sends no numbers, and so sends the nacked readings under new ones', async () => {
+    const thermo = await device('thermo-18');
+    thermo.send(frameOf(60));
+    thermo.send(frameOf(60));
+    expect(await thermo.next('nack')).toMatchObject({ seq: 61, count: 60, retryable: true });
+    await eventually(() => expect(thermo.messages).toContainEqual(expect.objectContaining({ type: 'ack' })));
+    thermo.send(frameOf(60));
+    await eventually(() => expect(thermo.messages).toContainEqual(expect.objectContaining({ type: 'ack', upTo: 180 })));
+    await eventually(() => expect(of('thermo-18')).toHaveLength(120));
   });
 
   it('is replaced by its own newer session with 4409', async () => {
