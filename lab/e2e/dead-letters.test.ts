@@ -380,7 +380,7 @@ describe('an edited copy', async () => {
     const { id } = await onlyLetterOf('judged');
     for (const [edit, field] of [
       [{ patch: {} }, 'metrics.text'],
-      [{ patch: { metrics: { text: 'a\0b' } } }, 'metrics.text'],
+      [{ patch: { metrics: { text: 'a\0b' } } }, 'body.patch.metrics.text'],
       [{ patch: { metrics: { text: [1] } } }, 'metrics.text'],
       [{ patch: { metrics: { text: null } } }, 'metrics'],
       [{ patch: { metrics: { text: 'fine' }, seq: 2 } }, 'seq'],

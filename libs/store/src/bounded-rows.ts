@@ -55,6 +55,11 @@ interface Chunk<T> {
   readonly isCut: boolean;
 }
 
+/** Rows that are sent as they are, with their size as JSON. */
+export function sized<Row extends object>({ rows, isCut }: Chunk<Row>): Chunk<Row & Sized> {
+  return { rows: rows.map((row) => ({ ...row, bytes: Buffer.byteLength(JSON.stringify(row)) })), isCut };
+}
+
 /**
  * Runs an ordered query with a limit in rows, and ends after the row with which its values exceed `bytesMax` as text.
  * @param options.documents columns of JSON or text, which may be compressed

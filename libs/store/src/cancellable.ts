@@ -5,7 +5,7 @@ import { PoolWaitError } from './failure.ts';
 /**
  * Runs one query that ends in Postgres, too, when `signal` aborts: the connection is closed, and Postgres, which checks for its client
  * twice a second (database.ts), ends the query. A cancel request would need a second connection, which hangs where the first one does.
- * @throws the signal's reason once it aborts
+ * @throws the signal's reason once it aborts, or PoolWaitError if no connection of a full pool became free until then
  */
 export async function fetchRows<Row>(
   pool: pg.Pool,

@@ -6,7 +6,7 @@ import type { Database } from './database.ts';
 import { namesOfShapes, toMetrics } from './stored-metrics.ts';
 import type { LatestMetrics } from './tables.ts';
 
-// Every time here is in epoch milliseconds. Every reader cancels its query when `signal` aborts, and then throws the signal's reason.
+// Every time here is in epoch milliseconds. Every reader cancels its query when `signal` aborts, and then throws as `fetchRows` does.
 
 interface Abortable {
   readonly signal?: AbortSignal | undefined;

@@ -232,7 +232,7 @@ describe('a reader that is aborted', () => {
     const abort = new AbortController();
     const found = readings(database, { ...query, signal: abort.signal });
     abort.abort(reason);
-    await expect(found).rejects.toBe(reason);
+    await expect(found).rejects.toMatchObject({ name: 'PoolWaitError', cause: reason });
     for (const client of taken) client.release();
     expect(await readings(database, query)).toHaveLength(10);
   });

@@ -87,6 +87,23 @@ describe('a page', () => {
     expect(pages).toBeGreaterThan(5);
   });
 
+  it('of the audit of dead letters ends before its limit when it is full', async () => {
+    await store.database.pool.query(
+      `insert into dead_letter_actions (actor, action, details)
+       select 'operator', 'discarded', jsonb_build_object('n', n, 'ids', repeat('x', 100000)) from generate_series(1, 50) as n`,
+    );
+    const api = await startApi({ DATABASE_URL: store.databaseUrl, PAGE_BYTES_MAX: String(mebibyte) });
+    const found: number[] = [];
+    let pages = 0;
+    for (let path: string | undefined = '/api/v1/dead-letters/actions?limit=1000'; path !== undefined; pages += 1) {
+      const { body, headers } = await api.get(path, { token: await tokenFor('operator') });
+      found.push(...body.data.map(({ details }: { details: { n: number } }) => details.n));
+      path = /^<([^>]+)>; rel="next"$/.exec(headers.get('link') ?? '')?.[1];
+    }
+    expect(found).toEqual(Array.from({ length: 50 }, (_, index) => 50 - index));
+    expect(pages).toBe(5);
+  });
+
   it('of small readings is as long as its limit', async () => {
     const api = await startApi({ DATABASE_URL: store.databaseUrl });
     const { body } = await api.get('/api/v1/devices/thin/readings?limit=2999');

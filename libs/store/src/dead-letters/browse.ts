@@ -1,6 +1,6 @@
 import { sql } from 'kysely';
 import type { DeadLetterReason } from '@fleetwire/contracts/dead-letter';
-import { collectRows, fetchUpTo, type PageBounds } from '../bounded-rows.ts';
+import { collectRows, fetchUpTo, type PageBounds, sized } from '../bounded-rows.ts';
 import { fetchRows } from '../cancellable.ts';
 import type { Database } from '../database.ts';
 import { type DeadLetterStatus, type Selection, selected } from './selection.ts';
@@ -84,8 +84,7 @@ export async function listDeadLetters(
       select ${summaryColumns} from dead_letters d
       where ${selected(selection)} and d.number < ${last?.number ?? after} order by d.number desc limit ${limit})`;
     const documents = ['errorMessage', 'errorCode', 'deviceId', 'epoch'];
-    const { rows, isCut } = await fetchUpTo(database, query, { documents, bytesMax, signal });
-    return { rows: rows.map((row) => ({ ...row, bytes: Buffer.byteLength(JSON.stringify(row)) })), isCut };
+    return sized(await fetchUpTo(database, query, { documents, bytesMax, signal }));
   });
 }
 
@@ -143,13 +142,17 @@ export async function historyOfDeadLetter(
 
 /** The audit, newest first. `after`: the last `number` of the page before. */
 export async function listDeadLetterActions(
-  { pool, db }: Database,
-  { limit, after = Number.MAX_SAFE_INTEGER, signal }: Abortable & { limit: number; after?: number | undefined },
-): Promise<(DeadLetterEvent & { readonly number: number })[]> {
-  const query = sql<DeadLetterEvent & { readonly number: number }>`
-    select number, at, actor, action, dead_letter_id as "deadLetterId", replay_id as "replayId", details
-    from dead_letter_actions where number < ${after} order by number desc limit ${limit}`;
-  return fetchRows(pool, query.compile(db), signal);
+  database: Database,
+  options: Abortable & PageBounds & { readonly after?: number | undefined },
+): Promise<(DeadLetterEvent & { readonly number: number; readonly bytes: number })[]> {
+  const { after = Number.MAX_SAFE_INTEGER, signal } = options;
+  type Action = DeadLetterEvent & { readonly number: number };
+  return collectRows<Action & { readonly bytes: number }>(options, async ({ limit, bytesMax }, last) => {
+    const query = sql<Action>`(
+      select number, at, actor, action, dead_letter_id as "deadLetterId", replay_id as "replayId", details
+      from dead_letter_actions where number < ${last?.number ?? after} order by number desc limit ${limit})`;
+    return sized(await fetchUpTo(database, query, { documents: ['details'], bytesMax, signal }));
+  });
 }
 
 /** Headers were written as JSON by `insertDeadLetters`. */

@@ -1,5 +1,6 @@
 import { sql } from 'kysely';
 import type { Metrics } from '@fleetwire/contracts/metrics';
+import { collectRows, fetchUpTo, type PageBounds, sized } from '../bounded-rows.ts';
 import { fetchRows } from '../cancellable.ts';
 import type { Database } from '../database.ts';
 import { type Selection, selected } from './selection.ts';
@@ -109,12 +110,16 @@ export async function createReplay({ pool, db }: Database, replay: NewReplay): P
 
 /** Newest first. `after`: the last `number` of the page before. */
 export async function listReplays(
-  { pool, db }: Database,
-  { limit, after = Number.MAX_SAFE_INTEGER, signal }: Abortable & { limit: number; after?: number | undefined },
-): Promise<Replay[]> {
-  const query = sql<Replay>`
-    select ${replayColumns} from dead_letter_replays r where r.number < ${after} order by r.number desc limit ${limit}`;
-  return fetchRows(pool, query.compile(db), signal);
+  database: Database,
+  options: Abortable & PageBounds & { readonly after?: number | undefined },
+): Promise<(Replay & { readonly bytes: number })[]> {
+  const { after = Number.MAX_SAFE_INTEGER, signal } = options;
+  return collectRows<Replay & { readonly bytes: number }>(options, async ({ limit, bytesMax }, last) => {
+    const query = sql<Replay>`(
+      select ${replayColumns} from dead_letter_replays r where r.number < ${last?.number ?? after}
+      order by r.number desc limit ${limit})`;
+    return sized(await fetchUpTo(database, query, { documents: ['selection'], bytesMax, signal }));
+  });
 }
 
 /** @returns undefined if no replay has this id */

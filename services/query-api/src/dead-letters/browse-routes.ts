@@ -108,11 +108,13 @@ export const browseRoutes = [
       cursor: Type.Optional(Cursor),
     },
     success: { status: 200, description: 'One page of actions, newest first', schema: PageOf(DeadLetterEvent, {}, {}) },
-    handler: async ({ query: { limit, cursor } }, { deadLetters }) => {
+    handler: async ({ query: { limit, cursor }, pageBytes }, { deadLetters }) => {
       const scope = { list: 'dead-letter-actions' };
       const after = cursor === undefined ? undefined : actionCursors.decode(scope, cursor).number;
-      const found = await deadLetters.light.run(listDeadLetterActions, { limit: limit + 1, after });
-      const { rows, covered, page } = toPage(found, { limit }, ({ number }) => actionCursors.encode(scope, { number }));
+      const found = await deadLetters.light.run(listDeadLetterActions, { limit: limit + 1, after, ...pageBytes });
+      const { rows, covered, page } = toPage(found, { limit, bytesMax: pageBytes.bytesMax }, ({ number }) =>
+        actionCursors.encode(scope, { number }),
+      );
       return { data: rows.map(presentEvent), covers: covered, page };
     },
   }),

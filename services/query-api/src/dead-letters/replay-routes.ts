@@ -89,11 +89,13 @@ export const replayRoutes = [
       cursor: Type.Optional(Cursor),
     },
     success: { status: 200, description: 'One page of replays', schema: PageOf(Replay, {}, {}) },
-    handler: async ({ query: { limit, cursor } }, { deadLetters }) => {
+    handler: async ({ query: { limit, cursor }, pageBytes }, { deadLetters }) => {
       const scope = { list: 'replays' };
       const after = cursor === undefined ? undefined : cursors.decode(scope, cursor).number;
-      const found = await deadLetters.light.run(listReplays, { limit: limit + 1, after });
-      const { rows, covered, page } = toPage(found, { limit }, ({ number }) => cursors.encode(scope, { number }));
+      const found = await deadLetters.light.run(listReplays, { limit: limit + 1, after, ...pageBytes });
+      const { rows, covered, page } = toPage(found, { limit, bytesMax: pageBytes.bytesMax }, ({ number }) =>
+        cursors.encode(scope, { number }),
+      );
       return { data: rows.map(presentReplay), covers: covered, page };
     },
   }),
