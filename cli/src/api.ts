@@ -63,6 +63,8 @@ export function createApi({ url, token }: Pick<Connection, 'url' | 'token'>, sig
       signal.throwIfAborted();
       throw new Error(`${target.origin} does not answer: ${causeOf(error)}`, { cause: error });
     });
+    if (response.status === 401 && token === undefined)
+      throw new Error(`${target.origin} requires a token: pass --token, or set FLEETWIRE_TOKEN`);
     const text = await response.text();
     if (!response.ok) throw new ApiProblem(response.status, problemIn(text));
     return JSON.parse(text) as T;

@@ -64,7 +64,7 @@ function queuesText({ asOf, source, alarms, workers, data }: Queues): string {
     `${bottleneck.verdict}: ${bottleneck.why}`,
   ]);
   return [
-    `${asOf}, source ${source}; ${workers.answering} workers answering, ${workers.holding} waiting for Postgres`,
+    `${asOf}, source ${source}; workers: ${workers.answering} answering, ${workers.holding} waiting for Postgres`,
     ...alarms.map((alarm) => `alarm: ${alarm}`),
     table(['QUEUE', 'READY', 'UNACKED', 'CONSUMERS', 'IN/S', 'OUT/S', 'OLDEST', 'DRAINED IN', 'BOTTLENECK'], rows),
   ].join('\n');

@@ -1,6 +1,8 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, describe, it, onTestFinished, vi } from 'vitest';
@@ -33,6 +35,23 @@ async function keyFile(): Promise<string> {
   onTestFinished(() => rm(directory, { recursive: true }));
   return join(directory, 'keys.json');
 }
+
+describe('fleetwire devices', () => {
+  it('names the option and the variable of the token when the API requires one', async () => {
+    const api = createServer((_, response) => {
+      response.writeHead(401, { 'content-type': 'application/problem+json' }).end('{"detail":"Send a token"}');
+    }).listen(0, '127.0.0.1');
+    await once(api, 'listening');
+    onTestFinished(() => void api.close());
+    const url = `http://127.0.0.1:${(api.address() as AddressInfo).port}`;
+    vi.stubEnv('FLEETWIRE_TOKEN', undefined);
+    onTestFinished(() => void vi.unstubAllEnvs());
+    expect(await fleetwire('devices', '--url', url)).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining(`${url} requires a token: pass --token, or set FLEETWIRE_TOKEN`),
+    });
+  });
+});
 
 describe('fleetwire keys', () => {
   it('generates a private key set that only its owner can read, and its public half', async () => {
