@@ -18,6 +18,7 @@ interface Queues {
     readonly name: string;
     readonly ready: number;
     readonly unacked: number | null;
+    readonly readingsEstimate: number | null;
     readonly consumers: number;
     readonly rates: { readonly in: number | null; readonly out: number | null };
     readonly oldest: { readonly ageSeconds: number | null; readonly atLeast: boolean; readonly atMost: boolean };
@@ -50,10 +51,11 @@ export function queuesCommand(signal: AbortSignal): Command {
 }
 
 function queuesText({ asOf, source, alarms, workers, data }: Queues): string {
-  const rows = data.map(({ name, ready, unacked, consumers, rates, oldest, drain, bottleneck }) => [
+  const rows = data.map(({ name, ready, unacked, readingsEstimate, consumers, rates, oldest, drain, bottleneck }) => [
     name,
     ready,
     unacked,
+    readingsEstimate === null ? null : `${readingsEstimate > 0 ? '~' : ''}${readingsEstimate}`,
     consumers,
     rates.in === null ? null : rates.in.toFixed(1),
     rates.out === null ? null : rates.out.toFixed(1),
@@ -66,7 +68,10 @@ function queuesText({ asOf, source, alarms, workers, data }: Queues): string {
   return [
     `${asOf}, source ${source}; workers: ${workers.answering} answering, ${workers.holding} waiting for Postgres`,
     ...alarms.map((alarm) => `alarm: ${alarm}`),
-    table(['QUEUE', 'READY', 'UNACKED', 'CONSUMERS', 'IN/S', 'OUT/S', 'OLDEST', 'DRAINED IN', 'BOTTLENECK'], rows),
+    table(
+      ['QUEUE', 'READY', 'UNACKED', 'READINGS', 'CONSUMERS', 'IN/S', 'OUT/S', 'OLDEST', 'DRAINED IN', 'BOTTLENECK'],
+      rows,
+    ),
   ].join('\n');
 }
 

@@ -20,6 +20,7 @@ interface Queue {
   name: string;
   ready: number;
   unacked: number | null;
+  readingsEstimate: number | null;
   consumers: number;
   oldest: { ageSeconds: number | null; atLeast: boolean; source: string | null };
   drain: { seconds: number | null; reason: string };
@@ -255,6 +256,31 @@ it('/queues names the bottleneck: no consumers, Postgres stalled; it answers ove
   }, seconds);
   platform.managementProxy.resume();
   await eventually(async () => expect((await platform.queues()).source).toBe('management'), seconds);
+}, 150_000);
+
+it('/queues estimates the readings in the queue, which are many more than its messages', async () => {
+  const platform = await operations();
+  const frame = (first: number, count: number) => ({
+    epoch: 'e',
+    seq: first,
+    readings: Array.from({ length: count }, (_, ordinal) => ({
+      ts: Date.now(),
+      metrics: { temperature: 20 + ordinal / 8 },
+    })),
+  });
+  for (let frames = 0; frames < 20; frames += 1) await platform.post('pump', frame(frames * 10, 10));
+  await eventually(async () => expect((await platform.ledger()).total.stored).toBe(200), seconds);
+  await eventually(async () => expect((await platform.persist()).readingsEstimate).toBe(0), seconds);
+
+  await platform.worker.stop();
+  for (let frames = 0; frames < 20; frames += 1) await platform.post('pump', frame(1_000 + frames * 200, 200));
+  await eventually(async () => {
+    const { ready, readingsEstimate } = await platform.persist();
+    expect(ready).toBeLessThan(1_000);
+    expect(readingsEstimate, `${ready} messages`).toBeGreaterThan(3_000);
+    expect(readingsEstimate).toBeLessThan(5_000);
+  }, seconds);
+  expect(await platform.api.metric('fleetwire_queue_depth_readings{queue="telemetry.persist"}')).toBeGreaterThan(3_000);
 }, 150_000);
 
 it('/devices/{id}/gaps lists the missing sequence numbers of a device', async () => {

@@ -1,6 +1,12 @@
 import Type, { type Static } from 'typebox';
 import { parserOf } from './schema-issue.ts';
 
+const MessageSize = Type.Object({
+  bytesPerMessage: Type.Number({ minimum: 0 }),
+  bytesPerReading: Type.Number({ exclusiveMinimum: 0 }),
+});
+export type MessageSize = Static<typeof MessageSize>;
+
 /** Answer of `GET /state` of a persistence-worker. */
 export const WorkerState = Type.Object({
   /** The worker consumes from the work queue. */
@@ -14,6 +20,11 @@ export const WorkerState = Type.Object({
    * still queued are younger. Null: the worker holds none.
    */
   oldestArrivalAt: Type.Union([Type.Integer(), Type.Null()]),
+  /**
+   * About the messages handled most recently: a message of n readings has about `bytesPerMessage` + n × `bytesPerReading`. Null or absent: not
+   * known.
+   */
+  messageSize: Type.Optional(Type.Union([MessageSize, Type.Null()])),
 });
 export type WorkerState = Static<typeof WorkerState>;
 

@@ -9,6 +9,7 @@ import type { Tracer } from '@fleetwire/runtime/trace-context';
 import { OlderThanRetentionError, classifyFailure } from '@fleetwire/store/failure';
 import { deadMember, deadMessage, deadReading, failureHistoryOf } from './dead-letters.ts';
 import type { PoisonIsolation } from './poison-isolation.ts';
+import type { MessageSizes } from './message-sizes.ts';
 import { type ReadingOutcomes, isReplay } from './reading-outcomes.ts';
 import { beginProcessing } from './tracing.ts';
 import type { RejectedReading, TransactionBatcher } from './transaction-batcher.ts';
@@ -17,6 +18,7 @@ export interface EnvelopeHandlerOptions {
   readonly isolation: PoisonIsolation;
   readonly batcher: TransactionBatcher;
   readonly outcomes: ReadingOutcomes;
+  readonly sizes: MessageSizes;
   /** Enters a report of the edge for reconciliation, once however often it is called. */
   readonly recordEdgeReport: (report: EdgeReport) => Promise<unknown>;
   readonly tracer: Tracer;
@@ -50,10 +52,15 @@ export class EnvelopeHandler {
   }
 
   async #route(delivery: Delivery, alone: boolean): Promise<void> {
-    if (delivery.type === edgeReportType) return this.#recordReport(delivery);
+    const { sizes } = this.#options;
+    if (delivery.type === edgeReportType) {
+      sizes.add(0, delivery.content.length);
+      return this.#recordReport(delivery);
+    }
     const decoded = decodeEnvelope(delivery.content);
     if (!decoded.ok) return this.#deadLetterMessage(delivery, 'unreadable', decoded.issue);
     const { readings, invalid } = decoded.value;
+    sizes.add(readings.length + invalid.length, delivery.content.length);
     if (invalid.length > 0) {
       const history = failureHistoryOf(delivery);
       await this.#options.outcomes.deadLetter(invalid.map((member) => deadMember(member, history)));

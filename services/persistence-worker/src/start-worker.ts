@@ -23,6 +23,7 @@ import type { WorkerConfiguration } from './configuration.ts';
 import { DatabaseGate } from './database-gate.ts';
 import { DeadLetterDrain } from './dead-letter-drain.ts';
 import { EnvelopeHandler } from './envelope-handler.ts';
+import { MessageSizes } from './message-sizes.ts';
 import { runMaintenance } from './maintenance.ts';
 import { createWorkerMetrics, registerWorkerGauges } from './metrics.ts';
 import { PoisonIsolation } from './poison-isolation.ts';
@@ -141,7 +142,9 @@ export async function startWorker({
     outcomes,
     logger,
   });
+  const sizes = new MessageSizes();
   const envelopes = new EnvelopeHandler({
+    sizes,
     isolation,
     batcher,
     outcomes,
@@ -203,6 +206,7 @@ export async function startWorker({
     writersBusy: batcher.running,
     writersMax: config.transactionsMax,
     oldestArrivalAt: batcher.oldestArrivalAt ?? null,
+    messageSize: sizes.estimate() ?? null,
   });
   health.addCheck(
     'broker',

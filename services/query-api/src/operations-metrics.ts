@@ -41,6 +41,11 @@ function exposeQueues(registry: Registry, queues: QueueMonitor): void {
     );
   };
   perQueue('fleetwire_queue_depth', 'Messages in the queue, ready and unacknowledged', messagesIn);
+  perQueue(
+    'fleetwire_queue_depth_readings',
+    'Estimate of the readings in the queue, from its bytes and the size of the messages that workers handled last',
+    ({ readings }) => readings,
+  );
   perQueue('fleetwire_queue_consumers', 'Consumers of the queue', ({ consumers }) => consumers);
   perQueue(
     'fleetwire_queue_fullness_ratio',

@@ -1,5 +1,5 @@
 import { queues, retrySteps, retryQueue } from '@fleetwire/broker/topology';
-import type { WorkerState } from '@fleetwire/contracts/worker-state';
+import type { MessageSize, WorkerState } from '@fleetwire/contracts/worker-state';
 import { unavailable } from '@fleetwire/runtime/problem';
 import type { Circuit } from '../circuit.ts';
 import type { DatabaseState } from '../database-probe.ts';
@@ -22,6 +22,8 @@ interface OldestAge {
 }
 
 export interface QueueReport extends QueueSample {
+  /** Estimated; null where unknown. */
+  readonly readings: number | null;
   readonly oldest: OldestAge;
   readonly drain: Drain;
   /** 0 to 1, of the bound that is nearest; null for an unbounded queue. */
@@ -69,6 +71,8 @@ export function createQueueMonitor(options: QueueMonitorOptions): QueueMonitor {
   const { management, amqp, circuit, workers, database, newestEdgeReport } = options;
   /** By queue: since when it has held messages without a consumer. */
   const standing = new Map<string, number>();
+  /** Of the workers that answered last: it is needed most when none answers. */
+  let messageSize: MessageSize | undefined;
   let shared: { readonly until: number; readonly report: Promise<QueuesReport> } | undefined;
 
   const sample = async (): Promise<BrokerSample> => {
@@ -114,6 +118,7 @@ export function createQueueMonitor(options: QueueMonitorOptions): QueueMonitor {
   };
   const look = async (): Promise<QueuesReport> => {
     const [seen, states] = await Promise.all([sample(), workers(AbortSignal.timeout(amqpTimeoutMs))]);
+    messageSize = states.flatMap((state) => state.messageSize ?? [])[0] ?? messageSize;
     const reported = await reportedAt(seen, states);
     const surroundings = { alarms: seen.alarms, database: database().state, workers: states };
     return {
@@ -122,6 +127,7 @@ export function createQueueMonitor(options: QueueMonitorOptions): QueueMonitor {
       settledBefore: settledBefore(seen, states),
       queues: seen.queues.map((queue) => ({
         ...queue,
+        readings: readingsIn(queue, messageSize),
         oldest: oldestOf(queue, { at: seen.at, states, reported }),
         drain: timeToDrain(queue),
         fullness: fullnessOf(queue),
@@ -138,6 +144,15 @@ export function createQueueMonitor(options: QueueMonitorOptions): QueueMonitor {
       return shared.report;
     },
   };
+}
+
+/** Readings of the work queue, from its bytes; edge reports in it hold none. */
+function readingsIn(queue: QueueSample, messageSize: MessageSize | undefined): number | null {
+  if (queue.name !== queues.persist) return null;
+  if (messagesIn(queue) === 0 && queue.unacked !== null) return 0;
+  if (queue.bytes === null || messageSize === undefined) return null;
+  const { bytesPerMessage, bytesPerReading } = messageSize;
+  return Math.max(0, Math.round((queue.bytes - messagesIn(queue) * bytesPerMessage) / bytesPerReading));
 }
 
 function fullnessOf(queue: QueueSample): number | null {

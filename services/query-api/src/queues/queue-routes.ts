@@ -14,6 +14,10 @@ const Queue = Type.Object(
     name: Type.String(),
     ready: Count,
     unacked: orNull(Count, 'Delivered and unacknowledged; null while only AMQP answers, which does not count them'),
+    readingsEstimate: orNull(
+      Count,
+      "Estimate of the readings in ready and unacked messages, from the queue's bytes and the size of the messages that workers handled last; null where unknown, and for queues other than telemetry.persist",
+    ),
     consumers: Count,
     rates: Type.Object(
       { in: Rate('Published'), out: Rate('Acknowledged or expired'), net: Rate('Negative while the queue shrinks') },
@@ -82,17 +86,25 @@ export const queueRoutes = [
         source,
         alarms: [...alarms],
         workers: { answering: workers.length, holding: workers.filter(({ holding }) => holding).length },
-        data: list.map(({ name, ready, unacked, consumers, inRate, outRate, netRate, oldest, drain, ...queue }) => ({
-          name,
-          ready,
-          unacked,
-          consumers,
-          rates: { in: inRate, out: outRate, net: netRate },
-          oldest: { ageSeconds: oldest.seconds, atLeast: oldest.atLeast, atMost: oldest.atMost, source: oldest.source },
-          drain,
-          bounds: { messagesMax: queue.messagesMax, bytesMax: queue.bytesMax, fullness: queue.fullness },
-          bottleneck: queue.bottleneck,
-        })),
+        data: list.map(
+          ({ name, ready, unacked, consumers, inRate, outRate, netRate, readings, oldest, drain, ...queue }) => ({
+            name,
+            ready,
+            unacked,
+            readingsEstimate: readings,
+            consumers,
+            rates: { in: inRate, out: outRate, net: netRate },
+            oldest: {
+              ageSeconds: oldest.seconds,
+              atLeast: oldest.atLeast,
+              atMost: oldest.atMost,
+              source: oldest.source,
+            },
+            drain,
+            bounds: { messagesMax: queue.messagesMax, bytesMax: queue.bytesMax, fullness: queue.fullness },
+            bottleneck: queue.bottleneck,
+          }),
+        ),
       };
     },
   }),
