@@ -1,5 +1,6 @@
 import { clusterFaults } from './cluster-faults.ts';
 import type { Fault } from './fault.ts';
+import { killAtWorkFaults } from './kill-at-work-faults.ts';
 import { linkFaults } from './link-faults.ts';
 import { postgresFaults } from './postgres-faults.ts';
 import { rabbitmqFaults } from './rabbitmq-faults.ts';
@@ -11,6 +12,7 @@ export const catalogue: readonly Fault[] = [
   ...clusterFaults,
   ...postgresFaults,
   ...serviceFaults,
+  ...killAtWorkFaults,
   ...linkFaults,
 ];
 

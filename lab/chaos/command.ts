@@ -2,13 +2,21 @@ import { writeFile } from 'node:fs/promises';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { catalogue, faultsNamed } from './catalogue.ts';
 import { type ChaosSettings, runChaos } from './chaos.ts';
+import { mutantTable, runMutants } from './mutant-run.ts';
+import { type Mutant, mutants, mutantsNamed } from './mutants.ts';
 import { reportText } from './report.ts';
 
 const faultList = catalogue
   .map(({ name, component, what }) => `  ${name.padEnd(36)}${component.padEnd(22)}${what}`)
   .join('\n');
 
-type Options = Omit<ChaosSettings, 'env' | 'signal' | 'say'> & { readonly json?: string };
+const mutantList = mutants.map(({ name, what }) => `  ${name.padEnd(36)}${what}`).join('\n');
+
+type Options = Omit<ChaosSettings, 'env' | 'signal' | 'say'> & {
+  readonly json?: string;
+  /** `true`: all of them. */
+  readonly mutants?: readonly Mutant[] | true;
+};
 
 /** @param signal ends the faults early; the run still heals, drains and audits */
 export function chaosCommand(env: NodeJS.ProcessEnv, signal: AbortSignal): Command {
@@ -28,13 +36,29 @@ export function chaosCommand(env: NodeJS.ProcessEnv, signal: AbortSignal): Comma
         .choices(['native', 'containers', 'cluster'])
         .default('native'),
     )
+    .addOption(
+      new Option(
+        '--mutants [list]',
+        'plant faults in copies of the repository, one after the other, and show what notices each; no chaos run of its own',
+      ).argParser(mutantsOf),
+    )
     .option('--json <file>', 'write the report there')
     .addHelpText(
       'after',
-      `\nFaults (name, component, what happens):\n${faultList}\n\nExit codes: 0 no breach; 1 at least one breach.`,
+      `\nFaults (name, component, what happens):\n${faultList}\n\nMutants (name, what the changed program does wrong):\n${mutantList}\n\nExit codes: 0 no breach, or every mutant was noticed by tests and chaos; 1 otherwise.`,
     )
-    .action(async ({ json, ...settings }: Options) => {
-      const report = await runChaos({ ...settings, env, signal, say: (line) => process.stdout.write(`${line}\n`) });
+    .action(async ({ json, mutants: chosen, ...settings }: Options) => {
+      const say = (line: string) => void process.stdout.write(`${line}\n`);
+      if (chosen !== undefined) {
+        const results = await runMutants(chosen === true ? mutants : chosen, { seed: settings.seed, env, signal, say });
+        say(`\n${mutantTable(results)}`);
+        if (json !== undefined) await writeFile(json, `${JSON.stringify(results, undefined, 2)}\n`);
+        process.exitCode = results.every(({ tests, chaos }) => tests.by !== undefined && chaos.by !== undefined)
+          ? 0
+          : 1;
+        return;
+      }
+      const report = await runChaos({ ...settings, env, signal, say });
       process.stdout.write(`\n${reportText(report)}\n`);
       if (json !== undefined) await writeFile(json, `${JSON.stringify(report, undefined, 2)}\n`);
       process.exitCode = report.breaches.length === 0 ? 0 : 1;
@@ -44,6 +68,14 @@ export function chaosCommand(env: NodeJS.ProcessEnv, signal: AbortSignal): Comma
 function faults(text: string) {
   try {
     return faultsNamed(text.split(','));
+  } catch (error) {
+    throw new InvalidArgumentError(String(error));
+  }
+}
+
+function mutantsOf(text: string) {
+  try {
+    return mutantsNamed(text.split(',').map((name) => name.trim()));
   } catch (error) {
     throw new InvalidArgumentError(String(error));
   }

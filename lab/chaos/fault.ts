@@ -18,6 +18,9 @@ export const linkNames = [
 /** Connections that run through a fault proxy. */
 export type LinkName = (typeof linkNames)[number];
 
+/** Connections through a further proxy, so that a process can be killed while it waits for an answer on them, whatever the link's faults are. */
+export type StallName = 'commits' | 'confirms';
+
 /** Ends the fault. Resolves when the component works again. */
 type Heal = () => Promise<void>;
 
@@ -26,6 +29,8 @@ export interface Fault {
   /** For the help text, half a sentence. */
   readonly what: string;
   readonly component: Component;
+  /** Injected in every pause between the other faults of its component, a few seconds apart. */
+  readonly isFrequent?: boolean;
   /** Bounds of its duration. */
   readonly holdMinMs: number;
   readonly holdMaxMs: number;

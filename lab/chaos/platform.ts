@@ -9,7 +9,7 @@ import { type BackingServices, startBackingServices } from '@fleetwire/platform/
 import { type ManagementMethod, manage } from '@fleetwire/platform/servers/management';
 import { type RabbitmqCluster, startRabbitmqCluster } from '@fleetwire/platform/servers/rabbitmq-cluster';
 import type { BrokerControl, ServerControl } from '@fleetwire/platform/servers/running-server';
-import { type Backing, type LinkName, linkNames } from './fault.ts';
+import { type Backing, type LinkName, type StallName } from './fault.ts';
 import { type SmallDisk, mountSmallDisk } from './small-disk.ts';
 
 export interface ChaosPlatform extends AsyncDisposable {
@@ -23,6 +23,8 @@ export interface ChaosPlatform extends AsyncDisposable {
   readonly platform: Platform;
   readonly services: Platform['services'];
   readonly links: Readonly<Record<LinkName, FaultProxy>>;
+  /** In front of the links, between the workers and Postgres (`commits`), and between ingest-ws and RabbitMQ (`confirms`). */
+  readonly stalls: Readonly<Record<StallName, FaultProxy>>;
   /** Where devices connect: one of the ingest instances answers, as behind a load balancer. */
   readonly webSocketUrl: string;
   readonly logDir: string;
@@ -71,7 +73,7 @@ export async function startChaosPlatform(options: ChaosPlatformOptions): Promise
 
   const broker = () => new URL((cluster ?? backing).amqpUrl);
   const database = () => new URL(backing.databaseUrl);
-  const links = await startLinks(
+  const links = await startProxies<LinkName>(
     {
       'device-ingest': () => nextRunning(platform.services['ingest-ws']),
       'ingest-rabbitmq': broker,
@@ -81,20 +83,26 @@ export async function startChaosPlatform(options: ChaosPlatformOptions): Promise
     },
     acquired,
   );
-  const through = (link: LinkName, target: () => URL) => {
-    const url = target();
-    url.host = `127.0.0.1:${links[link].port}`;
-    return url.href;
+  const at = (proxy: FaultProxy, target: URL) => {
+    target.host = `127.0.0.1:${proxy.port}`;
+    return target;
   };
+  const stalls = await startProxies<StallName>(
+    {
+      commits: () => at(links['worker-postgres'], database()),
+      confirms: () => at(links['ingest-rabbitmq'], broker()),
+    },
+    acquired,
+  );
   const serverUrls: Record<ServiceName, NodeJS.ProcessEnv> = {
-    'ingest-ws': { AMQP_URL: through('ingest-rabbitmq', broker) },
+    'ingest-ws': { AMQP_URL: at(stalls.confirms, broker()).href },
     'persistence-worker': {
-      AMQP_URL: through('worker-rabbitmq', broker),
-      DATABASE_URL: through('worker-postgres', database),
+      AMQP_URL: at(links['worker-rabbitmq'], broker()).href,
+      DATABASE_URL: at(stalls.commits, database()).href,
     },
     'query-api': {
-      AMQP_URL: through('worker-rabbitmq', broker),
-      DATABASE_URL: through('query-postgres', database),
+      AMQP_URL: at(links['worker-rabbitmq'], broker()).href,
+      DATABASE_URL: at(links['query-postgres'], database()).href,
     },
   };
   const platform = await Platform.create({
@@ -119,6 +127,7 @@ export async function startChaosPlatform(options: ChaosPlatformOptions): Promise
     platform,
     services: platform.services,
     links,
+    stalls,
     webSocketUrl: `ws://127.0.0.1:${links['device-ingest'].port}/ws`,
     logDir,
     manage: (method, path, body) => manage((cluster ?? backing).managementUrl, method, path, body),
@@ -142,18 +151,21 @@ async function startServers(
   return { postgresDisk, cluster, backing };
 }
 
-/** A fault proxy for each link; a target is looked up for every new connection. */
-async function startLinks(targets: Readonly<Record<LinkName, () => URL>>, acquired: AsyncDisposableStack) {
-  const links = {} as Record<LinkName, FaultProxy>;
-  for (const link of linkNames) {
+/** A fault proxy for each name; a target is looked up for every new connection. */
+async function startProxies<Name extends string>(
+  targets: Readonly<Record<Name, () => URL>>,
+  acquired: AsyncDisposableStack,
+): Promise<Record<Name, FaultProxy>> {
+  const proxies = {} as Record<Name, FaultProxy>;
+  for (const [name, target] of Object.entries(targets) as [Name, () => URL][]) {
     const proxy = await startFaultProxy((): ProxyTarget => {
-      const { hostname, port } = targets[link]();
+      const { hostname, port } = target();
       return { host: hostname, port: Number(port) };
     });
     acquired.defer(() => proxy.stop());
-    links[link] = proxy;
+    proxies[name] = proxy;
   }
-  return links;
+  return proxies;
 }
 
 let turn = 0;

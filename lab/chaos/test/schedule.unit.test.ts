@@ -38,4 +38,16 @@ describe('the schedule', () => {
       }),
     );
   });
+
+  it.for(['persistence-worker-killed-before-commit', 'ingest-ws-killed-before-confirm'])(
+    'has %s at least eight times a minute, beside the other faults of its component',
+    (name) => {
+      fc.assert(
+        fc.property(fc.integer({ min: 1 }), (seed) => {
+          const planned = [...schedule(catalogue, { durationMs: 120_000, seed }).values()].flat();
+          expect(planned.filter(({ fault }) => fault.name === name).length).toBeGreaterThanOrEqual(16);
+        }),
+      );
+    },
+  );
 });
