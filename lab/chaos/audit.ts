@@ -1,12 +1,6 @@
-import type { ClientJournal } from '../fleet/journal.ts';
-import { RangeSet } from '../fleet/range-set.ts';
-import type { Evidence, StoredStream } from './evidence.ts';
-
-export interface FleetRecord {
-  readonly journal: Pick<ClientJournal, 'deviceId' | 'epoch' | 'attempted' | 'acked' | 'refused' | 'givenUp'>;
-  /** Invalid on purpose: only these may be refused. */
-  readonly plannedRefusals: RangeSet;
-}
+import type { DeviceJournal } from './device-journal.ts';
+import { type Evidence, emptyStream, keyOf } from './evidence.ts';
+import { rangesText } from './numbers.ts';
 
 /** The result of every reading that was attempted; each is counted once. */
 export interface Accounting {
@@ -31,48 +25,54 @@ export interface Breach {
 
 const identitiesShownMax = 20;
 
-/** Compares the client journals of the fleet with what is stored. Pure. */
+/** Compares the journals of the devices with what is stored. Pure. */
 export function audit(
-  fleet: readonly FleetRecord[],
+  journals: readonly DeviceJournal[],
   evidence: Evidence,
 ): { accounting: Accounting; breaches: Breach[] } {
   const found = new Map<string, { readings: number; identities: string[] }>();
-  const check = (rule: string, { deviceId, epoch }: { deviceId: string; epoch: string }, readings: RangeSet) => {
+  const check = (rule: string, { deviceId, epoch }: { deviceId: string; epoch: string }, readings: Set<number>) => {
     if (readings.size === 0) return;
     const breach = found.get(rule) ?? { readings: 0, identities: [] };
     found.set(rule, breach);
     breach.readings += readings.size;
     if (breach.identities.length < identitiesShownMax)
-      breach.identities.push(`${deviceId} (epoch ${epoch}): ${readings}`);
+      breach.identities.push(`${deviceId} (epoch ${epoch}): ${rangesText(readings)}`);
   };
 
   const accounting = { attempted: 0, acked: 0, stored: 0, deadLettered: 0, refused: 0, neverAcked: 0, lost: 0 };
   const unclaimed = new Map(evidence.streams.map((stream) => [keyOf(stream), stream]));
-  for (const { journal, plannedRefusals } of fleet) {
-    const { attempted, acked, refused, givenUp } = journal;
+  const contradictions: string[] = [];
+  for (const journal of journals) {
+    const acked = journal.numbers('acked');
+    const refused = journal.numbers('refused');
+    const open = journal.numbers('open');
+    const attempted = acked.union(refused).union(open);
+    const invalid = journal.invalidNumbers;
     const stream = unclaimed.get(keyOf(journal)) ?? emptyStream(journal);
     unclaimed.delete(keyOf(journal));
     const { stored, deadLettered } = stream;
-    const onlyDead = deadLettered.minus(stored);
-    const missing = attempted.minus(stored).minus(onlyDead).minus(refused);
-    const neverAcked = missing.minus(acked);
-    const lost = missing.minus(neverAcked);
+    const onlyDead = deadLettered.difference(stored);
+    const missing = attempted.difference(stored).difference(onlyDead).difference(refused);
+    const lost = missing.intersection(acked);
 
-    check('acknowledged, but neither stored nor dead-lettered', journal, acked.minus(stored).minus(deadLettered));
+    check('acknowledged, but neither stored nor dead-lettered', journal, lost);
     check('stored twice', journal, stream.storedTwice);
-    check('stored, but never attempted', journal, stored.minus(attempted));
-    check('refused, but stored', journal, refused.minus(refused.minus(stored)));
-    check('refused, though valid', journal, refused.minus(plannedRefusals));
-    check('invalid, but acknowledged', journal, acked.minus(acked.minus(plannedRefusals)));
+    check('stored, but never attempted', journal, stored.difference(attempted));
+    check('stored, but not in the view', journal, stored.difference(stream.inView));
+    check('refused, but stored', journal, refused.intersection(stored));
+    check('refused, though valid', journal, refused.difference(invalid));
+    check('invalid, but acknowledged', journal, acked.intersection(invalid));
     check('dead-lettered, though valid', journal, deadLettered);
-    check('neither acknowledged nor refused after all faults were healed', journal, givenUp);
+    check('neither acknowledged nor refused after all faults were healed', journal, open);
+    contradictions.push(...journal.contradictions.map((what) => `${journal.deviceId}: ${what}`));
 
     accounting.attempted += attempted.size;
     accounting.acked += acked.size;
     accounting.stored += stored.size;
     accounting.deadLettered += onlyDead.size;
     accounting.refused += refused.size;
-    accounting.neverAcked += neverAcked.size;
+    accounting.neverAcked += missing.size - lost.size;
     accounting.lost += lost.size;
   }
   for (const stream of unclaimed.values()) check('stored, but never attempted', stream, stream.stored);
@@ -81,8 +81,9 @@ export function audit(
   const add = (rule: string, readings: number, identities: readonly string[] = []) => {
     if (readings > 0) breaches.push({ rule, readings, identities: identities.slice(0, identitiesShownMax) });
   };
+  add('an answer that contradicts the protocol', contradictions.length, contradictions);
   add('a dead letter that names no reading', evidence.namelessDeadLetters);
-  add('stored with a content other than was sent', evidence.alteredSamples.length, evidence.alteredSamples);
+  add('stored with a content other than was sent', evidence.altered.length, evidence.altered);
   const { attempted, stored, deadLettered, refused, neverAcked, lost } = accounting;
   const difference = attempted - stored - deadLettered - refused - neverAcked - lost;
   add(
@@ -90,18 +91,4 @@ export function audit(
     Math.abs(difference),
   );
   return { accounting: { ...accounting, balanced: difference === 0 && lost === 0 }, breaches };
-}
-
-function keyOf({ deviceId, epoch }: { deviceId: string; epoch: string }): string {
-  return `${deviceId} ${epoch}`;
-}
-
-function emptyStream({ deviceId, epoch }: { deviceId: string; epoch: string }): StoredStream {
-  return {
-    deviceId,
-    epoch,
-    stored: new RangeSet(),
-    storedTwice: new RangeSet(),
-    deadLettered: new RangeSet(),
-  };
 }

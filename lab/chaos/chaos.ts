@@ -1,18 +1,15 @@
 import { rm } from 'node:fs/promises';
 import { eventually } from '@fleetwire/platform/testing/eventually';
-import { runFleet } from '../fleet/fleet.ts';
-import type { FleetDevice } from '../fleet/fleet-device.ts';
 import { seededRandom } from '../fleet/random.ts';
-import { type Totals, totalsOf } from '../fleet/report.ts';
-import { newLinkStatistics } from '../fleet/uplink.ts';
+import { type ComparedAnswers, compareAnswers } from './answers.ts';
 import { type Accounting, type Breach, audit } from './audit.ts';
+import { ChaosFleet } from './chaos-fleet.ts';
 import { type Counters, CounterWatch } from './counters.ts';
 import { untilDrained } from './drain.ts';
 import { gatherEvidence } from './evidence.ts';
 import type { Backing, Fault } from './fault.ts';
 import { type ChaosPlatform, startChaosPlatform } from './platform.ts';
 import { type Reconciliation, readReconciliation } from './reconciliation.ts';
-import { Samples } from './samples.ts';
 import { type ScheduledFault, schedule } from './schedule.ts';
 import { type TimelineEntry, injectFaults } from './timeline.ts';
 
@@ -35,13 +32,16 @@ export interface ChaosReport {
   readonly backing: string;
   readonly notRun: readonly string[];
   readonly timeline: readonly TimelineEntry[];
-  readonly fleet: Totals;
+  readonly fleet: FleetFigures;
   readonly accounting: Accounting;
   readonly counters: Counters;
   /** The platform's own report on the same readings; undefined where it could not be read. */
   readonly reconciliation: Reconciliation | undefined;
   readonly deadLetters: readonly { readonly reason: string; readonly error: string; readonly count: number }[];
-  readonly samplesCompared: number;
+  /** Readings whose stored content was compared with what was sent. */
+  readonly contentsCompared: number;
+  /** History, gaps and latest state as query-api answers them; undefined where it did not answer. */
+  readonly answers: Omit<ComparedAnswers, 'breaches'> | undefined;
   /** From the last fault healed until every queue is empty. */
   readonly drainSeconds: number;
   readonly breaches: readonly Breach[];
@@ -49,16 +49,26 @@ export interface ChaosReport {
   readonly logDir: string;
 }
 
+/** What the devices saw. */
+interface FleetFigures {
+  readonly frames: number;
+  readonly resent: number;
+  /** Sent twice on purpose. */
+  readonly repeated: number;
+  readonly badFrames: number;
+  readonly connects: number;
+  readonly nacks: Readonly<Record<string, number>>;
+  readonly errors: Readonly<Record<string, number>>;
+  readonly disconnects: Readonly<Record<string, number>>;
+  readonly ackMsP50: number;
+  readonly ackMsP99: number;
+  readonly ackMsMax: number;
+}
+
 const connectTimeoutMs = 30_000;
 const readyTimeoutMs = 60_000;
 const settleTimeoutMs = 60_000;
 const drainTimeoutMs = 120_000;
-const samplesMax = 2_000;
-const bufferReadingsMax = 20_000;
-const readingsPerFrame = 5;
-const misbehaviour = { duplicates: 0.05, outOfOrder: 0.05, malformed: 0.01 };
-const backoff = { baseMs: 200, capMs: 2_000 };
-const answerTimeoutMs = 5_000;
 
 /** Starts everything, injects faults by the schedule, heals them, waits until all queues are empty, and audits. */
 export async function runChaos(settings: ChaosSettings): Promise<ChaosReport> {
@@ -74,41 +84,19 @@ export async function runChaos(settings: ChaosSettings): Promise<ChaosReport> {
   const faults = settings.faults.filter((fault) => canRun(fault, platform, backing));
   const plan = schedule(faults, { durationMs: minutes * 60_000, seed });
 
-  const fleet: FleetDevice[] = [];
-  const statistics = newLinkStatistics();
-  const samples = new Samples(samplesMax, seededRandom(seed));
-  const sending = new AbortController();
-  const startedAt = performance.now();
   const startedOn = new Date();
-  const running = runFleet({
+  const fleet = await ChaosFleet.start({
     url: platform.webSocketUrl,
-    credentials: async (deviceId) => ({
-      token: await platform.platform.keys.token(deviceId, 'device'),
-      isGateway: false,
-    }),
-    statistics,
+    token: (deviceId) => platform.platform.keys.token(deviceId, 'device'),
     devices,
-    idPrefix: 'chaos-',
-    ratePerDevice: rate / devices,
-    readingsPerFrame,
-    misbehaviour,
+    rate,
     seed,
-    rampUpMs: 1_000,
-    bufferReadingsMax,
-    overflow: 'drop-oldest',
-    settleTimeoutMs,
-    backoff,
-    answerTimeoutMs,
-    signal: sending.signal,
-    onDevice: (device) => fleet.push(device),
-    onFrame: (journal, seq, texts) => {
-      for (const [index, text] of texts.entries()) samples.add(journal, seq + index, text);
-    },
   });
-  running.catch(() => {});
+  await using _closed = { [Symbol.asyncDispose]: () => fleet.close() };
   await eventually(
     () => {
-      if (statistics.connected < devices) throw new Error(`${statistics.connected} of ${devices} devices connected`);
+      const { connected } = fleet.statistics;
+      if (connected < devices) throw new Error(`${connected} of ${devices} devices connected`);
     },
     { timeoutMs: connectTimeoutMs },
   );
@@ -121,21 +109,17 @@ export async function runChaos(settings: ChaosSettings): Promise<ChaosReport> {
   const healedAt = performance.now();
   say('all faults are healed; waiting until every queue is empty');
   await recordFailure(platform.platform.untilReady(readyTimeoutMs));
-  sending.abort();
-  await recordFailure(running);
+  await fleet.settle(settleTimeoutMs);
   await recordFailure(untilDrained(platform, drainTimeoutMs));
   const drainSeconds = (performance.now() - healedAt) / 1_000;
   const counted = await counters.stop();
   const reconciliation = await recordFailure(readReconciliation(platform, startedOn));
 
-  const evidence = await gatherEvidence(platform.backing.databaseUrl, samples);
-  const { accounting, breaches } = audit(
-    fleet.map(({ client, plannedRefusals }) => ({ journal: client.journal, plannedRefusals })),
-    evidence,
-  );
-  for (const { client } of fleet)
-    if (client.failure !== undefined)
-      fail(`${client.journal.deviceId} was refused for good: ${client.failure.message}`);
+  const answers = await recordFailure(compareAnswers(platform, fleet.journals));
+  await fleet.close();
+  const evidence = await gatherEvidence(platform.backing.databaseUrl, fleet.journals);
+  const { accounting, breaches } = audit(fleet.journals, evidence);
+  for (const failure of fleet.failures) fail(failure);
   if ((counted['worker stored'] ?? 0) > accounting.stored)
     fail(`the workers counted ${counted['worker stored']} stored readings, the database has ${accounting.stored}`);
 
@@ -148,7 +132,7 @@ export async function runChaos(settings: ChaosSettings): Promise<ChaosReport> {
       `the reconciliation report counts ${reconciliation.stored} stored readings, the database has ${accounting.stored}`,
     );
 
-  const found = [...failures, ...breaches];
+  const found = [...failures, ...breaches, ...(answers?.breaches ?? [])];
   if (found.length === 0) await rm(platform.logDir, { recursive: true });
   return {
     seed,
@@ -158,18 +142,33 @@ export async function runChaos(settings: ChaosSettings): Promise<ChaosReport> {
       .join(', '),
     notRun: settings.faults.filter((fault) => !faults.includes(fault)).map(({ name }) => name),
     timeline,
-    fleet: totalsOf(
-      { journals: fleet.map(({ client }) => client.journal), fleet, statistics, startedAt },
-      performance.now(),
-    ),
+    fleet: figuresOf(fleet),
     accounting,
     counters: counted,
     reconciliation,
     deadLetters: evidence.deadLetters,
-    samplesCompared: evidence.samplesCompared,
+    contentsCompared: evidence.contentsCompared,
+    answers: answers && { devices: answers.devices, readings: answers.readings },
     drainSeconds,
     breaches: found,
     logDir: platform.logDir,
+  };
+}
+
+function figuresOf({ statistics, repeatedReadings, badFrames }: ChaosFleet): FleetFigures {
+  const { frames, resent, connects, nacks, errors, disconnects, ackMicros } = statistics;
+  return {
+    frames,
+    resent,
+    repeated: repeatedReadings,
+    badFrames,
+    connects,
+    nacks: Object.fromEntries(nacks),
+    errors: Object.fromEntries(errors),
+    disconnects: Object.fromEntries(disconnects),
+    ackMsP50: ackMicros.percentile(50) / 1_000,
+    ackMsP99: ackMicros.percentile(99) / 1_000,
+    ackMsMax: ackMicros.max / 1_000,
   };
 }
 

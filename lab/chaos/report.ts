@@ -1,4 +1,3 @@
-import { table } from '../fleet/report.ts';
 import type { ChaosReport } from './chaos.ts';
 
 /** The fleet's journals, the accounting and the verdict as text. The timeline was printed while the faults were injected. */
@@ -10,20 +9,18 @@ export function reportText(report: ChaosReport): string {
       notRun.length === 0 ? '' : `; not available here: ${notRun.join(', ')}`
     }`,
     '',
-    table(fleet),
+    `Devices: ${n(fleet.frames)} frames in ${n(fleet.connects)} connections, ${n(fleet.resent)} readings sent again, ${n(fleet.repeated)} sent twice on purpose, ${n(fleet.badFrames)} bad frames; ack after ${fleet.ackMsP50.toFixed(0)} ms p50, ${fleet.ackMsP99.toFixed(0)} ms p99, ${fleet.ackMsMax.toFixed(0)} ms at most`,
+    `Nacked readings: ${counts(fleet.nacks)}. Errors: ${counts(fleet.errors)}. Disconnects: ${counts(fleet.disconnects)}`,
     '',
     `Accounting of readings: ${n(accounting.attempted)} attempted = ${n(accounting.stored)} stored + ${n(accounting.deadLettered)} dead-lettered + ${n(accounting.refused)} refused + ${n(accounting.neverAcked)} never acknowledged, not stored + ${n(accounting.lost)} lost`,
-    `Counters of the services (a lower bound where a process was killed): ${
-      Object.entries(counters)
-        .map(([name, count]) => `${name} ${n(count)}`)
-        .join(', ') || 'none'
-    }`,
+    `Counters of the services (a lower bound where a process was killed): ${counts(counters)}`,
     ...(reconciliation === undefined
       ? []
       : [
           `Reconciliation report of the platform (${reconciliation.state}): ${n(reconciliation.received)} received = ${n(reconciliation.stored)} stored + ${n(reconciliation.duplicate)} duplicate + ${n(reconciliation.rejected)} rejected + ${n(reconciliation.deadLettered)} dead-lettered + ${n(reconciliation.inFlight)} in flight; ${n(reconciliation.missing)} missing, ${n(reconciliation.surplus)} surplus`,
         ]),
-    `Content compared: ${n(report.samplesCompared)} readings. Queues empty ${report.drainSeconds.toFixed(1)} s after the last fault was healed.`,
+    `Compared with what was sent: the stored content of ${n(report.contentsCompared)} readings; history, gaps and latest state of ${n(report.answers?.devices ?? 0)} devices with ${n(report.answers?.readings ?? 0)} readings.`,
+    `Queues empty ${report.drainSeconds.toFixed(1)} s after the last fault was healed.`,
     ...deadLetters.map(({ reason, error, count }) => `Dead letters: ${n(count)} ${reason} (${error})`),
     '',
   ];
@@ -36,6 +33,11 @@ export function reportText(report: ChaosReport): string {
   return [...lines, `Verdict: ${breaches.length} breaches. The logs of the services are in ${report.logDir}`].join(
     '\n',
   );
+}
+
+function counts(by: Readonly<Record<string, number>>): string {
+  const texts = Object.entries(by).map(([name, count]) => `${name} ${n(count)}`);
+  return texts.join(', ') || 'none';
 }
 
 function n(count: number): string {

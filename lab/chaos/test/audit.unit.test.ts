@@ -1,52 +1,48 @@
-import { RangeSet } from '../../fleet/range-set.ts';
 import { describe, expect, it } from 'vitest';
-import { type FleetRecord, audit } from '../audit.ts';
-import type { Evidence, StoredStream } from '../evidence.ts';
+import { audit } from '../audit.ts';
+import { DeviceJournal } from '../device-journal.ts';
+import { type Evidence, emptyStream } from '../evidence.ts';
 
 const device = { deviceId: 'd-1', epoch: 'boot' };
 type Numbers = readonly (readonly [first: number, last: number])[];
 
-function setOf(numbers: Numbers = []): RangeSet {
-  const set = new RangeSet();
-  for (const [first, last] of numbers) set.add(first, last);
+function setOf(numbers: Numbers = []): Set<number> {
+  const set = new Set<number>();
+  for (const [first, last] of numbers) for (let seq = first; seq <= last; seq += 1) set.add(seq);
   return set;
 }
 
+/** A journal of readings from 1 on, all of them attempted. */
 function fleetOf(
-  journal: Partial<Record<'attempted' | 'acked' | 'refused' | 'givenUp', Numbers>>,
-  planned: Numbers = journal.refused ?? [],
-): FleetRecord[] {
-  const { attempted, acked, refused, givenUp } = journal;
-  return [
-    {
-      journal: {
-        ...device,
-        attempted: setOf(attempted),
-        acked: setOf(acked),
-        refused: setOf(refused),
-        givenUp: setOf(givenUp),
-      },
-      plannedRefusals: setOf(planned),
-    },
-  ];
+  fates: { attempted?: Numbers; acked?: Numbers; refused?: Numbers },
+  invalid: Numbers = fates.refused ?? [],
+): DeviceJournal[] {
+  const journal = new DeviceJournal(device.deviceId, device.epoch);
+  const acked = setOf(fates.acked);
+  const isInvalid = setOf(invalid);
+  for (const seq of setOf(fates.attempted)) journal.attempted(journal.enter('{}', isInvalid.has(seq)));
+  for (const seq of setOf(fates.refused)) journal.refused(seq, 1);
+  for (const seq of acked) journal.acknowledged(seq, (each) => acked.has(each));
+  return [journal];
 }
 
 function evidenceOf(
-  stream: Partial<Record<'stored' | 'storedTwice' | 'deadLettered', Numbers>>,
+  stream: Partial<Record<'stored' | 'storedTwice' | 'inView' | 'deadLettered', Numbers>>,
   rest: Partial<Evidence> = {},
   identity = device,
 ): Evidence {
-  const kept: StoredStream = {
-    ...identity,
+  const kept = {
+    ...emptyStream(identity),
     stored: setOf(stream.stored),
     storedTwice: setOf(stream.storedTwice),
+    inView: setOf(stream.inView ?? stream.stored),
     deadLettered: setOf(stream.deadLettered),
   };
-  return { streams: [kept], deadLetters: [], namelessDeadLetters: 0, samplesCompared: 0, alteredSamples: [], ...rest };
+  return { streams: [kept], deadLetters: [], namelessDeadLetters: 0, contentsCompared: 0, altered: [], ...rest };
 }
 
-const rulesOf = (fleet: readonly FleetRecord[], evidence: Evidence) =>
-  audit(fleet, evidence).breaches.map(({ rule, readings }) => `${rule}: ${readings}`);
+const rulesOf = (journals: readonly DeviceJournal[], evidence: Evidence) =>
+  audit(journals, evidence).breaches.map(({ rule, readings }) => `${rule}: ${readings}`);
 
 describe('the audit', () => {
   it('finds no breach when every acked reading is stored and the rest was refused as planned', () => {
@@ -98,15 +94,14 @@ describe('the audit', () => {
     expect(accounting).toMatchObject({ lost: 2, balanced: false });
   });
 
-  it('accepts an unacknowledged reading, stored or not', () => {
+  it('counts readings that were never answered, stored or not', () => {
     const fleet = fleetOf({ attempted: [[1, 10]], acked: [[1, 4]] });
-    const { accounting, breaches } = audit(fleet, evidenceOf({ stored: [[1, 6]] }));
-    expect(breaches).toEqual([]);
-    expect(accounting).toMatchObject({ neverAcked: 4, balanced: true });
+    const { accounting } = audit(fleet, evidenceOf({ stored: [[1, 6]] }));
+    expect(accounting).toMatchObject({ stored: 6, neverAcked: 4, balanced: true });
   });
 
   const acked: Numbers = [[1, 10]];
-  it.for<[string, FleetRecord[], Evidence]>([
+  it.for<[string, DeviceJournal[], Evidence]>([
     ['stored twice: 1', fleetOf({ attempted: acked, acked }), evidenceOf({ stored: acked, storedTwice: [[4, 4]] })],
     ['stored, but never attempted: 2', fleetOf({ attempted: acked, acked }), evidenceOf({ stored: [[1, 12]] })],
     [
@@ -121,13 +116,18 @@ describe('the audit', () => {
     ],
     ['invalid, but acknowledged: 1', fleetOf({ attempted: acked, acked }, [[5, 5]]), evidenceOf({ stored: acked })],
     [
+      'stored, but not in the view: 2',
+      fleetOf({ attempted: acked, acked }),
+      evidenceOf({ stored: acked, inView: [[1, 8]] }),
+    ],
+    [
       'dead-lettered, though valid: 1',
       fleetOf({ attempted: acked, acked }),
       evidenceOf({ stored: [[1, 9]], deadLettered: [[10, 10]] }),
     ],
     [
       'neither acknowledged nor refused after all faults were healed: 1',
-      fleetOf({ attempted: acked, acked: [[1, 9]], givenUp: [[10, 10]] }),
+      fleetOf({ attempted: acked, acked: [[1, 9]] }),
       evidenceOf({ stored: [[1, 9]] }),
     ],
     [
@@ -138,7 +138,7 @@ describe('the audit', () => {
     [
       'stored with a content other than was sent: 1',
       fleetOf({ attempted: acked, acked }),
-      evidenceOf({ stored: acked }, { alteredSamples: ['d-1 (epoch boot) 3'] }),
+      evidenceOf({ stored: acked }, { altered: ['d-1 (epoch boot) 3'] }),
     ],
   ])('finds: %s', ([rule, fleet, evidence]) => {
     expect(rulesOf(fleet, evidence)).toContain(rule);

@@ -1,0 +1,148 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { badFrame, badReading } from '../fleet/misbehaviour.ts';
+import { type Random, seededRandom } from '../fleet/random.ts';
+import { deviceSignals } from '../fleet/signals.ts';
+import { ChaosDevice, type DeviceStatistics, newDeviceStatistics } from './device.ts';
+import type { DeviceJournal, JournalEntry } from './device-journal.ts';
+
+export interface ChaosFleetOptions {
+  readonly url: string;
+  readonly token: (deviceId: string) => Promise<string>;
+  readonly devices: number;
+  /** Readings per second of the whole fleet. */
+  readonly rate: number;
+  readonly seed: number;
+}
+
+const readingsPerFrame = 5;
+/** Shares of frames, of readings, and of frames. */
+const misbehaviour = { duplicates: 0.05, outOfOrder: 0.05, malformed: 0.01 };
+const outOfOrderMaxMs = 60 * 60 * 1_000;
+const tickMs = 10;
+const settleIntervalMs = 50;
+const framesToRepeatMax = 100;
+
+/** Devices that measure at an even rate, and misbehave now and then, until they are stopped. */
+export class ChaosFleet {
+  readonly statistics: DeviceStatistics;
+  readonly #sources: Source[];
+  readonly #stopping = new AbortController();
+  readonly #running: Promise<void>;
+
+  private constructor(sources: Source[], statistics: DeviceStatistics, rate: number) {
+    this.#sources = sources;
+    this.statistics = statistics;
+    this.#running = this.#measure(rate);
+  }
+
+  static async start({ url, token, devices, rate, seed }: ChaosFleetOptions): Promise<ChaosFleet> {
+    const statistics = newDeviceStatistics();
+    const sources: Source[] = [];
+    for (let index = 0; index < devices; index += 1) {
+      const deviceId = `chaos-${index + 1}`;
+      const random = seededRandom(seed * 1_000_003 + index);
+      const device = new ChaosDevice({
+        url,
+        deviceId,
+        epoch: `boot-${seed}-${index}`,
+        token: await token(deviceId),
+        readingsPerFrame,
+        random: seededRandom(seed * 31 + index),
+        statistics,
+      });
+      sources.push(new Source(device, random, seed + index, (devices / rate) * 1_000));
+    }
+    return new ChaosFleet(sources, statistics, rate);
+  }
+
+  get journals(): readonly DeviceJournal[] {
+    return this.#sources.map(({ device }) => device.journal);
+  }
+
+  get failures(): readonly string[] {
+    return this.#sources.flatMap(({ device: { failure, journal } }) =>
+      failure === undefined ? [] : [`${journal.deviceId} was refused for good: ${failure}`],
+    );
+  }
+
+  get badFrames(): number {
+    return this.#sources.reduce((sum, { badFrames }) => sum + badFrames, 0);
+  }
+
+  get repeatedReadings(): number {
+    return this.#sources.reduce((sum, { repeatedReadings }) => sum + repeatedReadings, 0);
+  }
+
+  /** Stops measuring, and waits until each reading is acknowledged or refused, but not longer than this. */
+  async settle(timeoutMs: number): Promise<void> {
+    this.#stopping.abort();
+    await this.#running;
+    const deadline = performance.now() + timeoutMs;
+    const isOpen = () => this.#sources.some(({ device }) => device.journal.unsettledCount > 0);
+    while (isOpen() && performance.now() < deadline) await sleep(settleIntervalMs);
+  }
+
+  async close(): Promise<void> {
+    this.#stopping.abort();
+    await this.#running;
+    await Promise.all(this.#sources.map(({ device }) => device.stop()));
+  }
+
+  /** One schedule for all: a busy machine sends frames late, not fewer of them. */
+  async #measure(rate: number): Promise<void> {
+    const { signal } = this.#stopping;
+    const startedAt = performance.now();
+    for (let frame = 0; !signal.aborted;) {
+      const due = ((performance.now() - startedAt) / 1_000) * (rate / readingsPerFrame);
+      for (; frame < due; frame += 1) this.#sources[frame % this.#sources.length]!.emit(Date.now());
+      await sleep(tickMs, undefined, { signal }).catch(() => {});
+    }
+  }
+}
+
+/** The measurements and the misbehaviour of one device. */
+class Source {
+  readonly device: ChaosDevice;
+  badFrames = 0;
+  repeatedReadings = 0;
+  readonly #random: Random;
+  readonly #signals: ReturnType<typeof deviceSignals>;
+  readonly #intervalMs: number;
+  readonly #toRepeat: (readonly JournalEntry[])[] = [];
+
+  constructor(device: ChaosDevice, random: Random, signalSeed: number, intervalMs: number) {
+    this.device = device;
+    this.#random = random;
+    this.#signals = deviceSignals(signalSeed);
+    this.#intervalMs = intervalMs;
+  }
+
+  emit(now: number): void {
+    const isMalformed = this.#random() < misbehaviour.malformed;
+    const badIndex = isMalformed && this.#random() < 0.5 ? Math.floor(this.#random() * readingsPerFrame) : -1;
+    const readings = Array.from({ length: readingsPerFrame }, (_, index) => {
+      const ts = Math.round(now - (readingsPerFrame - 1 - index) * this.#intervalMs);
+      const isInvalid = index === badIndex;
+      return { text: isInvalid ? badReading(this.#random, ts) : this.#reading(ts), isInvalid };
+    });
+    const entries = this.device.send(readings);
+    if (isMalformed && badIndex < 0 && this.device.sendRaw(badFrame(this.#random))) this.badFrames += 1;
+    if (badIndex < 0 && this.#random() < misbehaviour.duplicates) this.#toRepeat.push(entries);
+    this.#repeat();
+  }
+
+  #reading(ts: number): string {
+    const isLate = this.#random() < misbehaviour.outOfOrder;
+    const observedAt = isLate ? ts - Math.floor(this.#random() * outOfOrderMaxMs) : ts;
+    return JSON.stringify({ ts: observedAt, metrics: this.#signals.next().value });
+  }
+
+  #repeat(): void {
+    for (let entries = this.#toRepeat[0]; entries !== undefined; entries = this.#toRepeat[0]) {
+      if (!this.device.repeat(entries)) break;
+      this.repeatedReadings += entries.length;
+      this.#toRepeat.shift();
+    }
+    if (this.#toRepeat.length > framesToRepeatMax) this.#toRepeat.shift();
+  }
+}
