@@ -1,6 +1,7 @@
 import { EventEmitter, once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { resetSocket } from './reset-socket.ts';
 
 type Direction = 'to-server' | 'to-client';
 
@@ -75,7 +76,7 @@ export async function startFaultProxy(target: ProxyTarget | (() => ProxyTarget))
       to.end();
     } catch {
       await passable(direction).catch(() => {});
-      to.resetAndDestroy();
+      resetSocket(to);
     }
   }
 
@@ -91,7 +92,7 @@ export async function startFaultProxy(target: ProxyTarget | (() => ProxyTarget))
   }
 
   function resetAll() {
-    for (const socket of sockets) socket.resetAndDestroy();
+    for (const socket of sockets) resetSocket(socket);
   }
 
   server.listen(0, '127.0.0.1');
