@@ -39,6 +39,7 @@ interface Sent {
 
 /** Larger runs are compared for as many devices as have this many readings together. */
 const readingsMax = 200_000;
+const identitiesShownMax = 20;
 const historyPageMax = 5_000;
 const gapsPageMax = 1_000;
 const timeoutMs = 60_000;
@@ -73,7 +74,14 @@ export async function compareAnswers(
     return items;
   };
 
-  const breaches: Breach[] = [];
+  const breaches = {
+    'the history in query-api is not what was acknowledged': [] as string[],
+    'the gaps in query-api are not what was not acknowledged': [] as string[],
+    'the latest state in query-api is not the newest': [] as string[],
+  };
+  type Rule = keyof typeof breaches;
+  const check = (rule: Rule, deviceId: string, problems: readonly string[]) =>
+    breaches[rule].push(...problems.map((problem) => `${deviceId}: ${problem}`));
   let devices = 0;
   let readings = 0;
   for (const journal of journals) {
@@ -85,24 +93,34 @@ export async function compareAnswers(
     readings += acked.size;
     const device = `/devices/${encodeURIComponent(deviceId)}`;
     const history = await pages<HistoryReading>(`${device}/readings?order=asc&limit=${historyPageMax}`);
-    const found = [
-      ...historyProblems(
-        acked,
-        history.filter((reading) => reading.epoch === epoch),
-      ),
-      ...gapProblems(new Set(acked.keys()), await pages<Gap>(`${device}/gaps?epoch=${epoch}&limit=${gapsPageMax}`)),
-      ...latestProblems([...acked.values()], await get<Latest>(`${device}/latest`)),
-    ];
-    breaches.push(...found.map((rule) => ({ rule: `${deviceId}: ${rule}`, readings: 0, identities: [] })));
+    const ofEpoch = history.filter((reading) => reading.epoch === epoch);
+    const gaps = await pages<Gap>(`${device}/gaps?epoch=${epoch}&limit=${gapsPageMax}`);
+    const latest = await get<Latest>(`${device}/latest`);
+    check('the history in query-api is not what was acknowledged', deviceId, historyProblems(acked, ofEpoch));
+    check(
+      'the gaps in query-api are not what was not acknowledged',
+      deviceId,
+      gapProblems(new Set(acked.keys()), gaps),
+    );
+    check('the latest state in query-api is not the newest', deviceId, latestProblems([...acked.values()], latest));
   }
-  return { devices, readings, breaches };
+  const found = Object.entries(breaches).filter(([, problems]) => problems.length > 0);
+  return {
+    devices,
+    readings,
+    breaches: found.map(([rule, problems]) => ({
+      rule,
+      readings: 0,
+      identities: problems.slice(0, identitiesShownMax),
+    })),
+  };
 }
 
-/** What was acknowledged, by number. */
+/** What was acknowledged and must be stored, by number. */
 function sentReadings(journal: DeviceJournal): Map<number, Sent> {
   const sent = new Map<number, Sent>();
-  for (const { seq, text, fate } of journal.entries.values())
-    if (fate === 'acked') sent.set(seq, JSON.parse(text) as Sent);
+  for (const { seq, text, fate, kind } of journal.entries.values())
+    if (fate === 'acked' && kind === 'storable') sent.set(seq, JSON.parse(text) as Sent);
   return sent;
 }
 

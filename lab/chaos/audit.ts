@@ -48,7 +48,7 @@ export function audit(
     const refused = journal.numbers('refused');
     const open = journal.numbers('open');
     const attempted = acked.union(refused).union(open);
-    const invalid = journal.invalidNumbers;
+    const invalid = journal.numbersOfKind('invalid');
     const stream = unclaimed.get(keyOf(journal)) ?? emptyStream(journal);
     unclaimed.delete(keyOf(journal));
     const { stored, deadLettered } = stream;
@@ -63,7 +63,7 @@ export function audit(
     check('refused, but stored', journal, refused.intersection(stored));
     check('refused, though valid', journal, refused.difference(invalid));
     check('invalid, but acknowledged', journal, acked.intersection(invalid));
-    check('dead-lettered, though valid', journal, deadLettered);
+    check('dead-lettered, though storable', journal, deadLettered.difference(journal.numbersOfKind('poison')));
     check('neither acknowledged nor refused after all faults were healed', journal, open);
     contradictions.push(...journal.contradictions.map((what) => `${journal.deviceId}: ${what}`));
 

@@ -4,6 +4,7 @@ import { type Random, seededRandom } from '../fleet/random.ts';
 import { deviceSignals } from '../fleet/signals.ts';
 import { ChaosDevice, type DeviceStatistics, newDeviceStatistics } from './device.ts';
 import type { DeviceJournal, JournalEntry } from './device-journal.ts';
+import { poisonTemperature } from './poison.ts';
 
 export interface ChaosFleetOptions {
   readonly url: string;
@@ -15,8 +16,10 @@ export interface ChaosFleetOptions {
 }
 
 const readingsPerFrame = 5;
-/** Shares of frames, of readings, and of frames. */
-const misbehaviour = { duplicates: 0.05, outOfOrder: 0.05, malformed: 0.01 };
+/** Shares of frames, of frames, and of readings. */
+const misbehaviour = { duplicates: 0.05, malformed: 0.01, outOfOrder: 0.05 };
+/** Of each device, one of so many readings; the devices take turns. */
+const poisonEvery = 1_000;
 const outOfOrderMaxMs = 60 * 60 * 1_000;
 const tickMs = 10;
 const settleIntervalMs = 50;
@@ -50,7 +53,15 @@ export class ChaosFleet {
         random: seededRandom(seed * 31 + index),
         statistics,
       });
-      sources.push(new Source(device, random, seed + index, (devices / rate) * 1_000));
+      const poisonInReadings = Math.floor(((index + 0.5) * poisonEvery) / devices);
+      sources.push(
+        new Source(device, {
+          random,
+          signalSeed: seed + index,
+          intervalMs: (devices / rate) * 1_000,
+          poisonInReadings,
+        }),
+      );
     }
     return new ChaosFleet(sources, statistics, rate);
   }
@@ -109,12 +120,17 @@ class Source {
   readonly #signals: ReturnType<typeof deviceSignals>;
   readonly #intervalMs: number;
   readonly #toRepeat: (readonly JournalEntry[])[] = [];
+  #poisonInReadings: number;
 
-  constructor(device: ChaosDevice, random: Random, signalSeed: number, intervalMs: number) {
+  constructor(
+    device: ChaosDevice,
+    options: { random: Random; signalSeed: number; intervalMs: number; poisonInReadings: number },
+  ) {
     this.device = device;
-    this.#random = random;
-    this.#signals = deviceSignals(signalSeed);
-    this.#intervalMs = intervalMs;
+    this.#random = options.random;
+    this.#signals = deviceSignals(options.signalSeed);
+    this.#intervalMs = options.intervalMs;
+    this.#poisonInReadings = options.poisonInReadings;
   }
 
   emit(now: number): void {
@@ -122,8 +138,9 @@ class Source {
     const badIndex = isMalformed && this.#random() < 0.5 ? Math.floor(this.#random() * readingsPerFrame) : -1;
     const readings = Array.from({ length: readingsPerFrame }, (_, index) => {
       const ts = Math.round(now - (readingsPerFrame - 1 - index) * this.#intervalMs);
-      const isInvalid = index === badIndex;
-      return { text: isInvalid ? badReading(this.#random, ts) : this.#reading(ts), isInvalid };
+      if (index === badIndex) return { text: badReading(this.#random, ts), kind: 'invalid' as const };
+      const isPoison = this.#isPoisonNext();
+      return { text: this.#reading(ts, isPoison), kind: isPoison ? ('poison' as const) : ('storable' as const) };
     });
     const entries = this.device.send(readings);
     if (isMalformed && badIndex < 0 && this.device.sendRaw(badFrame(this.#random))) this.badFrames += 1;
@@ -131,10 +148,19 @@ class Source {
     this.#repeat();
   }
 
-  #reading(ts: number): string {
+  #isPoisonNext(): boolean {
+    this.#poisonInReadings -= 1;
+    if (this.#poisonInReadings > 0) return false;
+    this.#poisonInReadings = poisonEvery;
+    return true;
+  }
+
+  #reading(ts: number, isPoison: boolean): string {
     const isLate = this.#random() < misbehaviour.outOfOrder;
     const observedAt = isLate ? ts - Math.floor(this.#random() * outOfOrderMaxMs) : ts;
-    return JSON.stringify({ ts: observedAt, metrics: this.#signals.next().value });
+    const signals = this.#signals.next().value;
+    const metrics = isPoison ? { ...signals, temperature: poisonTemperature } : signals;
+    return JSON.stringify({ ts: observedAt, metrics });
   }
 
   #repeat(): void {

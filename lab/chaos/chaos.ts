@@ -9,6 +9,7 @@ import { untilDrained } from './drain.ts';
 import { gatherEvidence } from './evidence.ts';
 import type { Backing, Fault } from './fault.ts';
 import { type ChaosPlatform, startChaosPlatform } from './platform.ts';
+import { refusePoison } from './poison.ts';
 import { type Reconciliation, readReconciliation } from './reconciliation.ts';
 import { type ScheduledFault, schedule } from './schedule.ts';
 import { type TimelineEntry, injectFaults } from './timeline.ts';
@@ -84,6 +85,7 @@ export async function runChaos(settings: ChaosSettings): Promise<ChaosReport> {
   const faults = settings.faults.filter((fault) => canRun(fault, platform, backing));
   const plan = schedule(faults, { durationMs: minutes * 60_000, seed });
 
+  await refusePoison(platform.backing.databaseUrl);
   const startedOn = new Date();
   const fleet = await ChaosFleet.start({
     url: platform.webSocketUrl,

@@ -1,12 +1,14 @@
 /** What became of a reading, as far as its device was told. */
 export type Fate = 'unsent' | 'open' | 'acked' | 'refused';
 
+/** `invalid`: ingest-ws must refuse it; `poison`: it is accepted, and must be dead-lettered. */
+export type Kind = 'storable' | 'invalid' | 'poison';
+
 export interface JournalEntry {
   readonly seq: number;
   /** The reading as JSON, as it is sent. */
   readonly text: string;
-  /** Invalid on purpose: it must be refused. */
-  readonly isInvalid: boolean;
+  readonly kind: Kind;
   fate: Fate;
 }
 
@@ -37,9 +39,9 @@ export class DeviceJournal {
     return this.#unsettled.size;
   }
 
-  enter(text: string, isInvalid: boolean): JournalEntry {
+  enter(text: string, kind: Kind = 'storable'): JournalEntry {
     const seq = (this.#lastSeq += 1);
-    const entry: JournalEntry = { seq, text, isInvalid, fate: 'unsent' };
+    const entry: JournalEntry = { seq, text, kind, fate: 'unsent' };
     this.entries.set(seq, entry);
     this.#unsettled.set(seq, entry);
     return entry;
@@ -83,8 +85,8 @@ export class DeviceJournal {
     return this.#numbersWhere((entry) => entry.fate === fate);
   }
 
-  get invalidNumbers(): Set<number> {
-    return this.#numbersWhere(({ isInvalid }) => isInvalid);
+  numbersOfKind(kind: Kind): Set<number> {
+    return this.#numbersWhere((entry) => entry.kind === kind);
   }
 
   #numbersWhere(matches: (entry: JournalEntry) => boolean): Set<number> {

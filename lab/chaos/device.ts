@@ -1,7 +1,7 @@
 import { type RecordableHistogram, createHistogram } from 'node:perf_hooks';
 import { WebSocket } from 'ws';
 import type { Random } from '../fleet/random.ts';
-import { DeviceJournal, type JournalEntry } from './device-journal.ts';
+import { DeviceJournal, type JournalEntry, type Kind } from './device-journal.ts';
 
 export interface DeviceOptions {
   readonly url: string;
@@ -103,8 +103,8 @@ export class ChaosDevice {
   }
 
   /** Enters readings in the journal and sends them as soon as the protocol allows. */
-  send(readings: readonly { readonly text: string; readonly isInvalid: boolean }[]): readonly JournalEntry[] {
-    const entries = readings.map(({ text, isInvalid }) => this.journal.enter(text, isInvalid));
+  send(readings: readonly { readonly text: string; readonly kind: Kind }[]): readonly JournalEntry[] {
+    const entries = readings.map(({ text, kind }) => this.journal.enter(text, kind));
     this.#pump();
     return entries;
   }

@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process';
 import { createWriteStream } from 'node:fs';
 import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { type MutantCopy, copyWithMutant, repository } from './mutant-copy.ts';
 import type { Mutant } from './mutants.ts';
 
@@ -28,9 +29,10 @@ export interface MutantResult {
 /** Bound of the chaos runs for one mutant. A run that has started is finished. */
 const chaosMsMax = 120_000;
 const testsMsMax = 300_000;
-const roundMinutes = 0.4;
+const roundMinutes = 0.25;
 const chaosLoad = ['--rate', '500', '--devices', '20'];
 const stopGraceMs = 60_000;
+const breachMark = 'BREACH: ';
 
 /** Runs the tests and then the chaos, in a copy of the repository for each mutant, one after the other. */
 export async function runMutants(chosen: readonly Mutant[], options: MutantOptions): Promise<MutantResult[]> {
@@ -64,16 +66,19 @@ async function chaosOn({ folder }: MutantCopy, mutant: Mutant, options: MutantOp
   for (let seed = options.seed; seconds() * 1_000 < chaosMsMax && !options.signal.aborted; seed += 1) {
     const log = await logFileOf(mutant, `chaos-${seed}`);
     const args = ['lab/chaos/main.ts', '--faults', mutant.faults.join(','), '--minutes', String(roundMinutes)];
+    let caught: Catch | undefined;
     const code = await run([...args, '--seed', String(seed), ...chaosLoad], {
       folder,
       log,
       timeoutMs: chaosMsMax * 2,
       options,
+      onLine: (line) => {
+        if (line.startsWith(breachMark)) caught ??= { by: line.slice(breachMark.length), seconds: seconds() };
+      },
     });
+    if (caught !== undefined) return caught;
     if (code === 0) continue;
-    const breaches = (await readFile(log, 'utf8')).split('\n').filter((line) => line.startsWith('BREACH: '));
     // A run that failed without a verdict says nothing about the mutant.
-    if (breaches.length > 0) return { by: breaches[0]!.slice('BREACH: '.length), seconds: seconds() };
     options.say(`  chaos with seed ${seed} ended with code ${code} and no verdict; its output is in ${log}`);
   }
   return { by: undefined, seconds: seconds() };
@@ -118,12 +123,19 @@ async function logFileOf({ name }: Mutant, what: string): Promise<string> {
 /** Runs Node in the copy. Ends it in order at the timeout, and after a grace period by force. @returns its exit code, null after a signal */
 async function run(
   args: readonly string[],
-  { folder, log, timeoutMs, options }: { folder: string; log: string; timeoutMs: number; options: MutantOptions },
+  {
+    folder,
+    log,
+    timeoutMs,
+    options,
+    onLine = () => {},
+  }: { folder: string; log: string; timeoutMs: number; options: MutantOptions; onLine?: (line: string) => void },
 ): Promise<number | null> {
   const child = spawn(process.execPath, args, { cwd: folder, env: options.env, stdio: ['ignore', 'pipe', 'pipe'] });
   const output = createWriteStream(log);
   child.stdout.pipe(output, { end: false });
   child.stderr.pipe(output, { end: false });
+  createInterface({ input: child.stdout }).on('line', onLine);
   const ended = AbortSignal.any([options.signal, AbortSignal.timeout(timeoutMs)]);
   let force: NodeJS.Timeout | undefined;
   const stop = () => {

@@ -17,7 +17,7 @@ export interface Edit {
   readonly replacement: string;
 }
 
-const workerFaults = ['persistence-worker'];
+const workerFaults = ['persistence-worker-killed-before-commit'];
 
 /** Faults of ours, planted to see whether the tests and the chaos run notice them. */
 export const mutants: readonly Mutant[] = [
@@ -46,7 +46,7 @@ export const mutants: readonly Mutant[] = [
       },
     ],
     tests: ['services/ingest-ws/test/broker-faults.test.ts'],
-    faults: ['ingest-ws'],
+    faults: ['ingest-ws-killed-before-confirm'],
   },
   {
     name: 'broker-nack-ignored',

@@ -16,11 +16,16 @@ function setOf(numbers: Numbers = []): Set<number> {
 function fleetOf(
   fates: { attempted?: Numbers; acked?: Numbers; refused?: Numbers },
   invalid: Numbers = fates.refused ?? [],
+  poison: Numbers = [],
 ): DeviceJournal[] {
   const journal = new DeviceJournal(device.deviceId, device.epoch);
   const acked = setOf(fates.acked);
   const isInvalid = setOf(invalid);
-  for (const seq of setOf(fates.attempted)) journal.attempted(journal.enter('{}', isInvalid.has(seq)));
+  const isPoison = setOf(poison);
+  for (const seq of setOf(fates.attempted)) {
+    const kind = isInvalid.has(seq) ? 'invalid' : isPoison.has(seq) ? 'poison' : 'storable';
+    journal.attempted(journal.enter('{}', kind));
+  }
   for (const seq of setOf(fates.refused)) journal.refused(seq, 1);
   for (const seq of acked) journal.acknowledged(seq, (each) => acked.has(each));
   return [journal];
@@ -94,6 +99,16 @@ describe('the audit', () => {
     expect(accounting).toMatchObject({ lost: 2, balanced: false });
   });
 
+  it('finds no breach when exactly the poison readings are dead-lettered', () => {
+    const fleet = fleetOf({ attempted: [[1, 10]], acked: [[1, 10]] }, [], [[4, 4]]);
+    const stored: Numbers = [
+      [1, 3],
+      [5, 10],
+    ];
+    expect(rulesOf(fleet, evidenceOf({ stored, deadLettered: [[4, 4]] }))).toEqual([]);
+    expect(rulesOf(fleet, evidenceOf({ stored }))).toEqual(['acknowledged, but neither stored nor dead-lettered: 1']);
+  });
+
   it('counts readings that were never answered, stored or not', () => {
     const fleet = fleetOf({ attempted: [[1, 10]], acked: [[1, 4]] });
     const { accounting } = audit(fleet, evidenceOf({ stored: [[1, 6]] }));
@@ -121,7 +136,7 @@ describe('the audit', () => {
       evidenceOf({ stored: acked, inView: [[1, 8]] }),
     ],
     [
-      'dead-lettered, though valid: 1',
+      'dead-lettered, though storable: 1',
       fleetOf({ attempted: acked, acked }),
       evidenceOf({ stored: [[1, 9]], deadLettered: [[10, 10]] }),
     ],

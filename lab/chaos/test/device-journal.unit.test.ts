@@ -3,8 +3,8 @@ import { DeviceJournal } from '../device-journal.ts';
 
 function journalOf(sent: number, unsent = 0): DeviceJournal {
   const journal = new DeviceJournal('d-1', 'boot');
-  for (let count = 0; count < sent; count += 1) journal.attempted(journal.enter('{}', false));
-  for (let count = 0; count < unsent; count += 1) journal.enter('{}', false);
+  for (let count = 0; count < sent; count += 1) journal.attempted(journal.enter('{}'));
+  for (let count = 0; count < unsent; count += 1) journal.enter('{}');
   return journal;
 }
 
