@@ -17,4 +17,6 @@ export const limits = Object.freeze({
   timestampMinMs: Date.UTC(2000, 0, 1),
   /** How far a device's clock may run ahead of the server's. */
   clockAheadMaxMs: 24 * 60 * 60 * 1_000,
+  /** A reading further ahead of its own arrival than this is stored and marked `ahead`, but does not become the latest state. */
+  latestAheadMaxMs: 5 * 60 * 1_000,
 });

@@ -1,4 +1,5 @@
 import Type from 'typebox';
+import { limits } from './limits.ts';
 import { MetricValue, Metrics, parseMetrics } from './metrics.ts';
 import { type Parsed, accepted, refused } from './validation-issue.ts';
 import { parseTimestamp } from './timestamp.ts';
@@ -18,6 +19,11 @@ export type IdentifiedReading = Reading & {
   readonly epoch: string;
   readonly receivedAt: number;
 };
+
+/** Whether the device's clock was so far ahead of the server's that the reading does not become the latest state. */
+export function isAhead({ ts, receivedAt }: Pick<IdentifiedReading, 'ts' | 'receivedAt'>): boolean {
+  return ts > receivedAt + limits.latestAheadMaxMs;
+}
 
 /** The accepted forms of one observation on the wire; the API documentation is generated from it. */
 export const ObservationInput = Type.Object(

@@ -95,6 +95,9 @@ function nonNumericMetrics(names: readonly string[], metrics: IdentifiedReading[
   return others === undefined ? null : JSON.stringify(others);
 }
 
+/** Stands for a missing time, because binary arrays have no nulls here; readings are younger (`timestampMinMs`). */
+const noTime = 0;
+
 /**
  * Usually everything that arrives is at least as new as what is stored; then the merge is `||`, which replaces the values of known names.
  * The names are counted only where the size of the row says that there may be more than 1,024. `changed_from` is the oldest `ts` of the
@@ -110,13 +113,14 @@ export function updateLatest({ readings, streams }: Batch, ordinals: readonly nu
     name: 'update_latest',
     text: `
       insert into device_latest as known (device_key, ts, received_at, changed_from, metrics)
-      select n.device_key, n.ts, n.received_at, n.changed_from, n.metrics::jsonb
+      select n.device_key, nullif(n.ts, 'epoch'), n.received_at, nullif(n.changed_from, 'epoch'), n.metrics::jsonb
       from unnest($1::int4[], $2::timestamptz[], $3::timestamptz[], $4::timestamptz[], $5::text[]) as n (device_key, ts, received_at, changed_from, metrics)
       on conflict (device_key) do update set
         ts = greatest(known.ts, excluded.ts),
         received_at = greatest(known.received_at, excluded.received_at),
-        changed_from = excluded.changed_from,
+        changed_from = coalesce(excluded.changed_from, known.changed_from),
         metrics = case
+          when excluded.ts is null then known.metrics
           when excluded.changed_from >= known.ts and (pg_column_size(known.metrics) < 2000
             or (select count(*) from jsonb_object_keys(known.metrics || excluded.metrics)) <= 1024)
           then known.metrics || excluded.metrics
@@ -124,9 +128,9 @@ export function updateLatest({ readings, streams }: Batch, ordinals: readonly nu
         end`,
     values: [
       int4Array(changes.map(({ deviceKey }) => deviceKey)),
-      timestamptzArray(changes.map(({ newest }) => newest)),
+      timestamptzArray(changes.map(({ newest = noTime }) => newest)),
       timestamptzArray(changes.map(({ receivedAt }) => receivedAt)),
-      timestamptzArray(changes.map(({ oldest }) => oldest)),
+      timestamptzArray(changes.map(({ oldest = noTime }) => oldest)),
       textArray(changes.map(({ metrics }) => JSON.stringify(metrics))),
     ],
   };

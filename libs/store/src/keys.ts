@@ -1,4 +1,6 @@
+import type { IdentifiedReading } from '@fleetwire/contracts/reading';
 import type pg from 'pg';
+import { timestamptzArray } from './binary-arrays.ts';
 import { TwoGenerationCache } from './two-generation-cache.ts';
 
 /** A stream (one boot of one device) in the database's own short keys. */
@@ -21,8 +23,10 @@ export class Keys {
     this.#pool = pool;
   }
 
-  /** Keys of each element, in order. */
-  async streams(elements: readonly { readonly deviceId: string; readonly epoch: string }[]): Promise<StreamKeys[]> {
+  /** Keys of each element, in order. A new device or stream was first seen when the first of its elements was received. */
+  async streams(
+    elements: readonly Pick<IdentifiedReading, 'deviceId' | 'epoch' | 'receivedAt'>[],
+  ): Promise<StreamKeys[]> {
     return lookUpCached(
       elements,
       ({ deviceId, epoch }) => streamName(deviceId, epoch),
@@ -58,20 +62,23 @@ export class Keys {
   }
 
   /** Looks first, because an insert that conflicts uses up a key. */
-  async #register(missing: readonly { deviceId: string; epoch: string }[]): Promise<void> {
+  async #register(missing: readonly Pick<IdentifiedReading, 'deviceId' | 'epoch' | 'receivedAt'>[]): Promise<void> {
+    // On the clock of the edge, as all later sightings are.
+    const receivedAt = timestamptzArray(missing.map((reading) => reading.receivedAt));
     await this.#pool.query(
-      `insert into devices (device_id)
-       select distinct w.device_id from unnest($1::text[]) as w (device_id)
+      `insert into devices (device_id, first_seen_at)
+       select w.device_id, min(w.received_at) from unnest($1::text[], $2::timestamptz[]) as w (device_id, received_at)
        where not exists (select from devices d where d.device_id = w.device_id)
-       order by 1 on conflict do nothing`,
-      [missing.map(({ deviceId }) => deviceId)],
+       group by 1 order by 1 on conflict do nothing`,
+      [missing.map(({ deviceId }) => deviceId), receivedAt],
     );
     await this.#pool.query(
-      `insert into streams (device_key, epoch)
-       select d.device_key, w.epoch from unnest($1::text[], $2::text[]) as w (device_id, epoch) join devices d using (device_id)
+      `insert into streams (device_key, epoch, first_seen_at)
+       select d.device_key, w.epoch, w.received_at
+       from unnest($1::text[], $2::text[], $3::timestamptz[]) as w (device_id, epoch, received_at) join devices d using (device_id)
        where not exists (select from streams s where s.device_key = d.device_key and s.epoch = w.epoch)
        order by 1, 2 on conflict do nothing`,
-      columns(missing),
+      [...columns(missing), receivedAt],
     );
   }
 }
@@ -89,7 +96,7 @@ async function lookUpCached<Element, Value>(
     const name = nameOf(element);
     const value = cache.get(name);
     values.push(value);
-    if (value === undefined) uncached.set(name, element);
+    if (value === undefined && !uncached.has(name)) uncached.set(name, element);
   }
   if (uncached.size === 0) return values as Value[];
 

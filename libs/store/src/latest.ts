@@ -1,18 +1,20 @@
-import type { IdentifiedReading } from '@fleetwire/contracts/reading';
+import { type IdentifiedReading, isAhead } from '@fleetwire/contracts/reading';
 import type { LatestMetrics } from './tables.ts';
 
 /** The newest value of each metric of one device in a batch. */
 export interface LatestChange {
   readonly deviceKey: number;
-  /** Device time of the newest and of the oldest value here, and the newest time of receipt; epoch milliseconds. */
-  newest: number;
-  oldest: number;
+  /** Device time of the newest and of the oldest value here, epoch milliseconds; undefined when all readings were ahead of their arrival. */
+  newest: number | undefined;
+  oldest: number | undefined;
+  /** The newest time of receipt, epoch milliseconds. */
   receivedAt: number;
   readonly metrics: LatestMetrics;
 }
 
 /**
- * Folds readings into one change per device. Later device time wins; of equal ones, the later arrival.
+ * Folds readings into one change per device. Later device time wins; of equal ones, the later arrival. A reading ahead of its
+ * arrival (`latestAheadMaxMs`) counts as received, and never becomes the latest state: nothing says what time it really is from.
  * @param ordinals of the readings to fold, in any order
  * @returns sorted by device, because all writers must lock rows in the same order
  */
@@ -29,8 +31,8 @@ export function latestChanges(
     if (change === undefined) {
       change = {
         deviceKey,
-        newest: reading.ts,
-        oldest: reading.ts,
+        newest: undefined,
+        oldest: undefined,
         receivedAt: reading.receivedAt,
         metrics: noMetrics(),
       };
@@ -46,14 +48,16 @@ function noMetrics(): LatestMetrics {
   return Object.create(null) as LatestMetrics;
 }
 
-function fold(change: LatestChange, { ts, receivedAt, metrics }: IdentifiedReading): void {
+function fold(change: LatestChange, reading: IdentifiedReading): void {
+  const { ts, receivedAt, metrics } = reading;
+  if (receivedAt > change.receivedAt) change.receivedAt = receivedAt;
+  if (isAhead(reading)) return;
   for (const name in metrics) {
     const known = change.metrics[name];
     if (known === undefined || known[0] <= ts) change.metrics[name] = [ts, metrics[name]];
   }
-  if (ts > change.newest) change.newest = ts;
+  if (change.newest === undefined || ts > change.newest) change.newest = ts;
   // `oldest` may be older than every value that is kept. Postgres then uses the slower merge although the fast one would do; it never
   // uses the fast one wrongly.
-  if (ts < change.oldest) change.oldest = ts;
-  if (receivedAt > change.receivedAt) change.receivedAt = receivedAt;
+  if (change.oldest === undefined || ts < change.oldest) change.oldest = ts;
 }

@@ -8,6 +8,7 @@ import * as reconciliation from './migrations/0004-books.ts';
 import * as isolationAttempts from './migrations/0005-suspects.ts';
 import * as acknowledgements from './migrations/0007-acknowledgements.ts';
 import * as everyValueInViews from './migrations/0008-every-value-in-views.ts';
+import * as latestWithoutValues from './migrations/0009-latest-without-values.ts';
 
 /** In the order in which they are applied. */
 const migrations: Readonly<Record<string, Migration>> = {
@@ -18,6 +19,7 @@ const migrations: Readonly<Record<string, Migration>> = {
   '0005-suspects': isolationAttempts,
   '0007-acknowledgements': acknowledgements,
   '0008-every-value-in-views': everyValueInViews,
+  '0009-latest-without-values': latestWithoutValues,
 };
 
 /** A migration may wait this long for the locks of other statements. */

@@ -1,5 +1,5 @@
 import type { Metrics, MetricValue } from '@fleetwire/contracts/metrics';
-import { type InferResult, sql, type SqlBool } from 'kysely';
+import { type InferResult, type NotNull, sql, type SqlBool } from 'kysely';
 import { collectRows, fetchUpTo, type PageBounds } from './bounded-rows.ts';
 import { fetchRows } from './cancellable.ts';
 import type { Database } from './database.ts';
@@ -263,7 +263,9 @@ function selectLatest(db: Database['db']) {
   return db
     .selectFrom('devices as d')
     .innerJoin('device_latest as l', 'l.device_key', 'd.device_key')
-    .select(['d.device_id', 'l.ts', 'l.received_at', 'l.metrics']);
+    .select(['d.device_id', 'l.ts', 'l.received_at', 'l.metrics'])
+    .where('l.ts', 'is not', null)
+    .$narrowType<{ ts: NotNull }>();
 }
 
 function selectDevices(db: Database['db']) {
@@ -272,7 +274,8 @@ function selectDevices(db: Database['db']) {
     .leftJoin('device_latest as l', 'l.device_key', 'd.device_key')
     .select([
       'd.device_id as deviceId',
-      'd.first_seen_at as firstSeenAt',
+      // A device is registered before its batch is stored, which may fail; an earlier reading may then be its first.
+      sql<number>`least(d.first_seen_at, l.received_at)`.as('firstSeenAt'),
       'l.received_at as lastSeenAt',
       'l.ts as lastTs',
     ]);

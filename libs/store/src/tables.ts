@@ -59,10 +59,11 @@ interface SequenceBlocksTable {
 
 interface DeviceLatestTable {
   device_key: number;
-  ts: number;
+  /** Null where all readings of the device were ahead of their arrival. */
+  ts: number | null;
   received_at: number;
   /** The oldest device time among the values of the last writer. */
-  changed_from: number;
+  changed_from: number | null;
   metrics: LatestMetrics;
 }
 

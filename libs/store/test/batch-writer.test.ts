@@ -1,7 +1,8 @@
+import { limits } from '@fleetwire/contracts/limits';
 import { beforeEach, describe, expect, it, vi } from 'vitest';
 import { type BatchWriter, createBatchWriter } from '../src/batch-writer.ts';
 import { OlderThanRetentionError, classifyFailure } from '../src/failure.ts';
-import { latestOf, readings } from '../src/readers.ts';
+import { getDevice, latestOf, readings } from '../src/readers.ts';
 import { countReadings, freshStore, open } from './fixture.ts';
 import { day, monday, reading, run, second } from './reading.ts';
 
@@ -186,6 +187,38 @@ describe('latest state', () => {
     await write(0, 100, { a: 1, b: 1 });
     await write(1, 50, { a: 2, c: 2 });
     expect(await latest()).toEqual({ a: [100, 1], b: [100, 1], c: [50, 2] });
+  });
+
+  it('is not frozen by a reading far ahead of its arrival, which is stored', async () => {
+    const hour = 3_600 * second;
+    const at = (seq: number, ts: number, value: number) =>
+      reading({ seq, ts, receivedAt: monday + seq * second, metrics: { a: value } });
+    await writer.write([at(0, monday, 1), at(1, monday + 23 * hour, 99)]);
+    expect(await latest()).toEqual({ a: [0, 1] });
+    await writer.write([at(2, monday + 2 * second, 2)]);
+    await writer.write([at(3, monday + 10 * hour, 98)]);
+    expect(await latest()).toEqual({ a: [2, 2] });
+    expect(await getDevice(database, { deviceId: 'device-1' })).toMatchObject({
+      firstSeenAt: monday,
+      lastSeenAt: monday + 3 * second,
+      lastTs: monday + 2 * second,
+    });
+    // Ahead by as much as the bound is in order.
+    await writer.write([at(4, monday + 4 * second + limits.latestAheadMaxMs, 3)]);
+    expect(await latest()).toEqual({ a: [304, 3] });
+    expect(await history()).toHaveLength(5);
+  });
+
+  it('does not exist while all readings of a device are ahead, although the device has been seen', async () => {
+    for (const seq of [0, 1]) await writer.write([reading({ seq, ts: monday + day, receivedAt: monday + seq })]);
+    expect(await latestOf(database, { deviceId: 'device-1' })).toBeUndefined();
+    expect(await getDevice(database, { deviceId: 'device-1' })).toMatchObject({
+      firstSeenAt: monday,
+      lastSeenAt: monday + 1,
+      lastTs: null,
+    });
+    await writer.write([reading({ seq: 2, ts: monday, receivedAt: monday + 2, metrics: { a: 1 } })]);
+    expect(await latest()).toEqual({ a: [0, 1] });
   });
 
   it('takes the later arrival of equal timestamps, unless it is a resend', async () => {

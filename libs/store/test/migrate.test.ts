@@ -20,6 +20,7 @@ const names = [
   '0005-suspects',
   '0007-acknowledgements',
   '0008-every-value-in-views',
+  '0009-latest-without-values',
 ];
 
 async function migrateInOwnProcess(databaseUrl: string): Promise<string[]> {

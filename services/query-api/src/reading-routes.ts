@@ -1,5 +1,6 @@
 import { DeviceId } from '@fleetwire/contracts/identifiers';
 import { limits } from '@fleetwire/contracts/limits';
+import { isAhead } from '@fleetwire/contracts/reading';
 import { notFound } from '@fleetwire/runtime/problem';
 import type { Database } from '@fleetwire/store/database';
 import { getDevice, readings, type StoredReadingsQuery } from '@fleetwire/store/readers';
@@ -85,6 +86,7 @@ export const readingRoutes = [
           epoch,
           seq,
           receivedAt: isoTime(receivedAt),
+          ...(isAhead({ ts, receivedAt }) && { ahead: true as const }),
           metrics: values,
         })),
         covers: { from: isoTime(from), to: isoTime(to), ...covered },

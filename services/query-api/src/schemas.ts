@@ -1,4 +1,5 @@
 import { Epoch, Seq } from '@fleetwire/contracts/identifiers';
+import { limits } from '@fleetwire/contracts/limits';
 import { type Metrics, MetricValue } from '@fleetwire/contracts/metrics';
 import Type, { type TProperties } from 'typebox';
 
@@ -59,6 +60,11 @@ export const Reading = Type.Object(
     epoch: Epoch,
     seq: Seq,
     receivedAt: Type.String({ format: 'date-time', description: 'When ingest-ws received it' }),
+    ahead: Type.Optional(
+      Type.Literal(true, {
+        description: `ts is more than ${limits.latestAheadMaxMs / 60_000} minutes after receivedAt: the clock of the device is wrong, and the reading does not become its latest state`,
+      }),
+    ),
     metrics: StoredMetrics,
   },
   { title: 'Reading' },

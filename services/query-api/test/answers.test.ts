@@ -184,3 +184,22 @@ describe('the latest state', () => {
     expect((await api.get('/api/v1/data')).body.covers).toEqual({ count: 28, complete: true });
   });
 });
+
+it('readings far ahead of their arrival are marked, and are not the latest state', async () => {
+  await store.write([
+    reading({ deviceId: 'fast-clock', seq: 1, ts: noon, receivedAt: noon }),
+    reading({
+      deviceId: 'fast-clock',
+      seq: 2,
+      ts: noon + 23 * 3_600_000,
+      receivedAt: noon + 1,
+      metrics: { temperature: 99 },
+    }),
+  ]);
+  const { body } = await api.get('/api/v1/devices/fast-clock/readings?order=asc');
+  expect(body.data.map(({ seq, ahead }: any) => [seq, ahead])).toEqual([
+    [1, undefined],
+    [2, true],
+  ]);
+  expect((await api.get('/api/v1/devices/fast-clock/latest')).body.metrics).toEqual({ temperature: 20 });
+});
