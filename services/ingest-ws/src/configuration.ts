@@ -19,6 +19,20 @@ export const ingestVariables = {
     unit: 'sockets',
     doc: 'Device sockets open at the same time; further upgrades are refused with 503',
   }),
+  connectionsPerSubjectMax: integer('CONNECTIONS_PER_SUBJECT_MAX', {
+    min: 2,
+    max: 1_000_000,
+    default: 100,
+    unit: 'sockets',
+    doc: 'Open sockets of one token subject, whatever its role; further upgrades are refused with 429. Not applied with AUTH_MODE=open',
+  }),
+  connectionsPerAddressMax: integer('CONNECTIONS_PER_ADDRESS_MAX', {
+    min: 1,
+    max: 1_000_000,
+    default: 10_000,
+    unit: 'sockets',
+    doc: 'Open sockets of one address, or IPv6 network of 64 bits; further upgrades are refused with 429. Behind a proxy TRUST_PROXY_HOPS tells clients apart',
+  }),
   payloadBytesMax: integer('PAYLOAD_BYTES_MAX', {
     min: kibibyte,
     max: limits.payloadBytesMax,
@@ -32,6 +46,13 @@ export const ingestVariables = {
     default: 2_000,
     unit: 'readings',
     doc: 'Readings of one socket in flight (received and not settled); further ones are nacked as retryable',
+  }),
+  socketBytesInFlightMax: integer('SOCKET_BYTES_IN_FLIGHT_MAX', {
+    min: kibibyte,
+    max: 4096 * mebibyte,
+    default: 4 * mebibyte,
+    unit: 'bytes',
+    doc: 'Bytes of one socket in flight (received and not settled), its share of BUFFER_BYTES_MAX; readings beyond it are nacked as retryable',
   }),
   outboundBytesMax: integer('OUTBOUND_BYTES_MAX', {
     min: kibibyte,
@@ -151,6 +172,12 @@ export function readIngestConfiguration(environment: Environment): IngestConfigu
       'BUFFER_BYTES_MAX ≥ 2 × PAYLOAD_BYTES_MAX',
       ['bufferBytesMax', 'payloadBytesMax'],
       (c) => c.bufferBytesMax >= 2 * c.payloadBytesMax,
+    ),
+    relation(
+      ingestVariables,
+      'SOCKET_BYTES_IN_FLIGHT_MAX ≥ PAYLOAD_BYTES_MAX',
+      ['socketBytesInFlightMax', 'payloadBytesMax'],
+      (c) => c.socketBytesInFlightMax >= c.payloadBytesMax,
     ),
     relation(
       ingestVariables,

@@ -4,6 +4,7 @@ import type { Duplex } from 'node:stream';
 import type { Claims } from '@fleetwire/contracts/access';
 import { Epoch } from '@fleetwire/contracts/identifiers';
 import { parserOf } from '@fleetwire/contracts/schema-issue';
+import { clientAddress } from '@fleetwire/runtime/client-address';
 import { beginRequestSpan } from '@fleetwire/runtime/http-tracing';
 import type { Logger } from '@fleetwire/runtime/logger';
 import { checkUpgradeOrigin, type OriginOptions } from '@fleetwire/runtime/origins';
@@ -11,6 +12,7 @@ import { Problem, badRequest, notFound, problemMediaType, unavailable } from '@f
 import type { BegunSpan, Tracer } from '@fleetwire/runtime/trace-context';
 import { type WebSocket, WebSocketServer } from 'ws';
 import { type Authenticate, chooseSubprotocol } from './authentication.ts';
+import type { ConnectionLimits } from './connection-limits.ts';
 import type { IngestMetrics } from './metrics.ts';
 import { Session, type SessionContext } from './session.ts';
 import type { Sessions } from './sessions.ts';
@@ -21,7 +23,8 @@ export interface DeviceSocketOptions {
   readonly origins: OriginOptions;
   readonly sessions: Sessions;
   readonly context: SessionContext;
-  readonly connectionsMax: number;
+  readonly connectionLimits: ConnectionLimits;
+  readonly trustProxyHops: number;
   readonly metrics: IngestMetrics;
   readonly logger: Logger;
   readonly tracer: Tracer;
@@ -31,6 +34,7 @@ export interface DeviceSocketOptions {
 /** An upgrade that is answered with 101. */
 interface AcceptedUpgrade {
   readonly claims: Claims;
+  readonly address: string;
   readonly epoch: string | undefined;
 }
 
@@ -39,7 +43,18 @@ const parseEpoch = parserOf(Epoch);
 
 /** Serves `/ws`: authenticates every upgrade before answering 101, and opens a session for it. */
 export function serveDeviceSockets(options: DeviceSocketOptions): void {
-  const { server, authenticate, sessions, context, connectionsMax, metrics, logger, tracer, isDraining } = options;
+  const {
+    server,
+    authenticate,
+    sessions,
+    context,
+    connectionLimits,
+    trustProxyHops,
+    metrics,
+    logger,
+    tracer,
+    isDraining,
+  } = options;
   const webSockets = new WebSocketServer({
     noServer: true,
     clientTracking: false,
@@ -56,17 +71,21 @@ export function serveDeviceSockets(options: DeviceSocketOptions): void {
     if (pathname !== socketPath) throw notFound(`Devices connect to ${socketPath}`);
     checkUpgradeOrigin(request.headers, options.origins);
     if (isDraining()) throw unavailable('This instance is shutting down', 1_000);
-    if (sessions.size >= connectionsMax)
-      throw unavailable(`This instance has ${connectionsMax} sockets open, its limit (connectionsMax)`, 5_000);
+    const address = clientAddress(request, trustProxyHops);
+    const refusal = connectionLimits.refusal(address);
+    if (refusal !== undefined) throw refusal;
     const epoch = searchParams.get('epoch');
     const parsed = epoch === null ? undefined : parseEpoch(epoch);
     if (parsed?.ok === false) throw badRequest(`epoch ${parsed.issue.message}`);
-    return { claims: await authenticate(request), epoch: epoch ?? undefined };
+    return { claims: await authenticate(request), address, epoch: epoch ?? undefined };
   };
 
   const upgrade = async (request: IncomingMessage, socket: Duplex, head: Buffer, span: BegunSpan): Promise<void> => {
     const accepted = await check(request);
     if (socket.destroyed) return;
+    // Again, since many upgrades may have come while their tokens were verified; from here on all happens in one tick.
+    const refusal = connectionLimits.refusal(accepted.address, accepted.claims.sub);
+    if (refusal !== undefined) throw refusal;
     webSockets.handleUpgrade(request, socket, head, (webSocket) => {
       const { id, epoch } = open(webSocket, socket, accepted);
       span.set({ 'fleetwire.session.id': id, 'http.response.status_code': 101 });
@@ -75,12 +94,14 @@ export function serveDeviceSockets(options: DeviceSocketOptions): void {
   };
 
   // A function of its own, so that closures that live as long as the socket keep no reference to the upgrade request.
-  const open = (webSocket: WebSocket, socket: Duplex, { claims, epoch }: AcceptedUpgrade): Session => {
+  const open = (webSocket: WebSocket, socket: Duplex, { claims, address, epoch }: AcceptedUpgrade): Session => {
     const id = randomUUID();
     const session = new Session(webSocket, socket, { id, claims, epoch: epoch ?? `session-${id}` }, context);
+    const leave = connectionLimits.add(address, claims.sub);
     sessions.add(session);
     metrics.connections.set(sessions.size);
     webSocket.on('close', () => {
+      leave();
       sessions.remove(session);
       metrics.connections.set(sessions.size);
     });

@@ -1,5 +1,13 @@
-import { Counter, Gauge, Histogram, type Registry, Tally } from '@fleetwire/runtime/metrics';
+import { Counter, Gauge, Histogram, type Registry, Tally, fromZero } from '@fleetwire/runtime/metrics';
 import { readingCounts } from './reading-outcomes.ts';
+
+const clientLimits = [
+  'connectionsMax',
+  'connectionsPerSubjectMax',
+  'connectionsPerAddressMax',
+  'inFlightMax',
+  'socketBytesInFlightMax',
+] as const;
 
 export type IngestMetrics = ReturnType<typeof createIngestMetrics>;
 
@@ -31,6 +39,16 @@ export function createIngestMetrics(registry: Registry) {
       labelNames: ['reason'] as const,
       registers,
     }),
+    limitsReached: fromZero(
+      new Counter({
+        name: 'fleetwire_ingest_limits_reached_total',
+        help: 'Upgrades that were refused and frames that were nacked because of a limit on clients, by limit',
+        labelNames: ['limit'] as const,
+        registers,
+      }),
+      'limit',
+      clientLimits,
+    ),
     refusedUpgrades: new Counter({
       name: 'fleetwire_ingest_refused_upgrades_total',
       help: 'Upgrades refused, by HTTP status',

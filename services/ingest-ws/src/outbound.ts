@@ -12,6 +12,9 @@ import type { ValidationIssue } from '@fleetwire/contracts/validation-issue';
 import type { IngestMetrics } from './metrics.ts';
 import type { NackReason } from './refusal.ts';
 
+/** From the close frame to the end of the connection. */
+const closeTimeoutMs = 1_500;
+
 /** Everything that the server sends on one socket. The connection is terminated when the peer does not read and `outboundBytesMax` are queued for it. */
 export class Outbound {
   readonly #socket: WebSocket;
@@ -58,6 +61,9 @@ export class Outbound {
     // A paused socket would not read the peer's close frame.
     this.#socket.resume();
     this.#socket.close(code, reason);
+    // A peer that does not answer the close frame keeps the socket no longer than this; ws would wait for 30 s.
+    const cut = setTimeout(() => this.#socket.terminate(), closeTimeoutMs);
+    this.#socket.once('close', () => clearTimeout(cut));
   }
 
   /** Ends the connection without a close frame. */

@@ -13,6 +13,11 @@ export function inFlightLimit(inFlightMax: number): NackReason {
   return { code: 'in-flight-limit', message, retryAfterMs: 100 };
 }
 
+export function bytesInFlightLimit(socketBytesInFlightMax: number): NackReason {
+  const message = `more than ${socketBytesInFlightMax} bytes of this socket are in flight (socketBytesInFlightMax)`;
+  return { code: 'in-flight-limit', message, retryAfterMs: 100 };
+}
+
 export function streamLimit(openStreamsMax: number): NackReason {
   const message = `more than ${openStreamsMax} streams of this socket have readings in flight (openStreamsMax)`;
   return { code: 'overloaded', message, retryAfterMs: retryAfterMs(1_000) };

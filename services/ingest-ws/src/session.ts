@@ -18,7 +18,7 @@ import type { Intake } from './intake.ts';
 import type { IngestMetrics } from './metrics.ts';
 import { type AckSchedule, Outbound, errorOf, finalNack, retryableNack } from './outbound.ts';
 import type { ReadingOutcomes } from './reading-outcomes.ts';
-import { type NackReason, inFlightLimit, streamLimit } from './refusal.ts';
+import { type NackReason, bytesInFlightLimit, inFlightLimit, streamLimit } from './refusal.ts';
 import { SessionStreams, type Stream } from './session-streams.ts';
 import type { AckRange } from './stream-acks.ts';
 import type { StreamHistory } from './stream-history.ts';
@@ -27,6 +27,7 @@ import type { Source } from './tracing.ts';
 interface SessionLimits {
   readonly payloadBytesMax: number;
   readonly inFlightMax: number;
+  readonly socketBytesInFlightMax: number;
   readonly outboundBytesMax: number;
   readonly heartbeatIntervalMs: number;
   readonly malformedFramesInARowMax: number;
@@ -52,6 +53,9 @@ export interface SessionIdentity {
 
 type TelemetryFrame = Extract<DeviceFrame, { type: 'telemetry' }>;
 
+/** Frames that a device sent before it could read the close frame are dropped; beyond this the socket is not read any more. */
+const bytesAfterCloseMax = 1024 * 1024;
+
 /** Streams of one gateway's socket that may have readings in flight or pending resends; a device has one or two. */
 const openStreamsMax = 10_000;
 
@@ -66,6 +70,8 @@ export class Session {
   readonly #source: Source;
   readonly #streams: SessionStreams;
   #inFlight = 0;
+  #bytesInFlight = 0;
+  #bytesAfterClose = 0;
   #isAlive = true;
   #malformedInARow = 0;
   #unproductiveSecond = 0;
@@ -114,17 +120,20 @@ export class Session {
   }
 
   pause(): void {
-    this.#socket.pause();
+    // A closing socket reads on, for the peer's close frame.
+    if (this.#outbound.isOpen) this.#socket.pause();
   }
 
   resume(): void {
     // Nothing was read while paused, no pong either.
+    if (!this.#outbound.isOpen) return;
     this.#isAlive = true;
     this.#socket.resume();
   }
 
   /** Called once per interval: closes the socket when the token has expired or the peer was silent since the last call; pings. */
   heartbeat(now: number): void {
+    if (!this.#outbound.isOpen) return;
     if (this.claims.exp !== undefined && now >= this.claims.exp * 1_000)
       return this.close(closeCodes.unauthorised, 'the token has expired');
     // A paused socket reads nothing, so a missing pong does not mean that the peer is gone. The ping still shows the device that the server is there.
@@ -159,6 +168,7 @@ export class Session {
   }
 
   #receive(data: Buffer, isBinary: boolean): void {
+    if (!this.#outbound.isOpen) return this.#drop(data);
     this.#isAlive = true;
     const now = Date.now();
     if (isBinary) {
@@ -177,13 +187,19 @@ export class Session {
     }
   }
 
+  #drop(data: Buffer): void {
+    this.#bytesAfterClose += data.length;
+    if (this.#bytesAfterClose > bytesAfterCloseMax) this.#socket.pause();
+  }
+
   #handleTelemetry({ telemetry, traceparent }: TelemetryFrame, bytes: number, now: number): void {
     const {
       admission,
       outcomes,
       intake,
-      limits: { inFlightMax },
+      limits: { inFlightMax, socketBytesInFlightMax },
       ackSchedule,
+      metrics,
     } = this.#context;
     const admitted = admission.admit(telemetry, { claims: this.claims, epoch: this.epoch }, now);
     if (!admitted.ok) return this.#answerRejected(telemetry, admitted.issue, now);
@@ -205,18 +221,22 @@ export class Session {
     }
 
     // With nothing in flight even a larger frame is accepted: nacked, it would come again for ever.
-    const isBeyondLimit = this.#inFlight > 0 && this.#inFlight + telemetry.observations.length > inFlightMax;
+    const isBeyondReadings = this.#inFlight > 0 && this.#inFlight + telemetry.observations.length > inFlightMax;
+    const isBeyondBytes = this.#inFlight > 0 && this.#bytesInFlight + bytes > socketBytesInFlightMax;
     this.#inFlight += count;
+    this.#bytesInFlight += bytes;
     const submission = outcomes.receive(arrival, (nackReason) => {
       this.#inFlight -= count;
+      this.#bytesInFlight -= bytes;
       if (nackReason !== undefined && telemetry.seq !== undefined) return this.#nack(stream, range, nackReason);
       // Numbers of the server are not sent again: the device sends nacked readings under new ones, so the old ones must not hold back acks.
       if (nackReason !== undefined) this.#sendNacks(stream, range, nackReason);
       stream.acks.settle(range);
       ackSchedule.add(this);
     });
-    if (isBeyondLimit) submission.nack(inFlightLimit(inFlightMax));
-    else intake.submit(submission);
+    if (!isBeyondReadings && !isBeyondBytes) return intake.submit(submission);
+    metrics.limitsReached.inc({ limit: isBeyondReadings ? 'inFlightMax' : 'socketBytesInFlightMax' });
+    submission.nack(isBeyondReadings ? inFlightLimit(inFlightMax) : bytesInFlightLimit(socketBytesInFlightMax));
   }
 
   #nack(stream: Stream, range: AckRange, nackReason: NackReason): void {

@@ -14,6 +14,7 @@ import { Admission } from './admission.ts';
 import { createAuthentication } from './authentication.ts';
 import { AutoSequence } from './auto-sequence.ts';
 import type { IngestConfiguration } from './configuration.ts';
+import { ConnectionLimits } from './connection-limits.ts';
 import { serveDeviceSockets } from './device-socket.ts';
 import { startEdgeReporter } from './edge-reporter.ts';
 import { Intake } from './intake.ts';
@@ -149,7 +150,8 @@ export async function startIngest({
     authenticate,
     origins: config,
     sessions,
-    connectionsMax: config.connectionsMax,
+    connectionLimits: new ConnectionLimits({ config, metrics }),
+    trustProxyHops: config.trustProxyHops,
     metrics,
     logger,
     tracer,

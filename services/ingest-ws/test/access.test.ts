@@ -10,7 +10,7 @@ import { connect, ingest, queued, telemetry, token, untilReady } from './harness
 
 describe('access of devices', async () => {
   const amqpUrl = await freshVhost();
-  const edge = await ingest(amqpUrl, { HEARTBEAT_INTERVAL_MS: '100', AUTH_CLOCK_TOLERANCE_SECONDS: '0' });
+  const edge = await ingest(amqpUrl, { AUTH_CLOCK_TOLERANCE_SECONDS: '0' });
   const readings = await queued(amqpUrl);
 
   async function forged(): Promise<string> {
@@ -95,7 +95,8 @@ describe('access of devices', async () => {
   });
 
   it('closes a session with 4401 when its token expires', async () => {
-    const device = await connect(edge.webSocketUrl, { token: await token('brief', 'device', 2) });
+    const beating = await ingest(amqpUrl, { HEARTBEAT_INTERVAL_MS: '100', AUTH_CLOCK_TOLERANCE_SECONDS: '0' });
+    const device = await connect(beating.webSocketUrl, { token: await token('brief', 'device', 2) });
     expect(await device.closed).toMatchObject({ code: 4401 });
   });
 

@@ -1,0 +1,154 @@
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { request } from 'node:http';
+import type { Socket } from 'node:net';
+import { cleanUp } from '@fleetwire/platform/testing/clean-up';
+import { eventually } from '@fleetwire/platform/testing/eventually';
+import { freshVhost } from '@fleetwire/platform/testing/fresh-vhost';
+import { describe, expect, it } from 'vitest';
+import { connect, ingest, queued, telemetry, token } from './harness.ts';
+
+/** A client that speaks WebSocket by hand: it answers no close frame and sends on after one. */
+interface RudeClient {
+  readonly status: number;
+  /** Undefined when the upgrade was refused. */
+  readonly socket: Socket | undefined;
+  send(texts: readonly string[]): void;
+}
+
+async function rudeClient(url: string, bearer: string, address = '10.0.0.1'): Promise<RudeClient> {
+  const upgrade = request(url.replace('ws', 'http'), {
+    headers: {
+      authorization: `Bearer ${bearer}`,
+      connection: 'Upgrade',
+      upgrade: 'websocket',
+      'sec-websocket-key': randomBytes(16).toString('base64'),
+      'sec-websocket-version': '13',
+      'x-forwarded-for': address,
+    },
+  });
+  upgrade.end();
+  const [response, socket] = (await Promise.race([once(upgrade, 'upgrade'), once(upgrade, 'response')])) as [
+    { statusCode: number; resume?: () => void },
+    Socket | undefined,
+  ];
+  response.resume?.();
+  socket?.on('error', () => {});
+  socket?.resume();
+  cleanUp(() => socket?.destroy());
+  return {
+    status: response.statusCode,
+    socket,
+    send: (texts) => void socket?.write(Buffer.concat(texts.map((text) => maskedFrame(text)))),
+  };
+}
+
+/** Masked with zeros (RFC 6455, 5.2 and 5.3); of fewer than 64 KiB of ASCII. */
+function maskedFrame(text: string): Buffer {
+  const head = Buffer.alloc(8);
+  head[0] = 0x81;
+  head[1] = 0x80 | 126;
+  head.writeUInt16BE(text.length, 2);
+  return Buffer.concat([head, Buffer.from(text)]);
+}
+
+async function metric(edge: { url: string }, name: string): Promise<number> {
+  const text = await (await fetch(`${edge.url}/metrics`)).text();
+  const line = text.split('\n').find((one) => one.startsWith(`${name} `));
+  return Number(line?.split(' ')[1] ?? 0);
+}
+
+const limitReached = (limit: string) => `fleetwire_ingest_limits_reached_total{limit="${limit}"}`;
+
+it('a client that does not answer the close frame is not read any more, and is cut after 2 seconds', async () => {
+  const amqpUrl = await freshVhost();
+  const edge = await ingest(amqpUrl, { MALFORMED_FRAMES_IN_A_ROW_MAX: '20' });
+  const readings = await queued(amqpUrl);
+  const client = await rudeClient(edge.webSocketUrl, await token('rude'));
+  const closed = once(client.socket!, 'close');
+  client.send(Array.from({ length: 520 }, () => '{"type":'));
+  client.send(Array.from({ length: 20 }, (_, seq) => JSON.stringify(telemetry(seq))));
+  await eventually(async () =>
+    expect(await metric(edge, 'fleetwire_ingest_closed_sockets_total{reason="4400"}')).toBe(1),
+  );
+  const before = performance.now();
+  await closed;
+  expect(performance.now() - before).toBeLessThan(10_000);
+  expect(await metric(edge, 'fleetwire_ingest_refused_frames_total{code="malformed-json"}')).toBe(20);
+  expect(await metric(edge, 'fleetwire_ingest_readings_total{result="received"}')).toBe(0);
+  const witness = await connect(edge.webSocketUrl, { token: await token('witness') });
+  witness.send(telemetry(1));
+  await witness.next('ack');
+  await eventually(() => expect(readings.map(({ deviceId }) => deviceId)).toEqual(['witness']));
+});
+
+describe('the sockets of one client are bounded', async () => {
+  const edge = await ingest(await freshVhost(), {
+    CONNECTIONS_PER_SUBJECT_MAX: '30',
+    CONNECTIONS_PER_ADDRESS_MAX: '50',
+    TRUST_PROXY_HOPS: '1',
+  });
+  const statusesOf = (clients: readonly RudeClient[], status: number) =>
+    clients.filter((client) => client.status === status).length;
+
+  it.each(['device', 'admin'])('for a subject with the role %s, and others still connect', async (role) => {
+    const bearer = await token(`many-${role}`, role);
+    const before = await metric(edge, limitReached('connectionsPerSubjectMax'));
+    const clients = await Promise.all(
+      Array.from({ length: 300 }, (_, n) => rudeClient(edge.webSocketUrl, bearer, `10.1.0.${n % 250}`)),
+    );
+    const [accepted, refused] = [statusesOf(clients, 101), statusesOf(clients, 429)];
+    expect(accepted + refused).toBe(300);
+    // A device's older sockets are cut while the upgrades go on, which makes room for more.
+    if (role === 'admin') expect(accepted).toBe(30);
+    expect(await metric(edge, limitReached('connectionsPerSubjectMax'))).toBe(before + refused);
+    expect(await metric(edge, 'fleetwire_ingest_connections')).toBeLessThanOrEqual(30);
+    expect(refused).toBeGreaterThan(0);
+    expect((await rudeClient(edge.webSocketUrl, await token(`other-${role}`))).status).toBe(101);
+    for (const { socket } of clients) socket?.destroy();
+    await eventually(async () => expect(await metric(edge, 'fleetwire_ingest_connections')).toBeLessThanOrEqual(1));
+    await eventually(async () => expect((await rudeClient(edge.webSocketUrl, bearer)).status).toBe(101));
+  });
+
+  it('of which a device keeps one: replaced ones that answer no close frame are cut', async () => {
+    const bearer = await token('replaced');
+    const clients: RudeClient[] = [];
+    for (let n = 0; n < 5; n += 1) clients.push(await rudeClient(edge.webSocketUrl, bearer, '10.4.0.1'));
+    await eventually(() =>
+      expect(clients.map(({ socket }) => socket!.destroyed)).toEqual([true, true, true, true, false]),
+    );
+  });
+
+  it('for an address, and another address still connects', async () => {
+    const clients = await Promise.all(
+      Array.from({ length: 60 }, async (_, n) => rudeClient(edge.webSocketUrl, await token(`d-${n}`), '10.2.0.1')),
+    );
+    expect([statusesOf(clients, 101), statusesOf(clients, 429)]).toEqual([50, 10]);
+    expect(await metric(edge, limitReached('connectionsPerAddressMax'))).toBe(10);
+    expect((await rudeClient(edge.webSocketUrl, await token('d-0'), '10.3.0.1')).status).toBe(101);
+  });
+});
+
+it('the bytes in flight of one socket are bounded, and the readings of another are taken', async () => {
+  const edge = await ingest(await freshVhost(), {
+    PAYLOAD_BYTES_MAX: '32768',
+    SOCKET_BYTES_IN_FLIGHT_MAX: '32768',
+    BUFFER_BYTES_MAX: '1048576',
+    CONFIRM_TIMEOUT_MS: '60000',
+  });
+  const [greedy, quiet] = await Promise.all(
+    ['greedy', 'quiet'].map(async (id) => connect(`${edge.webSocketUrl}?epoch=e`, { token: await token(id) })),
+  );
+  edge.proxy.stall();
+  const text = 'x'.repeat(1_000);
+  for (let seq = 1; seq <= 100; seq += 1) greedy!.send({ type: 'telemetry', seq, ts: Date.now(), metrics: { text } });
+  expect(await greedy!.next('nack')).toMatchObject({
+    code: 'in-flight-limit',
+    message: 'more than 32768 bytes of this socket are in flight (socketBytesInFlightMax)',
+    retryable: true,
+  });
+  quiet!.send(telemetry(1));
+  edge.proxy.resume();
+  expect(await quiet!.next('ack')).toEqual({ type: 'ack', upTo: 1 });
+  expect(await metric(edge, limitReached('socketBytesInFlightMax'))).toBeGreaterThan(0);
+});
