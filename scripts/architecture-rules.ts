@@ -35,6 +35,12 @@ export const mayImport: Record<string, readonly string[]> = {
     /* the names of the queues it breaks */ 'libs/broker',
     /* the audit reads the tables directly */ 'libs/store',
   ],
+  'lab/fuzz': [
+    /* the schema of a frame */ 'libs/contracts',
+    'libs/platform',
+    'cli',
+    /* the audit straight from the tables */ 'libs/store',
+  ],
   'lab/scaling': [
     /* the reconnect backoff of devices */ 'libs/contracts',
     /* the micro-batcher of production */ 'libs/runtime',

@@ -32,6 +32,7 @@ export const commands = {
     packages: 'lab/bench/peers',
   },
   chaos: { program: 'lab/chaos/main.ts', args: [], env: {} },
+  fuzz: { program: 'lab/fuzz/main.ts', args: [], env: {} },
   scaling: { program: 'lab/scaling/main.ts', args: [], env: {} },
   format: { program: 'node_modules/oxfmt/bin/oxfmt', args: ['.'], env: {} },
 };
