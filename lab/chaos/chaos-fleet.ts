@@ -84,10 +84,15 @@ export class ChaosFleet {
     return this.#sources.reduce((sum, { repeatedReadings }) => sum + repeatedReadings, 0);
   }
 
-  /** Stops measuring, and waits until each reading is acknowledged or refused, but not longer than this. */
+  /**
+   * Stops measuring, and waits until each reading is acknowledged or refused, but not longer than this. The last frame of each device is late:
+   * newer readings would hide that an older one has replaced the latest state.
+   */
   async settle(timeoutMs: number): Promise<void> {
     this.#stopping.abort();
     await this.#running;
+    const late = Date.now() - outOfOrderMaxMs;
+    for (const source of this.#sources) source.emit(late);
     const deadline = performance.now() + timeoutMs;
     const isOpen = () => this.#sources.some(({ device }) => device.journal.unsettledCount > 0);
     while (isOpen() && performance.now() < deadline) await sleep(settleIntervalMs);
