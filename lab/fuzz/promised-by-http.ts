@@ -37,9 +37,10 @@ export function promisedBy(body: Buffer, { status, body: answer }: HttpAnswer, o
   const elements = JSON.parse(new TextDecoder().decode(body)) as unknown;
   if (accepted === 0 || !Array.isArray(elements)) return [];
   const refused = new Set(errors.map(({ field }) => Number(/^\[(\d+)\]/.exec(field)?.[1])));
-  return elements.flatMap((element: Element, index) => {
+  return elements.flatMap((element: Element | null, index) => {
+    if (refused.has(index) || element === null) return [];
     const { deviceId, device_id, epoch, seq, readings } = element;
-    if (refused.has(index) || typeof seq !== 'number' || typeof epoch !== 'string') return [];
+    if (typeof seq !== 'number' || typeof epoch !== 'string') return [];
     return numbered(deviceId ?? device_id ?? ownDevice, epoch, seq, Array.isArray(readings) ? readings.length : 1);
   });
 }

@@ -45,9 +45,9 @@ describe('an answer', () => {
       ['d', 'e', 4],
     ]);
     const body = Buffer.from(
-      JSON.stringify([{ seq: 1, epoch: 'e' }, { seq: 2, epoch: 'e', deviceId: 'x' }, { seq: 3 }]),
+      JSON.stringify([{ seq: 1, epoch: 'e' }, { seq: 2, epoch: 'e', deviceId: 'x' }, { seq: 3 }, null]),
     );
-    const refused = answer(422, { accepted: 1, errors: [{ field: '[0].ts' }] });
+    const refused = answer(422, { accepted: 1, errors: [{ field: '[0].ts' }, { field: '[3]' }] });
     expect(promisedBy(body, refused, 'own')).toEqual([['x', 'e', 2]]);
   });
 });
