@@ -100,10 +100,15 @@ const noTime = 0;
 
 /**
  * Usually everything that arrives is at least as new as what is stored; then the merge is `||`, which replaces the values of known names.
- * The names are counted only where the size of the row says that there may be more than 1,024. `changed_from` is the oldest `ts` of the
+ * The names are counted, and the bytes of an uncompressed row, only where
+ * the size of the stored row says that there may be more than 1,024 names or `latestBytesMax` bytes. `changed_from` is the oldest `ts` of the
  * device in the batch; it is sent as a column because `on conflict` can read it only from `excluded`.
  */
-export function updateLatest({ readings, streams }: Batch, ordinals: readonly number[]): pg.QueryConfig {
+export function updateLatest(
+  { readings, streams }: Batch,
+  ordinals: readonly number[],
+  latestBytesMax: number,
+): pg.QueryConfig {
   const changes = latestChanges(
     readings,
     streams.map(({ deviceKey }) => deviceKey),
@@ -113,7 +118,8 @@ export function updateLatest({ readings, streams }: Batch, ordinals: readonly nu
     name: 'update_latest',
     text: `
       insert into device_latest as known (device_key, ts, received_at, changed_from, metrics)
-      select n.device_key, nullif(n.ts, 'epoch'), n.received_at, nullif(n.changed_from, 'epoch'), n.metrics::jsonb
+      select n.device_key, nullif(n.ts, 'epoch'), n.received_at, nullif(n.changed_from, 'epoch'), 
+        case when octet_length(n.metrics) <= $6 then n.metrics::jsonb else merged_latest('{}', n.metrics::jsonb, $6) end
       from unnest($1::int4[], $2::timestamptz[], $3::timestamptz[], $4::timestamptz[], $5::text[]) as n (device_key, ts, received_at, changed_from, metrics)
       on conflict (device_key) do update set
         ts = greatest(known.ts, excluded.ts),
@@ -121,10 +127,12 @@ export function updateLatest({ readings, streams }: Batch, ordinals: readonly nu
         changed_from = coalesce(excluded.changed_from, known.changed_from),
         metrics = case
           when excluded.ts is null then known.metrics
-          when excluded.changed_from >= known.ts and (pg_column_size(known.metrics) < 2000
-            or (select count(*) from jsonb_object_keys(known.metrics || excluded.metrics)) <= 1024)
+          when excluded.changed_from >= known.ts and (
+            (pg_column_size(known.metrics) + pg_column_size(excluded.metrics) < 2000 and pg_column_compression(known.metrics) is null)
+            or (pg_column_size(known.metrics || excluded.metrics) <= $6
+              and (select count(*) from jsonb_object_keys(known.metrics || excluded.metrics)) <= 1024))
           then known.metrics || excluded.metrics
-          else merged_latest(known.metrics, excluded.metrics)
+          else merged_latest(known.metrics, excluded.metrics, $6)
         end`,
     values: [
       int4Array(changes.map(({ deviceKey }) => deviceKey)),
@@ -132,6 +140,7 @@ export function updateLatest({ readings, streams }: Batch, ordinals: readonly nu
       timestamptzArray(changes.map(({ receivedAt }) => receivedAt)),
       timestamptzArray(changes.map(({ oldest = noTime }) => oldest)),
       textArray(changes.map(({ metrics }) => JSON.stringify(metrics))),
+      latestBytesMax,
     ],
   };
 }

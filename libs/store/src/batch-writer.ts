@@ -20,6 +20,8 @@ import { weekOf, weekStart } from './weeks.ts';
 export interface BatchWriterOptions extends Partial<ShapeBounds> {
   /** Readings older than this are refused. Without it, readings are kept forever. */
   readonly retentionDays?: number;
+  /** Size of the latest state of one device; beyond it, values above 256 bytes are left out first, then the oldest. */
+  readonly latestBytesMax?: number;
   /** Epoch milliseconds. */
   readonly clock?: () => number;
 }
@@ -49,11 +51,12 @@ const stepwiseBatchesAfterRefusal = 100;
 
 export const shapesMaxDefault = 10_000;
 export const shapesPerDeviceMaxDefault = 64;
+export const latestBytesMaxDefault = 64 * 1_024;
 
 /** @param pool opened with `pipelined`: a batch is three round trips */
 export function createBatchWriter(pool: pg.Pool, options: BatchWriterOptions = {}): BatchWriter {
   const { retentionDays, shapesMax = shapesMaxDefault, shapesPerDeviceMax = shapesPerDeviceMaxDefault } = options;
-  const { clock = Date.now } = options;
+  const { latestBytesMax = latestBytesMaxDefault, clock = Date.now } = options;
   if (!pool.options.pipeline) throw new TypeError('the batch writer needs a database opened with `pipelined`');
   const keys = new Keys(pool);
   const shapes = new Shapes(pool, { shapesMax, shapesPerDeviceMax });
@@ -84,7 +87,11 @@ export function createBatchWriter(pool: pg.Pool, options: BatchWriterOptions = {
       try {
         const isStepwise = stepwiseBatches > 0;
         if (isStepwise) stepwiseBatches -= 1;
-        const stored = await store(pool, { readings, streams, shapes: rowShapes }, { origin, isStepwise });
+        const stored = await store(
+          pool,
+          { readings, streams, shapes: rowShapes },
+          { origin, isStepwise, latestBytesMax },
+        );
         return { stored, duplicates: readings.length - stored };
       } catch (error) {
         if (classifyFailure(error) === 'bad-data') stepwiseBatches = stepwiseBatchesAfterRefusal;
@@ -112,10 +119,15 @@ interface StoreOptions {
   readonly origin: Origin;
   /** One more round trip: nothing is sent after readings that Postgres refuses. */
   readonly isStepwise: boolean;
+  readonly latestBytesMax: number;
 }
 
 /** @returns how many readings were new */
-async function store(pool: pg.Pool, batch: Batch, { origin, isStepwise }: StoreOptions): Promise<number> {
+async function store(
+  pool: pg.Pool,
+  batch: Batch,
+  { origin, isStepwise, latestBytesMax }: StoreOptions,
+): Promise<number> {
   const offered = offeredBlocks(
     batch.streams.map(({ streamKey }) => streamKey),
     batch.readings.map(({ seq }) => seq),
@@ -136,7 +148,7 @@ async function store(pool: pg.Pool, batch: Batch, { origin, isStepwise }: StoreO
       return 0;
     }
     const rows = insertReadings(batch, fresh);
-    const latest = updateLatest(batch, fresh);
+    const latest = updateLatest(batch, fresh, latestBytesMax);
     const stored = countStored(batch, fresh, origin);
     const duplicates = fresh.length < batch.readings.length ? [countDuplicates(batch, fresh, origin)] : [];
     const counted = [...duplicates, stored];

@@ -9,6 +9,7 @@ import * as isolationAttempts from './migrations/0005-suspects.ts';
 import * as acknowledgements from './migrations/0007-acknowledgements.ts';
 import * as everyValueInViews from './migrations/0008-every-value-in-views.ts';
 import * as latestWithoutValues from './migrations/0009-latest-without-values.ts';
+import * as latestBytes from './migrations/0010-latest-bytes.ts';
 
 /** In the order in which they are applied. */
 const migrations: Readonly<Record<string, Migration>> = {
@@ -20,6 +21,7 @@ const migrations: Readonly<Record<string, Migration>> = {
   '0007-acknowledgements': acknowledgements,
   '0008-every-value-in-views': everyValueInViews,
   '0009-latest-without-values': latestWithoutValues,
+  '0010-latest-bytes': latestBytes,
 };
 
 /** A migration may wait this long for the locks of other statements. */

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { limits } from '@fleetwire/contracts/limits';
 import { beforeEach, describe, expect, it, vi } from 'vitest';
 import { type BatchWriter, createBatchWriter } from '../src/batch-writer.ts';
@@ -187,6 +188,39 @@ describe('latest state', () => {
     await write(0, 100, { a: 1, b: 1 });
     await write(1, 50, { a: 2, c: 2 });
     expect(await latest()).toEqual({ a: [100, 1], b: [100, 1], c: [50, 2] });
+  });
+
+  it('is bounded in bytes: large values leave first, then the oldest', async () => {
+    const size = async () =>
+      (
+        await pool.query<{ raw: number; stored: number }>(
+          'select octet_length(metrics::text) as raw, pg_column_size(metrics) as stored from device_latest',
+        )
+      ).rows[0]!;
+    const large = (seq: number) => ({ text: randomBytes(1_500).toString('hex'), seq });
+    await writer.write([reading({ seq: 0, ts: monday, metrics: { temperature: 1 } })]);
+    for (let seq = 1; seq <= 17; seq++) {
+      const metrics = Object.fromEntries(Array.from({ length: 60 }, (_, n) => [`large-${seq}-${n}`, large(seq)]));
+      await writer.write([reading({ seq, ts: monday + seq, metrics })]);
+    }
+    expect((await size()).raw).toBeLessThan(64 * 1_024);
+    for (let seq = 18; seq < 78; seq++)
+      await writer.write([reading({ seq, ts: monday + seq, metrics: { humidity: seq } })]);
+    const names = Object.keys(await latest());
+    expect(names).toEqual(expect.arrayContaining(['temperature', 'humidity', 'large-17-0']));
+    expect(names).not.toContain('large-16-0');
+    expect((await size()).stored).toBeLessThan(64 * 1_024);
+    // A device whose first batch is that large is bounded too.
+    await writer.write(
+      run(0, 1, {
+        deviceId: 'a',
+        metrics: Object.fromEntries(names.concat(names.map((n) => `2-${n}`)).map((n) => [n, large(0)])),
+      }),
+    );
+    const { rows } = await pool.query<{ raw: number }>(
+      'select max(octet_length(metrics::text)) as raw from device_latest',
+    );
+    expect(rows[0]!.raw).toBeLessThan(64 * 1_024);
   });
 
   it('is not frozen by a reading far ahead of its arrival, which is stored', async () => {

@@ -21,6 +21,7 @@ const names = [
   '0007-acknowledgements',
   '0008-every-value-in-views',
   '0009-latest-without-values',
+  '0010-latest-bytes',
 ];
 
 async function migrateInOwnProcess(databaseUrl: string): Promise<string[]> {

@@ -1,7 +1,7 @@
 import { type ConfigurationOf, type Environment, readConfiguration, relation } from '@fleetwire/runtime/configuration';
 import { listenVariables, serviceVariables } from '@fleetwire/runtime/service-variables';
 import { integer, optional, secret, url } from '@fleetwire/runtime/variables';
-import { shapesMaxDefault, shapesPerDeviceMaxDefault } from '@fleetwire/store/batch-writer';
+import { latestBytesMaxDefault, shapesMaxDefault, shapesPerDeviceMaxDefault } from '@fleetwire/store/batch-writer';
 
 export const workerVariables = {
   ...serviceVariables,
@@ -56,6 +56,13 @@ export const workerVariables = {
     default: shapesPerDeviceMaxDefault,
     unit: 'shapes',
     doc: 'How many of them one device may add; beyond it, metrics of its readings with a new set of names are stored as JSON',
+  }),
+  latestBytesMax: integer('LATEST_BYTES_MAX', {
+    min: 16 * 1024,
+    max: 1024 * 1024,
+    default: latestBytesMaxDefault,
+    unit: 'bytes',
+    doc: 'Size of the latest state of one device, which is written again with each of its batches; beyond it, values above 256 bytes are left out first, then the oldest',
   }),
   statementTimeoutMs: integer('STATEMENT_TIMEOUT_MS', {
     min: 100,

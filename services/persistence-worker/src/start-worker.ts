@@ -115,10 +115,11 @@ export async function startWorker({
   );
   const publish = createRetryingPublisher(publisher, signal, logger);
 
-  const { shapesMax, shapesPerDeviceMax, retentionDays } = config;
+  const { shapesMax, shapesPerDeviceMax, latestBytesMax, retentionDays } = config;
   const writer = createBatchWriter(database.pool, {
     shapesMax,
     shapesPerDeviceMax,
+    latestBytesMax,
     ...(retentionDays === undefined ? {} : { retentionDays }),
   });
   const outcomes = new ReadingOutcomes({
