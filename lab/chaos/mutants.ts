@@ -67,7 +67,7 @@ export const mutants: readonly Mutant[] = [
     edits: [
       {
         file: 'services/ingest-ws/src/intake.ts',
-        text: 'else submission.nack(refusal, isUncertain);',
+        text: 'else submission.nack(nackReason, isUncertain);',
         replacement: 'else void isUncertain;',
       },
     ],
