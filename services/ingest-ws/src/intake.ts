@@ -7,6 +7,7 @@ import { encodeEnvelope, envelopeSchemaVersion, envelopeType } from '@fleetwire/
 import type { Logger } from '@fleetwire/runtime/logger';
 import { type BatchBounds, MicroBatcher } from '@fleetwire/runtime/micro-batcher';
 import type { Tracer } from '@fleetwire/runtime/trace-context';
+import { BrokerOutage } from './broker-outage.ts';
 import type { IngestMetrics } from './metrics.ts';
 import type { Submission } from './reading-outcomes.ts';
 import { type NackReason, brokerUnavailable, bufferFull, draining, notConfirmed } from './refusal.ts';
@@ -34,6 +35,7 @@ export class Intake {
   readonly #options: IntakeOptions;
   readonly #batcher: MicroBatcher<Submission>;
   readonly #publishing = new Set<Promise<void>>();
+  readonly #outage = new BrokerOutage();
   #bufferedBytes = 0;
   #timer: NodeJS.Timeout | undefined;
   #isCongested = false;
@@ -43,7 +45,10 @@ export class Intake {
     this.#options = options;
     this.#batcher = new MicroBatcher(options.bounds);
     options.publisher.onWritableChange(() => this.#flush());
-    options.connection.onStateChange(() => this.#flush());
+    options.connection.onStateChange((state) => {
+      if (state === 'open') this.#outage.end();
+      this.#flush();
+    });
   }
 
   get bufferedBytes(): number {
@@ -66,7 +71,7 @@ export class Intake {
     this.#flush();
     // A confirm makes room for the next envelope, which is then in flight too.
     while (this.#publishing.size > 0) await Promise.allSettled(this.#publishing);
-    this.#settle(this.#batcher.takeAll(), draining());
+    this.#settle(this.#batcher.takeAll(), draining);
   }
 
   get #isConnected(): boolean {
@@ -77,13 +82,13 @@ export class Intake {
   #nackReason(bytes: number): NackReason | undefined {
     const { bufferBytesMax } = this.#options;
     if (this.#isDraining) return draining();
-    if (!this.#isConnected) return brokerUnavailable();
+    if (!this.#isConnected) return brokerUnavailable(this.#outage);
     return this.#bufferedBytes + bytes > bufferBytesMax ? bufferFull(bufferBytesMax) : undefined;
   }
 
   #flush(): void {
     const { publisher } = this.#options;
-    if (!this.#isConnected) this.#settle(this.#batcher.takeAll(), brokerUnavailable());
+    if (!this.#isConnected) this.#settle(this.#batcher.takeAll(), () => brokerUnavailable(this.#outage));
     while (publisher.writable && (this.#isDraining ? !this.#batcher.isEmpty : this.#batcher.isDue(performance.now())))
       this.#publish(this.#batcher.nextBatch(performance.now()));
     this.#schedule();
@@ -115,7 +120,7 @@ export class Intake {
     const span = beginPublication(tracer, id, batch);
     const correlation = correlationOf(id, span);
     const stopTimer = metrics.confirmSeconds.startTimer();
-    let nackReason: NackReason | undefined;
+    let nackReason: (() => NackReason) | undefined;
     let isUncertain = false;
     try {
       await publisher.publish({
@@ -134,6 +139,7 @@ export class Intake {
         }),
       });
       stopTimer();
+      this.#outage.end();
       span.end();
     } catch (error) {
       const kind = error instanceof PublishError ? error.kind : 'failed';
@@ -141,23 +147,24 @@ export class Intake {
       if (!(error instanceof PublishError))
         logger.error({ err: error, ...correlation }, 'publish failed with an unexpected error');
       span.end(error);
-      nackReason = notConfirmed(kind);
+      nackReason = () => notConfirmed(kind, this.#outage);
       isUncertain = kind === 'confirm-timeout' || kind === 'channel-lost' || kind === 'failed';
     }
     if (logger.isLevelEnabled('debug'))
       logger.debug(
-        { ...correlation, code: nackReason?.code, contents: contentsOf(batch) },
+        { ...correlation, code: nackReason?.().code, contents: contentsOf(batch) },
         nackReason === undefined ? 'envelope confirmed' : 'envelope not confirmed',
       );
     this.#settle(batch, nackReason, isUncertain);
     this.#updateCongestion();
   }
 
-  #settle(batch: readonly Submission[], nackReason: NackReason | undefined, isUncertain = false): void {
+  /** @param nackReason gives each submission a delay of its own, so that the devices of an envelope do not come back at one moment */
+  #settle(batch: readonly Submission[], nackReason: (() => NackReason) | undefined, isUncertain = false): void {
     for (const submission of batch) {
       this.#bufferedBytes -= submission.bytes;
       if (nackReason === undefined) submission.accept();
-      else submission.nack(nackReason, isUncertain);
+      else submission.nack(nackReason(), isUncertain);
     }
   }
 

@@ -1,5 +1,6 @@
 import type { nackCodes } from '@fleetwire/contracts/device-protocol';
 import type { PublishFailure } from '@fleetwire/broker/errors';
+import type { BrokerOutage } from './broker-outage.ts';
 
 /** Why readings got a retryable nack: the device sends them again after `retryAfterMs`. A final nack carries a `ValidationIssue`: those readings are rejected. */
 export interface NackReason {
@@ -33,13 +34,13 @@ export function draining(): NackReason {
   return { code: 'draining', message, retryAfterMs: retryAfterMs(1_000) };
 }
 
-export function brokerUnavailable(): NackReason {
+export function brokerUnavailable(outage: BrokerOutage): NackReason {
   const message = 'the message broker cannot be reached; nothing was taken';
-  return { code: 'broker-unavailable', message, retryAfterMs: retryAfterMs(2_000) };
+  return { code: 'broker-unavailable', message, retryAfterMs: outage.retryAfterMs() };
 }
 
 /** The broker did not confirm the envelope of the readings; with `unavailable` and `window-full` it was not sent. */
-export function notConfirmed(kind: PublishFailure | 'failed'): NackReason {
+export function notConfirmed(kind: PublishFailure | 'failed', outage: BrokerOutage): NackReason {
   return kind === 'nacked'
     ? {
         code: 'overloaded',
@@ -49,7 +50,7 @@ export function notConfirmed(kind: PublishFailure | 'failed'): NackReason {
     : {
         code: 'broker-unavailable',
         message: `the broker did not confirm the readings (${kind})`,
-        retryAfterMs: retryAfterMs(2_000),
+        retryAfterMs: outage.retryAfterMs(),
       };
 }
 

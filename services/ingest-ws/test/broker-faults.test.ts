@@ -42,6 +42,29 @@ describe('while the broker fails, a device', async () => {
     expect(device.socket.readyState).toBe(1);
   });
 
+  it('is nacked with a delay that grows with the outage, and starts again after it', async () => {
+    const edge = await ingest(await freshVhost());
+    const device = await connect(`${edge.webSocketUrl}?epoch=b`, { token: await token('a') });
+    const delays = () => device.messages.flatMap((one) => (one.type === 'nack' ? [one.retryAfterMs ?? 0] : []));
+    edge.proxy.refuse();
+    await eventually(
+      () => {
+        device.send(telemetry(1));
+        expect(Math.max(...delays())).toBeGreaterThan(4_000);
+      },
+      { timeoutMs: 20_000 },
+    );
+    expect(delays()[0]).toBeLessThanOrEqual(2_000);
+    edge.proxy.resume();
+    await untilReady(edge);
+    device.messages.splice(0);
+    edge.proxy.refuse();
+    await eventually(() => {
+      device.send(telemetry(1));
+      expect(delays()[0]).toBeLessThanOrEqual(2_000);
+    });
+  });
+
   it('is nacked when no queue is bound, and acked when the binding is restored', async () => {
     const amqpUrl = await freshVhost();
     const edge = await ingest(amqpUrl);

@@ -9,6 +9,7 @@ import { AutoSequence } from '../src/auto-sequence.ts';
 import { createIngestMetrics } from '../src/metrics.ts';
 import { ReadingOutcomes, type Submission } from '../src/reading-outcomes.ts';
 import { ReconciliationCounts } from '../src/reconciliation-counts.ts';
+import { BrokerOutage } from '../src/broker-outage.ts';
 import { brokerUnavailable } from '../src/refusal.ts';
 
 const now = Date.UTC(2026, 10, 21, 12);
@@ -75,7 +76,7 @@ describe('each reading that an edge receives', () => {
           else expected.nacked += readings;
           if (end === 'nack-unconfirmed') expected.unconfirmed += readings;
           if (end.startsWith('accept')) submission.accept();
-          if (end.includes('nack')) submission.nack(brokerUnavailable(), end === 'nack-unconfirmed');
+          if (end.includes('nack')) submission.nack(brokerUnavailable(new BrokerOutage()), end === 'nack-unconfirmed');
           expect(settled).toHaveLength(end === 'in-flight' ? 0 : 1);
         }
 
