@@ -184,8 +184,8 @@ export const mutants: readonly Mutant[] = [
     edits: [
       {
         file: 'libs/store/src/batch-statements.ts',
-        text: 'when excluded.changed_from >= known.ts and (pg_column_size',
-        replacement: 'when excluded.changed_from <= excluded.ts and (pg_column_size',
+        text: 'when excluded.changed_from >= known.ts and (',
+        replacement: 'when excluded.changed_from <= excluded.ts and (',
       },
     ],
     tests: ['libs/store/test/batch-writer.test.ts'],
