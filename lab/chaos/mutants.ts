@@ -67,8 +67,8 @@ export const mutants: readonly Mutant[] = [
     edits: [
       {
         file: 'services/ingest-ws/src/intake.ts',
-        text: 'else submission.nack(nackReason, isUncertain);',
-        replacement: 'else void isUncertain;',
+        text: 'else submission.nack(',
+        replacement: 'else ((..._forgotten: unknown[]) => {})(',
       },
     ],
     tests: ['services/ingest-ws/test/broker-faults.test.ts'],
