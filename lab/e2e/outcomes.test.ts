@@ -246,7 +246,8 @@ it('tells the device one outcome for every reading, over any mixture of good and
             received: expected.stored.length + expected.rejected,
             stored: expected.stored.length,
             rejected: expected.rejected,
-            difference: 0,
+            missing: 0,
+            surplus: 0,
           }),
         { intervalMs: 100 },
       );

@@ -74,7 +74,7 @@ describe('a process with the memory limit of Compose', () => {
 
 describe('a page', () => {
   it('of the latest state ends before its limit when it is full, and the next pages have the other devices', async () => {
-    const api = await startApi({ DATABASE_URL: store.databaseUrl, PAGE_BYTES_MAX: String(mebibyte) });
+    const api = await startApi({ DATABASE_URL: store.databaseUrl, PAGE_BYTES_MAX: String(mebibyte / 4) });
     const found: string[] = [];
     let pages = 0;
     for (let path: string | undefined = '/api/v1/data'; path !== undefined; pages += 1) {
