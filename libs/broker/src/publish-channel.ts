@@ -74,9 +74,11 @@ export class PublishChannel {
     try {
       this.#isBackedUp = !this.#channel.publish(exchange, routingKey, content, propertiesOf(message), onConfirm);
     } catch (error) {
-      // Nothing was sent: the channel closes at this moment, or the headers are too large to encode.
-      const failure = error instanceof IllegalOperationError ? new PublishError('unavailable', messageId) : error;
-      return Promise.reject(failure);
+      // Nothing was sent: the channel is closed, or the headers are too large to encode.
+      if (!(error instanceof IllegalOperationError)) return Promise.reject(error);
+      // It may have closed before this class listened to it, and then no 'close' event follows.
+      this.lose();
+      return Promise.reject(new PublishError('unavailable', messageId));
     }
     this.#outstanding.add(entry);
     window.admit(entry.bytes);

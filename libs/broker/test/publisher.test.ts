@@ -3,6 +3,8 @@ import { eventually } from '@fleetwire/platform/testing/eventually';
 import { freshVhost } from '@fleetwire/platform/testing/fresh-vhost';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { PublishError } from '../src/errors.ts';
+import { PublishChannel } from '../src/publish-channel.ts';
+import { PublishWindow } from '../src/publish-window.ts';
 import { exchanges, fleetwireTopology, queues, routingKeys } from '../src/topology.ts';
 import { attempt, brokerHarness, recordingLogger, telemetry } from './harness.ts';
 
@@ -24,6 +26,23 @@ describe('publisher', async () => {
     expect(confirmed).toBe(false);
     proxy.resume();
     await publish;
+  });
+
+  it('replaces a channel that was closed before anything listened to it', async () => {
+    const connection = harness.open();
+    await connection.whenOpen();
+    const opened = await connection.openConfirmChannel();
+    await opened.close();
+    const channel = new PublishChannel(opened, {
+      window: new PublishWindow({ messagesInFlightMax: 1, bytesInFlightMax: 1_000 }),
+      confirmTimeoutMs: 1_000,
+      onChange: () => {},
+      onError: () => {},
+      onLost: () => {},
+      onReturned: () => {},
+    });
+    await expect(channel.publish(telemetry())).rejects.toMatchObject({ kind: 'unavailable' });
+    await expect(channel.lost).resolves.toBeUndefined();
   });
 
   it('publishes persistently, with identity, type and headers', async () => {

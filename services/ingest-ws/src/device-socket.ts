@@ -140,5 +140,7 @@ function refuseUpgrade(socket: Duplex, problem: Problem): void {
     Connection: 'close',
   };
   const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}`);
+  // Nothing reads this socket any more: a client that keeps its side open would keep the file descriptor for ever.
+  socket.once('finish', () => socket.destroy());
   socket.end(`HTTP/1.1 ${problem.status} ${problem.title}\r\n${lines.join('\r\n')}\r\n\r\n${body}`);
 }

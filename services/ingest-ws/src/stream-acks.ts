@@ -52,7 +52,8 @@ export class StreamAcks {
     const range: AckRange = { first, last, rejected: [], isSettled: false };
     const previous = this.#ranges.at(-1);
     if (previous !== undefined && first <= previous.last) this.#isOrdered = false;
-    if (this.#next !== undefined && first > this.#next) this.#isGapless = false;
+    // Without history the numbers below the first one are unknown, unless it begins the stream: with 0 or 1.
+    if (first > (this.#next ?? 1)) this.#isGapless = false;
     this.#next = Math.max(this.#next ?? last + 1, last + 1);
     this.#ranges.push(range);
     if (this.#pendingResends.length > 0) this.#clearPending(first, last);

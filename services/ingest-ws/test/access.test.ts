@@ -30,6 +30,20 @@ describe('access of devices', async () => {
     await expect(connect(edge.webSocketUrl, { token: await bearer() })).rejects.toThrow(String(status));
   });
 
+  it('closes a refused upgrade also when the client keeps its side of the connection open', async () => {
+    const { hostname, port } = new URL(edge.webSocketUrl);
+    const client = createConnection({ host: hostname, port: Number(port), allowHalfOpen: true });
+    client.on('error', () => {});
+    const headers = { Host: `${hostname}:${port}`, Authorization: 'Bearer abc.def.ghi', ...upgradeHeaders };
+    const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
+    client.write(`GET /ws HTTP/1.1\r\n${lines.join('')}\r\n`);
+    expect(await text(client)).toMatch(/^HTTP\/1\.1 401 /);
+    await eventually(() => {
+      client.write('x');
+      expect(client.destroyed).toBe(true);
+    });
+  });
+
   it('refuses another path and a malformed epoch before the upgrade', async () => {
     const bearer = await token('a');
     await expect(connect(edge.webSocketUrl.replace('/ws', '/other'), { token: bearer })).rejects.toThrow('404');

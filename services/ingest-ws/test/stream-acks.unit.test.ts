@@ -65,6 +65,13 @@ describe('cumulative acks', () => {
     expect(acks.gaplessUpTo).toBeUndefined();
   });
 
+  it('give no lastSeq of a stream whose first numbers this instance has never seen', () => {
+    const acks = new StreamAcks();
+    acks.settle(acks.begin(100, 150));
+    expect(acks.upTo).toBe(150);
+    expect(acks.gaplessUpTo).toBeUndefined();
+  });
+
   it('give a lastSeq below the first rejected reading, whose nack may have been lost with the socket', () => {
     const acks = new StreamAcks();
     const first = acks.begin(1, 5);
