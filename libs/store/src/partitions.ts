@@ -19,9 +19,16 @@ export async function existingWeeks(pool: pg.Pool): Promise<Set<number>> {
   return new Set((await partitions(pool)).filter(({ attached }) => attached).map(({ week }) => week.from));
 }
 
+/** Creating one partition takes about 7 locks until the commit; a server has 6,400 by default (`max_locks_per_transaction`), for everything. */
+const partitionsPerTransaction = 50;
+
 /** Creates the partitions of these weeks. Safe while others write, or do the same. */
 export async function ensurePartitions(pool: pg.Pool, weeks: readonly Week[]): Promise<void> {
-  if (weeks.length === 0) return;
+  for (let first = 0; first < weeks.length; first += partitionsPerTransaction)
+    await createPartitions(pool, weeks.slice(first, first + partitionsPerTransaction));
+}
+
+async function createPartitions(pool: pg.Pool, weeks: readonly Week[]): Promise<void> {
   const client = await pool.connect();
   let failure: Error | undefined;
   try {

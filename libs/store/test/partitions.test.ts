@@ -32,6 +32,25 @@ describe('partitions', () => {
     expect(rows.map(({ name }) => name)).toEqual(times.map((ts) => `readings_${weekOf(ts).name}`));
   });
 
+  it('are created for one batch with a reading in every week since 2000, without using up the locks of the server', async () => {
+    const weeks = Math.floor((monday - Date.UTC(2000, 0, 3)) / (7 * day));
+    const batch = Array.from({ length: weeks }, (_, seq) => reading({ seq, ts: Date.UTC(2000, 0, 3) + seq * 7 * day }));
+    const locks = { most: 0, done: false };
+    const watch = (async () => {
+      while (!locks.done) {
+        const { rows } = await pool.query<{ n: number }>(
+          'select count(*)::int as n from pg_locks where database = (select oid from pg_database where datname = current_database())',
+        );
+        locks.most = Math.max(locks.most, rows[0]!.n);
+      }
+    })();
+    await createBatchWriter(pool).write(batch);
+    locks.done = true;
+    await watch;
+    // 64 for each of 100 connections: what a server with default settings has for all of them.
+    expect(locks.most).toBeLessThan(6_400);
+  }, 120_000);
+
   it('are created in advance, and once', async () => {
     const ahead = { now: monday, weeksAhead: 2 };
     expect(await maintainPartitions(pool, ahead)).toEqual({ created: ['2026w47', '2026w48', '2026w49'], dropped: [] });
