@@ -90,7 +90,11 @@ export async function startFuzzedPlatform(
   };
 }
 
-const unreadableMessages = ['', 'not an envelope', '{"readings":[]}', '[1]', '\ud800', '{"a":"\\u0000"}'];
+const unreadableMessages = [
+  ...['', 'not an envelope', '{"readings":[]}', '[1]', '{"a":"\\u0000"}'].map((text) => Buffer.from(text)),
+  // Half a surrogate pair, which is not valid UTF-8.
+  Buffer.from([0xed, 0xa0, 0x80]),
+];
 
 /** Messages that the worker dead-letters, so that the routes of dead letters have something to work on. */
 async function publishUnreadableMessages(managementUrl: string, vhost: string): Promise<void> {
@@ -98,7 +102,7 @@ async function publishUnreadableMessages(managementUrl: string, vhost: string): 
     await manage(managementUrl, 'POST', `/exchanges/${vhost}/amq.default/publish`, {
       properties: { delivery_mode: 2 },
       routing_key: 'telemetry.persist',
-      payload,
-      payload_encoding: 'string',
+      payload: payload.toString('base64'),
+      payload_encoding: 'base64',
     });
 }

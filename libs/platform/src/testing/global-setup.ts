@@ -32,10 +32,11 @@ export default async function setUp(project: TestProject) {
     log: (line) => console.log(`backing services: ${line}`),
   });
   const stopOnce = once(async () => (await starting).stop());
-  // vitest's own listeners exit a millisecond after the signal and would leave the servers running.
+  // vitest's own listeners exit a millisecond after the signal and would leave the servers running. Not `once`: the listener would be removed
+  // before it is called, and signal-exit, which testcontainers brings, kills the process where it finds no listener but its own.
   for (const [signal, exitCode] of endings) {
     process.removeAllListeners(signal);
-    process.once(signal, () => void stopOnce().finally(() => process.exit(exitCode)));
+    process.on(signal, () => void stopOnce().finally(() => process.exit(exitCode)));
   }
 
   const services = await starting;
