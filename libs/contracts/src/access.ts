@@ -32,3 +32,7 @@ export function mayPublish(claims: Claims): boolean {
 export function mayRead(claims: Claims, deviceId: string): boolean {
   return claims.role !== 'device' || claims.sub === deviceId;
 }
+
+export function maySendCommands(claims: Claims): boolean {
+  return claims.role === 'operator' || claims.role === 'admin';
+}

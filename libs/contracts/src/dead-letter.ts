@@ -13,8 +13,10 @@ export const deadLetterReasons = [
   'invalid-reading',
   /** Postgres refuses the data: a rejected reading. */
   'refused-by-database',
-  /** Older than the retention period. */
+  /** Older than the retention period, or than `READING_AGE_DAYS_MAX`. */
   'older-than-retention',
+  /** The device began more epochs within a day than it may (`STREAMS_PER_DEVICE_DAY_MAX`). */
+  'too-many-streams',
   /** An unknown error in every retry step. */
   'retries-exhausted',
   /** A poison message: redelivered several times without an acknowledgement, so it may crash the worker. */

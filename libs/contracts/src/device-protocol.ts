@@ -1,10 +1,18 @@
 import Type from 'typebox';
-import { parseJsonText } from './json-text.ts';
+import {
+  type CommandErrorCode,
+  type CommandFrameType,
+  type ControlAcceptedMessage,
+  type ControlMessage,
+  commandFrameTypes,
+} from './command-frames.ts';
+import { type JsonText, parseJsonText } from './json-text.ts';
 import type { limits } from './limits.ts';
+import { type SubscriptionFrameType, subscriptionFrameTypes } from './subscription.ts';
 import { type ValidationIssue, refused } from './validation-issue.ts';
 import { type Telemetry, TelemetryInput, countReadings, parseAddress, parseTelemetry } from './telemetry-input.ts';
 
-/** The WebSocket subprotocol; also spoken with a client that requests none. */
+/** The WebSocket subprotocol; a client that requests none speaks the plain dialect (plain-dialect.ts). */
 export const subprotocol = 'fleetwire.v1.json';
 
 /** Browsers cannot set headers on a WebSocket: they offer the token as a second subprotocol with this prefix. */
@@ -34,9 +42,17 @@ export const TelemetryFrame = Type.Object({
 
 export type DeviceFrame =
   | { readonly type: 'telemetry'; readonly telemetry: Telemetry; readonly traceparent: string | undefined }
-  | { readonly type: 'ping' };
+  | { readonly type: 'ping' }
+  /** Parsed by its handler, whose answers carry its `id`. */
+  | { readonly type: SubscriptionFrameType; readonly frame: unknown }
+  | { readonly type: CommandFrameType; readonly frame: unknown };
 
-export const deviceFrameTypes = ['telemetry', 'ping'] as const satisfies readonly DeviceFrame['type'][];
+export const deviceFrameTypes = [
+  'telemetry',
+  'ping',
+  ...subscriptionFrameTypes,
+  ...commandFrameTypes,
+] as const satisfies readonly DeviceFrame['type'][];
 
 /** A frame that was rejected as a whole, with its numbers and its stream where those could be read. */
 export interface RejectedFrame {
@@ -50,8 +66,10 @@ export interface RejectedFrame {
   readonly epoch: string | undefined;
   /** `seq`, `deviceId` and `epoch` are valid: the numbers are those of a stream. */
   readonly isAddressed: boolean;
-  /** The frame may hold numbered readings whose numbers could not be read, in a stream that is not known. */
+  /** The frame may hold numbered readings whose numbers could not be read. */
   readonly isUnreadable: boolean;
+  /** `deviceId` and `epoch` were read, or the frame has none: its readings are of no other stream. */
+  readonly isNamed: boolean;
 }
 
 /** @param now epoch milliseconds */
@@ -60,8 +78,14 @@ export function parseDeviceFrame(
   now: number,
 ): { readonly ok: true; readonly value: DeviceFrame } | RejectedFrame {
   const json = parseJsonText(text);
-  if (!json.ok) return unreadableFrame(json.issue);
-  const { value, mayHoldUnstorableText } = json.value;
+  return json.ok ? parseFrame(json.value, now) : unreadableFrame(json.issue);
+}
+
+/** @param now epoch milliseconds */
+export function parseFrame(
+  { value, mayHoldUnstorableText }: JsonText,
+  now: number,
+): { readonly ok: true; readonly value: DeviceFrame } | RejectedFrame {
   if (typeof value !== 'object' || value === null || Array.isArray(value))
     return unreadableFrame(refused('wrong-type', '', 'a frame must be a JSON object').issue);
   const frame = value as Record<string, unknown>;
@@ -77,6 +101,14 @@ export function parseDeviceFrame(
     }
     case 'ping':
       return { ok: true, value: { type: 'ping' } };
+    case 'subscribe':
+    case 'unsubscribe':
+    case 'authenticate':
+      return { ok: true, value: { type: frame['type'], frame } };
+    case 'control':
+    case 'control-received':
+    case 'control-result':
+      return { ok: true, value: { type: frame['type'], frame } };
     case undefined:
       return rejectedFrame(
         frame,
@@ -101,6 +133,7 @@ export function unreadableFrame(issue: ValidationIssue): RejectedFrame {
     epoch: undefined,
     isAddressed: false,
     isUnreadable: true,
+    isNamed: false,
   };
 }
 
@@ -118,6 +151,7 @@ function rejectedFrame(frame: Record<string, unknown>, issue: ValidationIssue): 
     epoch: textOf(epoch),
     isAddressed: parseAddress(frame).ok,
     isUnreadable: seq !== undefined && !(isNumbered && isCounted),
+    isNamed,
   };
 }
 
@@ -145,10 +179,48 @@ export interface HelloMessage {
   };
   /** All readings up to this seq were settled in earlier sessions of this epoch. Absent when this instance does not know. */
   readonly lastSeq?: number;
+  /** What a device gets that asked with `acks=stored`: `stored` messages, or acks alone. */
+  readonly acks?: AcksMode;
 }
 
 /** Every reading of the stream that was received on this socket with a seq up to `upTo` is confirmed or was nacked as not retryable. */
 export type AckMessage = { readonly type: 'ack'; readonly upTo: number } & StreamReference;
+
+/** Query parameter of the upgrade: what the device wants to hear of its readings. */
+export const acksModes = ['confirmed', 'stored'] as const;
+export type AcksMode = (typeof acksModes)[number];
+
+/**
+ * Every reading of the stream that was received on this socket with a seq up to `upTo` is committed to the database, or was reported as
+ * `dead` or nacked as not retryable.
+ */
+export type StoredMessage = { readonly type: 'stored'; readonly upTo: number } & StreamReference;
+
+/** This reading became a dead letter. */
+type DeadMessage = {
+  readonly type: 'dead';
+  readonly seq: number;
+  readonly reason: string;
+  readonly message: string;
+  /** Absent where the dead letter holds a whole message that could not be read. */
+  readonly deadLetterId?: string;
+} & StreamReference;
+
+/** Readings of the stream were not stored, because another one with the same seq and other content was stored before. */
+type ConflictingMessage = {
+  readonly type: 'conflicting';
+  /** Of the first of them in this session. */
+  readonly seq: number;
+  /** In this session so far. */
+  readonly count: number;
+} & StreamReference;
+
+/** From now on the device gets acks alone. */
+interface AcksMessage {
+  readonly type: 'acks';
+  readonly acks: AcksMode;
+  readonly message: string;
+}
 
 export const nackCodes = ['in-flight-limit', 'broker-unavailable', 'overloaded', 'draining'] as const;
 
@@ -169,10 +241,14 @@ export type NackMessage = {
   readonly acceptedTypes?: readonly string[];
 } & StreamReference;
 
-/** Rejects a reading without a seq, or a frame without a seq that can be read. */
+/** Rejects a reading without a seq, a frame without a seq that can be read, or a frame about a command. */
 export interface ErrorMessage {
   readonly type: 'error';
-  readonly code: NackMessage['code'];
+  /** Of the frame about a command. */
+  readonly id?: string;
+  /** Readings that it rejects, where they are several neighbours of one frame. */
+  readonly count?: number;
+  readonly code: NackMessage['code'] | CommandErrorCode;
   readonly message: string;
   readonly retryable: boolean;
   readonly retryAfterMs?: number;
@@ -185,4 +261,15 @@ interface PongMessage {
   readonly ts: number;
 }
 
-export type ServerMessage = HelloMessage | AckMessage | NackMessage | ErrorMessage | PongMessage;
+export type ServerMessage =
+  | HelloMessage
+  | AckMessage
+  | NackMessage
+  | ErrorMessage
+  | PongMessage
+  | ControlMessage
+  | ControlAcceptedMessage
+  | StoredMessage
+  | DeadMessage
+  | ConflictingMessage
+  | AcksMessage;

@@ -5,7 +5,7 @@ import type { Parsed } from './validation-issue.ts';
 import { parserOf } from './schema-issue.ts';
 
 export const edgeReportType = 'ingest.accounted';
-export const edgeReportSchemaVersion = '1.0';
+export const edgeReportSchemaVersion = '1.1';
 
 const minuteMs = 60_000;
 
@@ -25,7 +25,7 @@ const Count = Type.Integer({ minimum: 0 });
 const counts = {
   /** Confirmed by the broker. */
   accepted: Count,
-  /** Refused for good. */
+  /** With a final nack, or refused over HTTP as such. */
   rejected: Count,
   /** To be sent again; the resent readings are counted anew. */
   nacked: Count,
@@ -42,6 +42,23 @@ const EdgeReportEntry = Type.Object({
 });
 export type EdgeReportEntry = Static<typeof EdgeReportEntry>;
 
+/** First and last of consecutive envelope numbers. */
+const Numbers = Type.Tuple([Type.Integer({ minimum: 1 }), Type.Integer({ minimum: 1 })]);
+
+const EdgePositions = Type.Object({
+  /** The greatest number that an envelope has; 0 before the first. */
+  last: Type.Integer({ minimum: 0 }),
+  /** Every reading that arrived before this time is in an envelope up to `last`, or was not accepted; epoch milliseconds. */
+  numberedBefore: Type.Integer(),
+  /** The next report follows after this time. */
+  intervalMs: Type.Integer({ minimum: 1, maximum: 3_600_000 }),
+  /** Since the previous report: numbers of envelopes that are in no queue. */
+  unsent: Type.Array(Numbers),
+  /** Since the previous report: numbers of envelopes that were published without an answer. Their readings were not acknowledged. */
+  unconfirmed: Type.Array(Numbers),
+});
+export type EdgePositions = Static<typeof EdgePositions>;
+
 /**
  * The counts of one ingest instance since its previous report. `sequence` runs from 1 without gaps, and a report is repeated under its number
  * until it is confirmed. So reconciliation detects a missing report, and an instance that stops reporting without a last report.
@@ -54,6 +71,8 @@ export const EdgeReport = Type.Object({
   /** No report follows: the instance has drained. */
   isLast: Type.Boolean(),
   entries: Type.Array(EdgeReportEntry),
+  /** Since version 1.1. */
+  positions: Type.Optional(EdgePositions),
 });
 export type EdgeReport = Static<typeof EdgeReport>;
 

@@ -12,7 +12,7 @@ export const envelopeSchemaVersion = '1.0';
 const EnvelopeReading = Type.Object({ seq: Seq, ts: Type.Integer(), metrics: Metrics });
 
 /** Consecutive readings of one device and epoch, as they arrived in one frame; invalid ones are missing. */
-const EnvelopeRun = Type.Object({
+export const EnvelopeRun = Type.Object({
   deviceId: DeviceId,
   epoch: Epoch,
   receivedAt: Type.Integer(),

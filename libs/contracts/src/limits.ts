@@ -10,6 +10,17 @@ export const limits = Object.freeze({
   objectValueBytesMax: 4_096,
   /** Levels of nesting inside an object value; `{"a":1}` is one level. */
   objectValueDepthMax: 5,
+  subscriptionDevicesMax: 1_000,
+  subscriptionPatternsMax: 20,
+  subscriptionMetricsMax: 50,
+  subscriptionTagsMax: 20,
+  patternCharactersMax: 128,
+  patternStarsMax: 4,
+  commandNameCharactersMax: 64,
+  /** Arguments of a command, serialised as JSON. */
+  commandArgsBytesMax: 16 * 1024,
+  /** What a device answers to a command, serialised as JSON. */
+  commandResultBytesMax: 64 * 1024,
   deviceIdCharactersMax: 128,
   epochCharactersMax: 64,
   seqMax: Number.MAX_SAFE_INTEGER,

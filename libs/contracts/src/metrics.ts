@@ -51,7 +51,10 @@ export function parseMetrics(value: unknown): Parsed<Metrics> {
 
 function checkObjectValue(field: string, value: object): Parsed<unknown> {
   // Depth is checked first: it limits the recursion of the serialiser.
-  const nested = checkNested(field, value, 1);
+  const nested = checkNested(field, value, {
+    levelsMax: limits.objectValueDepthMax,
+    limitName: 'objectValueDepthMax',
+  });
   if (!nested.ok) return nested;
   const bytes = Buffer.byteLength(JSON.stringify(value));
   return bytes > limits.objectValueBytesMax
@@ -63,20 +66,22 @@ function checkObjectValue(field: string, value: object): Parsed<unknown> {
     : accepted(value);
 }
 
-function checkNested(field: string, value: unknown, depth: number): Parsed<unknown> {
+interface NestingLimit {
+  readonly levelsMax: number;
+  readonly limitName: string;
+}
+
+/** Refuses numbers that are not finite, names that reach a prototype, and more levels of nesting than allowed. */
+export function checkNested(field: string, value: unknown, limit: NestingLimit, depth = 1): Parsed<unknown> {
   if (typeof value === 'number' && !Number.isFinite(value))
     return refused('not-finite', field, 'is not a finite number');
   if (typeof value !== 'object' || value === null) return accepted(value);
-  if (depth > limits.objectValueDepthMax) {
-    return refused(
-      'limit-exceeded',
-      field,
-      `is nested deeper than ${limits.objectValueDepthMax} levels (objectValueDepthMax)`,
-    );
+  if (depth > limit.levelsMax) {
+    return refused('limit-exceeded', field, `is nested deeper than ${limit.levelsMax} levels (${limit.limitName})`);
   }
   for (const [name, member] of Object.entries(value)) {
     if (prototypeNames.includes(name)) return refused('forbidden-name', field, `may not contain the name "${name}"`);
-    const nested = checkNested(`${field}.${name}`, member, depth + 1);
+    const nested = checkNested(`${field}.${name}`, member, limit, depth + 1);
     if (!nested.ok) return nested;
   }
   return accepted(value);

@@ -28,7 +28,7 @@ export type TelemetryAccepted = Static<typeof TelemetryAccepted>;
 type TelemetryElement =
   | { readonly ok: true; readonly value: Telemetry }
   /** Refused whole, with the number of its readings. */
-  | { readonly ok: false; readonly issue: ValidationIssue; readonly readings: number };
+  | { readonly ok: false; readonly issue: ValidationIssue; readonly readingCount: number };
 
 /** A body, each element parsed by itself. */
 export interface TelemetryBody {
@@ -51,7 +51,7 @@ export function parseTelemetryBody({ value, mayHoldUnstorableText }: JsonText, n
   }
   const elements = list.map((element): TelemetryElement => {
     const parsed = parseTelemetry({ value: element, mayHoldUnstorableText }, now);
-    return parsed.ok ? parsed : { ...parsed, readings: Math.max(1, countReadings(element)) };
+    return parsed.ok ? parsed : { ...parsed, readingCount: Math.max(1, countReadings(element)) };
   });
   return accepted({ isArray, elements });
 }
