@@ -18,23 +18,24 @@ export interface Batch {
 export interface MarkedRow {
   readonly stream_key: number;
   readonly block: number;
-  readonly added: string;
+  readonly newly_stored: string;
 }
 
 /**
  * Enters the batch in the sequence ledger, and returns what was not there before. It also locks these rows, in the same order in all
  * writers: of two writers with the same identities the second waits, and then sees what the first has stored. Only `returning` reads
- * the column `added`.
+ * the column `newly_stored`.
  */
 export function markBlocks({ blocks }: OfferedBlocks): pg.QueryConfig {
   return {
     name: 'mark_blocks',
     text: `
-      insert into sequence_blocks as stored (stream_key, block, seen, added)
+      insert into sequence_blocks as stored (stream_key, block, seen, newly_stored)
       select o.stream_key, o.block, o.ranges::int8multirange, o.ranges::int8multirange
       from unnest($1::int4[], $2::int8[], $3::text[]) as o (stream_key, block, ranges)
-      on conflict (stream_key, block) do update set seen = stored.seen + excluded.seen, added = excluded.seen - stored.seen
-      returning stream_key, block, added`,
+      on conflict (stream_key, block) do update set
+        seen = stored.seen + excluded.seen, newly_stored = excluded.seen - stored.seen, written_on = current_date
+      returning stream_key, block, newly_stored`,
     values: [
       int4Array(blocks.map(({ streamKey }) => streamKey)),
       int8Array(blocks.map(({ block }) => block)),
@@ -52,7 +53,16 @@ const insertReadingsText = `
   .replaceAll(/\s+/g, ' ')
   .trim();
 
-export function insertReadings({ readings, streams, shapes }: Batch, ordinals: readonly number[]): pg.QueryConfig {
+export function insertReadings(batch: Batch, ordinals: readonly number[]): pg.QueryConfig {
+  return { name: 'insert_readings', text: insertReadingsText, values: rowColumns(batch, ordinals) };
+}
+
+/** Rows of `readings` as arrays: ts, received_at, seq, device_key, stream_key, shape_key, first, last (positions in the numbers), numbers, others. */
+export function rowColumns(
+  { readings, streams, shapes }: Batch,
+  ordinals: readonly number[],
+  othersOf: (json: string) => string = (json) => json,
+): Buffer[] {
   const rows = ordinals.map((ordinal) => readings[ordinal] as IdentifiedReading);
   const rowStreams = ordinals.map((ordinal) => streams[ordinal] as StreamKeys);
   const rowShapes = ordinals.map((ordinal) => shapes[ordinal] as Shape);
@@ -64,24 +74,21 @@ export function insertReadings({ readings, streams, shapes }: Batch, ordinals: r
     const { names } = rowShapes[index] as Shape;
     for (const name of names) numbers.push(metrics[name] as number);
     ends.push(numbers.length);
-    others.push(nonNumericMetrics(names, metrics));
+    const json = nonNumericMetrics(names, metrics);
+    others.push(json === null ? null : othersOf(json));
   }
-  return {
-    name: 'insert_readings',
-    text: insertReadingsText,
-    values: [
-      timestamptzArray(rows.map(({ ts }) => ts)),
-      timestamptzArray(rows.map(({ receivedAt }) => receivedAt)),
-      int8Array(rows.map(({ seq }) => seq)),
-      int4Array(rowStreams.map(({ deviceKey }) => deviceKey)),
-      int4Array(rowStreams.map(({ streamKey }) => streamKey)),
-      int2Array(rowShapes.map(({ key }) => key)),
-      int4Array([1, ...ends.slice(0, -1).map((end) => end + 1)]),
-      int4Array(ends),
-      float8Array(numbers),
-      textArray(others),
-    ],
-  };
+  return [
+    timestamptzArray(rows.map(({ ts }) => ts)),
+    timestamptzArray(rows.map(({ receivedAt }) => receivedAt)),
+    int8Array(rows.map(({ seq }) => seq)),
+    int4Array(rowStreams.map(({ deviceKey }) => deviceKey)),
+    int4Array(rowStreams.map(({ streamKey }) => streamKey)),
+    int2Array(rowShapes.map(({ key }) => key)),
+    int4Array([1, ...ends.slice(0, -1).map((end) => end + 1)]),
+    int4Array(ends),
+    float8Array(numbers),
+    textArray(others),
+  ];
 }
 
 /** The metrics that are not in the shape, as JSON: those that are not numbers, or all where the reading has the shape without names. */

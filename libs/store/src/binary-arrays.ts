@@ -1,5 +1,5 @@
 /**
- * Array parameters in Postgres' binary format (array_send in src/backend/utils/adt/arrayfuncs.c): a header of dimensions, a flag for
+ * Arrays in Postgres' binary format (array_send in src/backend/utils/adt/arrayfuncs.c): a header of dimensions, a flag for
  * nulls, the element type, length and lower bound; then each element as its length in bytes and its bytes. Numbers need no conversion
  * to text and back, and are exact.
  */
@@ -34,6 +34,19 @@ export function textArray(values: readonly (string | null)[]): Buffer {
     at += 4 + Math.max(0, length);
   }
   return buffer;
+}
+
+/** The elements of a float8 array of one dimension. */
+export function readFloat8Array(buffer: Buffer): (number | null)[] {
+  const values: (number | null)[] = [];
+  if (buffer.readInt32BE(0) === 0) return values;
+  const count = buffer.readInt32BE(12);
+  for (let at = headerBytes; values.length < count;) {
+    const isNull = buffer.readInt32BE(at) < 0;
+    values.push(isNull ? null : buffer.readDoubleBE(at + 4));
+    at += isNull ? 4 : 12;
+  }
+  return values;
 }
 
 type Write = (buffer: Buffer, value: number, at: number) => void;

@@ -1,4 +1,5 @@
 import { type Expression, type RawBuilder, sql } from 'kysely';
+import type pg from 'pg';
 import { fetchRows } from './cancellable.ts';
 import type { Database } from './database.ts';
 
@@ -16,7 +17,7 @@ interface Sized {
 }
 
 /** Most bytes of one statement's rows, so that a process never holds many rows that it has not counted. */
-const chunkBytesMax = 2 * 1024 * 1024;
+export const chunkBytesMax = 2 * 1024 * 1024;
 
 /**
  * How many stored bytes one statement looks at. The size of a value as text is known only once it is decompressed and written out, which
@@ -73,9 +74,11 @@ export async function fetchUpTo<Row>(
     readonly numbers?: readonly string[];
     readonly bytesMax: number;
     readonly signal: AbortSignal | undefined;
+    /** In whose transaction; without it, on any connection. */
+    readonly client?: pg.PoolClient;
   },
 ): Promise<Chunk<Row>> {
-  const { documents, numbers = [], bytesMax, signal } = options;
+  const { documents, numbers = [], bytesMax, signal, client } = options;
   const column = (name: string) => sql`q.${sql.ref(name)}`;
   const total = (sizes: RawBuilder<unknown>[]) =>
     sql.join(
@@ -89,13 +92,18 @@ export async function fetchUpTo<Row>(
     ...numbers.map((name) => sql`3 * pg_column_size(${column(name)})`),
   ]);
   const rowsBefore = sql`over (rows between unbounded preceding and 1 preceding)`;
-  const bounded = sql<Row & { readonly is_followed: boolean | null }>`
+  type Bounded = Row & { readonly is_followed: boolean | null };
+  const bounded = sql<Bounded>`
     select * from (
       select q.*, sum(${textBytes}) ${rowsBefore} as text_before from (
         select q.*, sum(${storedBytes}) ${rowsBefore} as stored_before, lead(true) over () as is_followed
         from ${query} as q
       ) as q where coalesce(stored_before, 0) <= ${storedBytesMax}
     ) as q where coalesce(text_before, 0) <= ${bytesMax}`;
-  const rows = await fetchRows(pool, bounded.compile(db), signal);
+  const compiled = bounded.compile(db);
+  const rows =
+    client === undefined
+      ? await fetchRows(pool, compiled, signal)
+      : ((await client.query(compiled.sql, [...compiled.parameters])).rows as Bounded[]);
   return { rows, isCut: rows.at(-1)?.is_followed === true };
 }

@@ -1,3 +1,4 @@
+import type { IdentifiedReading } from '@fleetwire/contracts/reading';
 import pg from 'pg';
 
 /**
@@ -12,14 +13,50 @@ import pg from 'pg';
  */
 export type FailureClass = 'hold' | 'retry-now' | 'bad-data' | 'unknown';
 
-/** Readings that retention would drop immediately; the rest of the batch can be written without them. */
-export class OlderThanRetentionError extends Error {
+/** Some readings of a batch are refused before anything is written; the others can be written without them. */
+export abstract class RefusedReadingsError extends Error {
+  readonly readings: ReadonlySet<IdentifiedReading>;
+
+  constructor(readings: readonly IdentifiedReading[], message: string) {
+    super(message);
+    this.readings = new Set(readings);
+  }
+}
+
+/** Readings that retention would drop immediately, or that are older than any that are accepted. */
+export class OlderThanRetentionError extends RefusedReadingsError {
   override readonly name = 'OlderThanRetentionError';
   readonly code = 'older-than-retention';
 
   /** @param cutoff epoch milliseconds */
-  constructor(count: number, cutoff: number) {
-    super(`${count} readings are from before ${new Date(cutoff).toISOString()}, older than the retention`);
+  constructor(readings: readonly IdentifiedReading[], cutoff: number) {
+    super(
+      readings,
+      `from before ${new Date(cutoff).toISOString()}, older than the retention (RETENTION_DAYS, READING_AGE_DAYS_MAX)`,
+    );
+  }
+}
+
+/** A device has begun too many epochs within a day; readings of known epochs are stored. */
+export class StreamLimitError extends RefusedReadingsError {
+  override readonly name = 'StreamLimitError';
+  readonly code = 'too-many-streams';
+
+  constructor(readings: readonly IdentifiedReading[], perDeviceDayMax: number) {
+    super(
+      readings,
+      `the device has begun ${perDeviceDayMax} epochs within 24 hours (STREAMS_PER_DEVICE_DAY_MAX); an epoch lasts from one boot to the next. Replay the readings later, or with a higher bound`,
+    );
+  }
+}
+
+/** A stream was forgotten after the writer had looked for it; the next attempt registers it again. */
+export class StreamForgottenError extends Error {
+  override readonly name = 'StreamForgottenError';
+  readonly code = 'stream-forgotten';
+
+  constructor(cause: unknown) {
+    super('a stream of readings past retention was forgotten before the batch was written', { cause });
   }
 }
 
@@ -84,10 +121,11 @@ export class TransactionAbortedError extends Error {
  * gives neither.
  */
 export function classifyFailure(error: unknown): FailureClass {
-  if (error instanceof OlderThanRetentionError) return 'bad-data';
+  if (error instanceof RefusedReadingsError) return 'bad-data';
   if (error instanceof SchemaNotCurrentError || error instanceof DurabilityError) return 'hold';
   if (error instanceof PoolWaitError) return 'hold';
-  if (error instanceof PartitionMissingError || error instanceof TransactionAbortedError) return 'retry-now';
+  if (error instanceof PartitionMissingError || error instanceof StreamForgottenError) return 'retry-now';
+  if (error instanceof TransactionAbortedError) return 'retry-now';
   if (error instanceof AggregateError && error.errors.length > 0) return classifyFailure(error.errors[0]);
   if (!(error instanceof Error)) return 'unknown';
   const code = (error as { code?: unknown }).code;
@@ -103,6 +141,11 @@ export function isStatementTimeout(error: unknown): boolean {
 /** A row found no partition. It shares SQLSTATE 23514 with violated check constraints, but names no constraint. */
 export function isPartitionMissing(error: unknown): boolean {
   return error instanceof pg.DatabaseError && error.code === '23514' && error.constraint === undefined;
+}
+
+/** A row of the sequence ledger names a stream that is no longer registered. */
+export function isStreamMissing(error: unknown): boolean {
+  return error instanceof pg.DatabaseError && error.code === '23503' && error.constraint === 'sequence_blocks_stream';
 }
 
 const retryNowStates = new Set(['40001', '40P01', '55P03']);

@@ -10,6 +10,18 @@ export interface SequenceSummary {
   readonly first: number;
   readonly last: number;
   readonly stored: number;
+  /** Duplicates whose content differed from the stored reading; they were not stored. */
+  readonly conflicting: number;
+  /** The newest of them. */
+  readonly newestConflicts: readonly StreamConflict[];
+}
+
+/** Times are epoch milliseconds; `storedTs` and `refusedTs` are device times. */
+interface StreamConflict {
+  readonly seq: number;
+  readonly storedTs: number;
+  readonly refusedTs: number;
+  readonly receivedAt: number;
 }
 
 /** Numbers missing between two stored ones; `from` and `to` are missing, too. */
@@ -49,9 +61,10 @@ export function sequencesOf(
       order by s.stream_key desc limit ${sequencesMax}
     )
     select c.stream_key as "streamKey", c.epoch, min(lower(r.range)) as first, max(upper(r.range)) - 1 as last,
-      sum(upper(r.range) - lower(r.range))::int8 as stored
+      sum(upper(r.range) - lower(r.range))::int8 as stored, coalesce(x.conflicting, 0)::int8 as conflicting, coalesce(x.newest, '[]') as "newestConflicts"
     from chosen c join sequence_blocks b on b.stream_key = c.stream_key cross join unnest(b.seen) as r (range)
-    group by c.stream_key, c.epoch order by c.stream_key`;
+    left join sequence_conflicts x on x.stream_key = c.stream_key
+    group by c.stream_key, c.epoch, x.stream_key order by c.stream_key`;
   return fetchRows(pool, query.compile(db), signal);
 }
 

@@ -7,22 +7,34 @@ export interface IsolationAttempt {
   readonly attemptId: string;
 }
 
+interface AttemptToBegin extends IsolationAttempt {
+  /** Postgres was unavailable before this attempt could be recorded. */
+  readonly wasUnavailable?: boolean;
+}
+
 /**
  * Records, and commits, that a possible poison message is about to be handled. If handling it crashes the process, the record stays;
  * otherwise {@link endAttempt} deletes it. Records of messages that were never delivered again are deleted after 30 days.
  *
+ * An earlier attempt does not count if Postgres was unavailable since: the worker was then waiting for Postgres, so it did not crash because of the
+ * message. It is seen when Postgres was unavailable until this call, or was started after that attempt.
+ *
  * @returns how many earlier attempts at this message did not end
  */
-export async function beginAttempt(pool: pg.Pool, { messageId, attemptId }: IsolationAttempt): Promise<number> {
+export async function beginAttempt(
+  pool: pg.Pool,
+  { messageId, attemptId, wasUnavailable = false }: AttemptToBegin,
+): Promise<number> {
   const { rows } = await pool.query<{ earlier: number }>(
     `with expired as (delete from suspects where last_tried_at < now() - interval '30 days' and message_id <> $1)
      insert into suspects as known (message_id, unfinished_trials, last_trial) values ($1, 1, $2)
      on conflict (message_id) do update set
-       unfinished_trials = known.unfinished_trials + (known.last_trial <> excluded.last_trial)::int4,
+       unfinished_trials = known.unfinished_trials
+         + (known.last_trial <> excluded.last_trial and not $3 and known.last_tried_at >= pg_postmaster_start_time())::int4,
        last_trial = excluded.last_trial,
        last_tried_at = now()
      returning unfinished_trials - 1 as earlier`,
-    [messageId, attemptId],
+    [messageId, attemptId, wasUnavailable],
   );
   return rows[0]?.earlier ?? 0;
 }

@@ -2,7 +2,7 @@ import { minuteOf } from '@fleetwire/contracts/edge-report';
 import type { IdentifiedReading } from '@fleetwire/contracts/reading';
 import type pg from 'pg';
 import type { Batch } from './batch-statements.ts';
-import { int4Array } from './binary-arrays.ts';
+import { int4Array, int8Array, textArray, timestamptzArray } from './binary-arrays.ts';
 
 /**
  * How readings reach the writer, for reconciliation.
@@ -10,7 +10,7 @@ import { int4Array } from './binary-arrays.ts';
  * | Origin | Meaning | New readings count as | Readings already stored count as |
  * | --- | --- | --- | --- |
  * | `first` | the first attempt at a message from ingest-ws | `stored` | `duplicates` |
- * | `repeat` | an earlier attempt may have committed although its result was lost | `stored` | `repeats` |
+ * | `repeat` | an earlier attempt may have committed although its result was lost | `stored`, or `replayed` if that attempt dead-lettered them | `repeats` |
  * | `replay` | replayed dead letters, which were accepted long ago | `replayed` | `repeats` |
  */
 export type Origin = 'first' | 'repeat' | 'replay';
@@ -37,38 +37,69 @@ export function countStored({ readings }: Batch, fresh: readonly number[], origi
   };
 }
 
-/** Counts the readings of a batch that were not new. */
+/**
+ * Of the new readings of a repeated attempt, counts those as replayed that an earlier attempt dead-lettered before its message came back: Postgres
+ * refused them for a time. They are in `books_dead`, and would be a surplus as stored. To be sent after {@link countStored}, in its transaction.
+ */
+export function countDeadLetteredBefore({ readings }: Batch, fresh: readonly number[]): pg.QueryConfig {
+  const rows = fresh.map((ordinal) => readings[ordinal] as IdentifiedReading);
+  return {
+    name: 'count_dead_lettered_before',
+    text: `
+      update books_stored as known set stored = known.stored - c.readings, replayed = known.replayed + c.readings
+      from (
+        select r.minute, count(*)::int4 as readings
+        from unnest($1::text[], $2::text[], $3::int8[], $4::timestamptz[], $5::int4[]) as r (device_id, epoch, seq, received_at, minute)
+        where exists (
+          select from dead_letters d
+          where d.device_id = r.device_id and d.epoch = r.epoch and d.seq = r.seq and d.received_at = r.received_at
+        )
+        group by r.minute
+      ) as c
+      where known.minute = c.minute and known.writer = pg_backend_pid()`,
+    values: [
+      textArray(rows.map(({ deviceId }) => deviceId)),
+      textArray(rows.map(({ epoch }) => epoch)),
+      int8Array(rows.map(({ seq }) => seq)),
+      timestamptzArray(rows.map(({ receivedAt }) => receivedAt)),
+      int4Array(rows.map(({ receivedAt }) => minuteOf(receivedAt))),
+    ],
+  };
+}
+
+/** Counts the readings of a batch that were not new, and those of them whose content differs from what is stored. */
 export function countDuplicates(
   { readings, streams }: Batch,
-  fresh: readonly number[],
+  { duplicates, conflicts }: { readonly duplicates: readonly number[]; readonly conflicts: ReadonlySet<number> },
   origin: Origin,
 ): pg.QueryConfig {
-  const isFresh = new Set(fresh);
-  const counts = new Map<string, { minute: number; deviceKey: number; duplicates: number }>();
-  for (const [ordinal, { receivedAt }] of readings.entries()) {
-    if (isFresh.has(ordinal)) continue;
-    const minute = minuteOf(receivedAt);
+  const counts = new Map<string, { minute: number; deviceKey: number; duplicates: number; conflicting: number }>();
+  for (const ordinal of duplicates) {
+    const minute = minuteOf((readings[ordinal] as IdentifiedReading).receivedAt);
     const { deviceKey } = streams[ordinal]!;
     const key = `${minute}/${deviceKey}`;
-    const count = counts.get(key) ?? { minute, deviceKey, duplicates: 0 };
+    const count = counts.get(key) ?? { minute, deviceKey, duplicates: 0, conflicting: 0 };
     count.duplicates += 1;
+    if (conflicts.has(ordinal)) count.conflicting += 1;
     counts.set(key, count);
   }
   const rows = [...counts.values()];
-  const duplicates = rows.map((row) => row.duplicates);
+  const numbers = rows.map((row) => row.duplicates);
   const none = rows.map(() => 0);
   return {
     name: 'count_duplicates',
     text: `
-      insert into books_duplicates as known (minute, device_key, writer, duplicates, repeats)
-      select c.minute, c.device_key, pg_backend_pid(), c.duplicates, c.repeats
-      from unnest($1::int4[], $2::int4[], $3::int4[], $4::int4[]) as c (minute, device_key, duplicates, repeats)
-      on conflict (minute, device_key, writer) do update set duplicates = known.duplicates + excluded.duplicates, repeats = known.repeats + excluded.repeats`,
+      insert into books_duplicates as known (minute, device_key, writer, duplicates, repeats, conflicting)
+      select c.minute, c.device_key, pg_backend_pid(), c.duplicates, c.repeats, c.conflicting
+      from unnest($1::int4[], $2::int4[], $3::int4[], $4::int4[], $5::int4[]) as c (minute, device_key, duplicates, repeats, conflicting)
+      on conflict (minute, device_key, writer) do update set duplicates = known.duplicates + excluded.duplicates,
+        repeats = known.repeats + excluded.repeats, conflicting = known.conflicting + excluded.conflicting`,
     values: [
       int4Array(rows.map(({ minute }) => minute)),
       int4Array(rows.map(({ deviceKey }) => deviceKey)),
-      int4Array(origin === 'first' ? duplicates : none),
-      int4Array(origin === 'first' ? none : duplicates),
+      int4Array(origin === 'first' ? numbers : none),
+      int4Array(origin === 'first' ? none : numbers),
+      int4Array(rows.map(({ conflicting }) => conflicting)),
     ],
   };
 }

@@ -19,6 +19,8 @@ export interface MinuteEntries extends EdgeCounts {
   readonly duplicates: number;
   /** Readings that a repeated attempt at a message found stored, perhaps by the attempt before; not in `duplicates`. */
   readonly repeats: number;
+  /** Those of `duplicates` and `repeats` that were found to have another content than the stored reading. */
+  readonly conflicting: number;
   readonly dead: number;
   /** Stored, and dropped with their partition since. */
   readonly dropped: number;
@@ -160,6 +162,7 @@ const nothing = {
   replayed: 0,
   duplicates: 0,
   repeats: 0,
+  conflicting: 0,
   dead: 0,
   dropped: 0,
 };
@@ -172,12 +175,12 @@ function entriesOfAll(
   const query = sql<Entered>`
     select minute, ${sums}
     from (
-      select minute, accepted, rejected, nacked, unconfirmed, 0 as stored, 0 as replayed, 0 as duplicates, 0 as repeats, 0 as dead, 0 as dropped
+      select minute, accepted, rejected, nacked, unconfirmed, 0 as stored, 0 as replayed, 0 as duplicates, 0 as repeats, 0 as conflicting, 0 as dead, 0 as dropped
         from books_accepted where ${within}
-      union all select minute, 0, 0, 0, 0, stored, replayed, 0, 0, 0, 0 from books_stored where ${within}
-      union all select minute, 0, 0, 0, 0, 0, 0, duplicates, repeats, 0, 0 from books_duplicates where ${within}
-      union all select minute, 0, 0, 0, 0, 0, 0, 0, 0, dead, 0 from books_dead where ${within}
-      union all select minute, 0, 0, 0, 0, 0, 0, 0, 0, 0, readings from books_forgotten where ${within}
+      union all select minute, 0, 0, 0, 0, stored, replayed, 0, 0, 0, 0, 0 from books_stored where ${within}
+      union all select minute, 0, 0, 0, 0, 0, 0, duplicates, repeats, conflicting, 0, 0 from books_duplicates where ${within}
+      union all select minute, 0, 0, 0, 0, 0, 0, 0, 0, 0, dead, 0 from books_dead where ${within}
+      union all select minute, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, readings from books_forgotten where ${within}
     ) as entries
     group by minute order by minute`;
   return fetchRows(pool, query.compile(db), signal);
@@ -192,12 +195,12 @@ function entriesOfDevice(
   const query = sql<Entered>`
     select minute, ${sums}
     from (
-      select minute, accepted, rejected, nacked, unconfirmed, 0 as stored, 0 as replayed, 0 as duplicates, 0 as repeats, 0 as dead, 0 as dropped
+      select minute, accepted, rejected, nacked, unconfirmed, 0 as stored, 0 as replayed, 0 as duplicates, 0 as repeats, 0 as conflicting, 0 as dead, 0 as dropped
         from books_accepted where ${within} and device_id = ${deviceId}
-      union all select minute, 0, 0, 0, 0, 0, 0, duplicates, repeats, 0, 0 from books_duplicates
+      union all select minute, 0, 0, 0, 0, 0, 0, duplicates, repeats, conflicting, 0, 0 from books_duplicates
         where ${within} and device_key = (select device_key from devices where device_id = ${deviceId})
-      union all select minute, 0, 0, 0, 0, 0, 0, 0, 0, dead, 0 from books_dead where ${within} and device_id = ${deviceId}
-      union all select (extract(epoch from received_at) / 60)::int4, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0 from dead_letters
+      union all select minute, 0, 0, 0, 0, 0, 0, 0, 0, 0, dead, 0 from books_dead where ${within} and device_id = ${deviceId}
+      union all select (extract(epoch from received_at) / 60)::int4, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0 from dead_letters
         where device_id = ${deviceId} and status = 'stored' and received_at >= ${instant(fromMinute)} and received_at < ${instant(toMinute)}
     ) as entries
     group by minute order by minute`;

@@ -14,7 +14,8 @@ export interface Tables {
 interface DevicesTable {
   device_key: Generated<number>;
   device_id: string;
-  first_seen_at: Generated<number>;
+  /** Null where the device was registered before its first reading. */
+  first_seen_at: Generated<number | null>;
 }
 
 /** One boot of a device: what its `seq` counts within. */
@@ -54,7 +55,9 @@ interface SequenceBlocksTable {
   block: number;
   seen: string;
   /** The part of `seen` that the last writer added. */
-  added: string;
+  newly_stored: string;
+  /** The day, in UTC, on which readings of this block were stored last. */
+  written_on: Generated<string>;
 }
 
 interface DeviceLatestTable {

@@ -21,7 +21,9 @@ function epochMs(text: string): number {
   return Date.parse(`${text.slice(0, 10)}T${text.slice(11, -3)}Z`);
 }
 
-/** `{1,2.5,-0}`: one dimension, no nulls. */
-function numbers(text: string): number[] {
-  return text === '{}' ? [] : text.slice(1, -1).split(',').map(Number);
+/** `{1,2.5,-0,NULL}`: one dimension. Readings have no nulls. */
+function numbers(text: string): (number | null)[] {
+  if (text === '{}') return [];
+  const values = text.slice(1, -1).split(',');
+  return text.includes('NULL') ? values.map((value) => (value === 'NULL' ? null : Number(value))) : values.map(Number);
 }

@@ -3,7 +3,8 @@ import { limits } from '@fleetwire/contracts/limits';
 import { beforeEach, describe, expect, it, vi } from 'vitest';
 import { type BatchWriter, createBatchWriter } from '../src/batch-writer.ts';
 import { OlderThanRetentionError, classifyFailure } from '../src/failure.ts';
-import { getDevice, latestOf, readings } from '../src/readers.ts';
+import { latestOf, readings } from '../src/readers.ts';
+import { getDevice } from '../src/registry/devices.ts';
 import { countReadings, freshStore, open } from './fixture.ts';
 import { day, monday, reading, run, second } from './reading.ts';
 
@@ -12,7 +13,7 @@ const { pool } = database;
 let writer: BatchWriter;
 
 beforeEach(async () => {
-  await pool.query('truncate readings, sequence_blocks, device_latest, streams, devices');
+  await pool.query('truncate readings, sequence_blocks, device_latest, sequence_conflicts, streams, devices');
   writer = createBatchWriter(pool);
 });
 
@@ -23,15 +24,19 @@ function history(deviceId = 'device-1') {
 describe('identity', () => {
   it('stores a batch once, however often it is written', async () => {
     const batch = run(0, 3_000);
-    expect(await writer.write(batch)).toEqual({ stored: 3_000, duplicates: 0 });
-    expect(await writer.write(batch)).toEqual({ stored: 0, duplicates: 3_000 });
-    expect(await writer.write(run(2_990, 3_010))).toEqual({ stored: 10, duplicates: 10 });
+    expect(await writer.write(batch)).toEqual({ stored: 3_000, duplicates: 0, conflicts: [] });
+    expect(await writer.write(batch)).toEqual({ stored: 0, duplicates: 3_000, conflicts: [] });
+    expect(await writer.write(run(2_990, 3_010))).toEqual({ stored: 10, duplicates: 10, conflicts: [] });
     expect(await countReadings(database)).toBe(3_010);
   });
 
   it('stores the first of two readings with the same identity in a batch', async () => {
     const batch = [reading({ seq: 7, metrics: { a: 1 } }), reading({ seq: 7, metrics: { a: 2 } })];
-    expect(await writer.write(batch)).toEqual({ stored: 1, duplicates: 1 });
+    expect(await writer.write(batch)).toEqual({
+      stored: 1,
+      duplicates: 1,
+      conflicts: [{ deviceId: 'device-1', epoch: 'boot-1', seq: 7, storedTs: batch[0]!.ts, refusedTs: batch[0]!.ts }],
+    });
     expect((await history()).map(({ metrics }) => metrics)).toEqual([{ a: 1 }]);
   });
 
@@ -40,6 +45,7 @@ describe('identity', () => {
     expect(await writer.write([reading({ seq: 1, ts: monday + 40 * day, metrics: { other: 1 } })])).toEqual({
       stored: 0,
       duplicates: 1,
+      conflicts: [{ deviceId: 'device-1', epoch: 'boot-1', seq: 1, storedTs: monday, refusedTs: monday + 40 * day }],
     });
     expect(await latestOf(database, { deviceId: 'device-1' })).toMatchObject({
       ts: monday,
@@ -50,20 +56,25 @@ describe('identity', () => {
   it('does not store a reading again after retention has dropped it', async () => {
     await writer.write([reading({ seq: 1 })]);
     await pool.query('truncate readings');
-    expect(await writer.write([reading({ seq: 1 })])).toEqual({ stored: 0, duplicates: 1 });
+    expect(await writer.write([reading({ seq: 1 })])).toEqual({ stored: 0, duplicates: 1, conflicts: [] });
   });
 
   it('stores equal sequence numbers of different epochs and devices', async () => {
     const same = [reading(), reading({ epoch: 'boot-2' }), reading({ deviceId: 'device-2' })];
-    expect(await writer.write(same)).toEqual({ stored: 3, duplicates: 0 });
+    expect(await writer.write(same)).toEqual({ stored: 3, duplicates: 0, conflicts: [] });
   });
 
   it('stores sparse, shuffled and the largest sequence numbers', async () => {
     const seqs = [9_007_199_254_740_991, 0, 5_000_000, 3, 1, 1_024, 1_023];
-    expect(await writer.write(seqs.map((seq) => reading({ seq, ts: monday })))).toEqual({ stored: 7, duplicates: 0 });
-    expect(await writer.write(seqs.map((seq) => reading({ seq, ts: monday + day })))).toEqual({
+    expect(await writer.write(seqs.map((seq) => reading({ seq, ts: monday })))).toEqual({
+      stored: 7,
+      duplicates: 0,
+      conflicts: [],
+    });
+    expect(await writer.write(seqs.map((seq) => reading({ seq, ts: monday + day })))).toMatchObject({
       stored: 0,
       duplicates: 7,
+      conflicts: seqs.map((seq) => ({ seq, storedTs: monday, refusedTs: monday + day })),
     });
     expect((await history()).map(({ seq }) => seq)).toEqual([...seqs].sort((a, b) => a - b));
   });
@@ -289,7 +300,7 @@ describe('a batch that fails', () => {
     const failure = await writer.write([reading(), bad]).catch((error: unknown) => error);
     expect(classifyFailure(failure)).toBe('bad-data');
     expect(await countReadings(database)).toBe(0);
-    expect(await writer.write([reading(), reading({ seq: 1 })])).toEqual({ stored: 2, duplicates: 0 });
+    expect(await writer.write([reading(), reading({ seq: 1 })])).toEqual({ stored: 2, duplicates: 0, conflicts: [] });
   });
 
   it('can be written again after its transaction was lost, and the cached keys are still valid', async () => {
@@ -305,7 +316,7 @@ describe('a batch that fails', () => {
     blocker.release();
     expect(classifyFailure(await writing)).toBe('hold');
     expect(await countReadings(database)).toBe(0);
-    expect(await writer.write(batch)).toEqual({ stored: 200, duplicates: 0 });
+    expect(await writer.write(batch)).toEqual({ stored: 200, duplicates: 0, conflicts: [] });
     expect((await history('device-2')).map(({ metrics }) => metrics)).toEqual(
       batch.slice(100).map(({ metrics }) => metrics),
     );
@@ -334,7 +345,8 @@ describe('a batch that fails', () => {
     expect(failure).toBeInstanceOf(OlderThanRetentionError);
     expect(failure).toMatchObject({
       code: 'older-than-retention',
-      message: expect.stringContaining('1 readings are from before'),
+      message: expect.stringContaining('RETENTION_DAYS'),
+      readings: new Set([batch[1]]),
     });
     expect(await countReadings(database)).toBe(0);
   });

@@ -33,3 +33,15 @@ describe('a session that writes', () => {
     },
   );
 });
+
+// On servers that have it, which ours of npm is not, compiling the statement of GET /changes took two seconds for each page.
+it('a session does not compile its statements, also where its role is set to jit = on', async () => {
+  const { database, databaseUrl } = await freshStore();
+  await database.pool.query(
+    `alter role current_user in database "${new URL(databaseUrl).pathname.slice(1)}" set jit = on`,
+  );
+  for (const readOnly of [false, true]) {
+    const { rows } = await open(databaseUrl, { readOnly }).pool.query('show jit');
+    expect(rows).toEqual([{ jit: 'off' }]);
+  }
+});

@@ -100,6 +100,7 @@ describe('a failure of a broken connection', () => {
       expect(await createBatchWriter(broken.pool).write([reading({ epoch: fault })])).toEqual({
         stored: 1,
         duplicates: 0,
+        conflicts: [],
       });
     },
   );

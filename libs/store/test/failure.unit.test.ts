@@ -1,6 +1,12 @@
 import pg from 'pg';
 import { describe, expect, it } from 'vitest';
-import { type FailureClass, OlderThanRetentionError, SchemaNotCurrentError, classifyFailure } from '../src/failure.ts';
+import {
+  type FailureClass,
+  OlderThanRetentionError,
+  StreamLimitError,
+  SchemaNotCurrentError,
+  classifyFailure,
+} from '../src/failure.ts';
 
 function sqlState(code: string): Error {
   return Object.assign(new pg.DatabaseError('refused', 7, 'error'), { code });
@@ -51,7 +57,7 @@ const verdicts: [FailureClass, Error[]][] = [
   ['retry-now', ['40001', '40P01', '55P03'].map(sqlState)],
   ['bad-data', ['22000', '22003', '22021', '22P02', '22P05', '23502', '23503', '23514', '23P01'].map(sqlState)],
   ['hold', [new SchemaNotCurrentError(['0001'])]],
-  ['bad-data', [new OlderThanRetentionError(1, 0)]],
+  ['bad-data', [new OlderThanRetentionError([], 0), new StreamLimitError([], 1)]],
   ['unknown', ['23505', 'XX000', '42601', '0A000', '54000'].map(sqlState)],
   ['unknown', [new TypeError('x is undefined'), socket('ERR_INVALID_ARG_TYPE')]],
 ];

@@ -24,6 +24,12 @@ export function open(databaseUrl: string, options: Partial<DatabaseOptions> = {}
   return database;
 }
 
+/** As if no readings had ever been dropped by retention. */
+export async function forgetRetention({ pool }: Database): Promise<void> {
+  await pool.query('truncate tiles, rollup_1h, rollup_1m, rollup_marks');
+  await pool.query('update rollup_state set final_until = 0, raw_from = 0');
+}
+
 export async function countReadings({ pool }: Database): Promise<number> {
   const { rows } = await pool.query<{ count: number }>('select count(*) from readings');
   return rows[0]?.count ?? 0;

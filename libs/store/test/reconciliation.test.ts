@@ -83,6 +83,37 @@ describe('reconciliation entries', () => {
     expect(await entry(minute, 'device-1')).toMatchObject({ stored: 12, duplicates: 7 });
   });
 
+  it('count a reading as replayed that was dead-lettered, and is stored when its message is delivered again', async () => {
+    const minute = freshMinute();
+    const receivedAt = startOfMinute(minute) + 123;
+    const batch = run(0, 3, { epoch: 'back', receivedAt });
+    const { epoch, seq } = batch[1]!;
+    const letter = deadLetter({ id: 'back', receivedAt });
+    await insertDeadLetters(pool, [
+      { ...letter, epoch, seq },
+      { ...letter, id: 'again', epoch, seq },
+    ]);
+    // The dead letter of another arrival of the same reading says nothing about this one.
+    await insertDeadLetters(pool, [
+      { ...letter, id: 'other', receivedAt: receivedAt + minuteMs, epoch, seq: batch[2]!.seq },
+    ]);
+    await writer.write(batch, 'repeat');
+    expect(await entry(minute)).toMatchObject({ stored: 2, replayed: 1, rows: 3 });
+  });
+
+  it('count duplicates whose content differs as a part of the duplicates', async () => {
+    const minute = freshMinute();
+    const receivedAt = startOfMinute(minute);
+    const batch = run(0, 4, { epoch: 'conflicting', receivedAt });
+    await writer.write(batch);
+    const changed = batch.slice(0, 3).map((one) => ({ ...one, metrics: { other: 1 } }));
+    await writer.write([...changed, batch[3]!]);
+    await writer.write([...changed, reading({ epoch: 'conflicting', seq: 9, receivedAt })]);
+    await writer.write(changed, 'repeat');
+    expect(await entry(minute)).toMatchObject({ stored: 5, duplicates: 7, repeats: 3, conflicting: 9, rows: 5 });
+    expect(await entry(minute, 'device-1')).toMatchObject({ duplicates: 7, conflicting: 9 });
+  });
+
   it('count duplicates of a repeated attempt and readings of a replay separately', async () => {
     const minute = freshMinute();
     const receivedAt = startOfMinute(minute);

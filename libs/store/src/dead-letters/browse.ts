@@ -111,6 +111,27 @@ export async function groupDeadLetters(
   return fetchRows(pool, query.compile(db), signal);
 }
 
+/** How many failed last in each interval of one group; intervals without any are left out. `at` is the begin, in epoch milliseconds. */
+export async function countDeadLetters(
+  { pool, db }: Database,
+  {
+    selection,
+    intervalMs,
+    limit,
+    signal,
+  }: Abortable & { readonly selection: Selection; readonly intervalMs: number; readonly limit: number },
+): Promise<{ readonly fingerprint: string; readonly at: number; readonly count: number }[]> {
+  const begin = sql`date_bin(${`${intervalMs} ms`}::interval, d.last_failed_at, 'epoch')`;
+  const query = sql<{ readonly fingerprint: string; readonly at: number; readonly count: number }>`
+    with chosen as (
+      select d.fingerprint from dead_letters d where ${selected(selection)}
+      group by 1 order by count(*) desc, 1 limit ${limit})
+    select d.fingerprint, ${begin} as at, count(*) as count
+    from dead_letters d join chosen using (fingerprint) where ${selected(selection)}
+    group by 1, 2 order by 1, 2`;
+  return fetchRows(pool, query.compile(db), signal);
+}
+
 /** @returns undefined if no dead letter has this id */
 export async function getDeadLetter(
   { pool, db }: Database,
