@@ -22,7 +22,8 @@ export interface ConsumerOptions {
   /**
    * Called once per delivery, in the queue's order, without waiting for earlier ones. Its result is final: `ack` removes the
    * message from the queue, `requeue` returns it for immediate redelivery. Throwing is a programming error: it is logged and the
-   * message requeued, until the queue's delivery limit dead-letters it.
+   * message requeued, until the queue's delivery limit dead-letters it. Without a pause, because acknowledgements of all later messages would
+   * wait for it (settled-prefix.ts); the delivery limit bounds the repetitions.
    */
   readonly handle: (delivery: Delivery) => Promise<Settlement>;
   /** Between attempts to subscribe; tests shorten it. */

@@ -4,7 +4,7 @@ import type { PublishWindow } from './publish-window.ts';
 import type { Headers } from './retry-headers.ts';
 import { settledWithin } from './waiting.ts';
 
-/** One message to publish, always persistent and mandatory. */
+/** One message to publish: persistent and mandatory, unless it is transient. */
 export interface Publication {
   exchange: string;
   routingKey: string;
@@ -16,6 +16,12 @@ export interface Publication {
   headers?: Headers;
   /** Epoch milliseconds, kept to the second by AMQP; by default now. */
   timestampMs?: number;
+  /** May be lost: it is not written to disk, and confirmed also where no queue takes it. */
+  isTransient?: boolean;
+  /** The broker drops the message when it is older than this and at the head of its queue. */
+  expirationMs?: number;
+  /** Further routing keys (RabbitMQ, "Sender-selected Distribution"). */
+  cc?: readonly string[];
 }
 
 export interface PublishChannelOptions {
@@ -168,15 +174,27 @@ class Outstanding {
   }
 }
 
-function propertiesOf({ messageId, type, contentType, headers, timestampMs = Date.now() }: Publication) {
+function propertiesOf(message: Publication) {
+  const {
+    messageId,
+    type,
+    contentType,
+    headers,
+    timestampMs = Date.now(),
+    isTransient = false,
+    cc,
+    expirationMs,
+  } = message;
   const properties: Options.Publish = {
-    mandatory: true,
-    persistent: true,
+    mandatory: !isTransient,
+    persistent: !isTransient,
     messageId,
     timestamp: Math.floor(timestampMs / 1000),
   };
   if (type !== undefined) properties.type = type;
   if (contentType !== undefined) properties.contentType = contentType;
   if (headers !== undefined) properties.headers = headers;
+  if (cc !== undefined) properties.CC = [...cc];
+  if (expirationMs !== undefined) properties.expiration = String(expirationMs);
   return properties;
 }

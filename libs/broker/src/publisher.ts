@@ -13,6 +13,8 @@ export interface PublisherOptions extends WindowBounds {
   readonly logger: BrokerLogger;
   /** How long the broker may take to confirm before the message is given up and the channel replaced. */
   readonly confirmTimeoutMs: number;
+  /** A message that no queue takes is an answer, as for a command to an edge that is gone; else the topology is asserted again. */
+  readonly areReturnsExpected?: boolean;
   /** Between attempts to open a channel; tests shorten it. */
   readonly reopenBackoff?: Backoff;
   /** How long `close` waits for the broker's answer; tests shorten it. */
@@ -65,7 +67,12 @@ class ReopeningPublisher implements Publisher {
 
   constructor(connection: BrokerConnection, options: PublisherOptions) {
     this.#connection = connection;
-    this.#options = { reopenBackoff: { baseMs: 100, capMs: 5_000 }, closeTimeoutMs: 1_000, ...options };
+    this.#options = {
+      reopenBackoff: { baseMs: 100, capMs: 5_000 },
+      closeTimeoutMs: 1_000,
+      areReturnsExpected: false,
+      ...options,
+    };
     this.#window = new PublishWindow(options);
     // One timer instead of one per message: deadlines expire in the order of publishing.
     this.#deadlineTimer = setInterval(
@@ -132,7 +139,7 @@ class ReopeningPublisher implements Publisher {
   }
 
   #adopt(opened: ConfirmChannel): PublishChannel {
-    const { logger, confirmTimeoutMs } = this.#options;
+    const { logger, confirmTimeoutMs, areReturnsExpected } = this.#options;
     const connection = this.#connection.name;
     const channel = new PublishChannel(opened, {
       window: this.#window,
@@ -142,7 +149,9 @@ class ReopeningPublisher implements Publisher {
       onLost: (lost) => {
         if (this.#channel === lost) this.#channel = undefined;
       },
-      onReturned: () => this.#restoreTopology(),
+      onReturned: () => {
+        if (!areReturnsExpected) this.#restoreTopology();
+      },
     });
     this.#channel = channel;
     this.#refresh();

@@ -9,7 +9,7 @@ export interface ExchangeDeclaration {
 
 export interface QueueDeclaration {
   readonly name: string;
-  readonly arguments: Readonly<Record<string, string | number>>;
+  readonly arguments: Readonly<Record<string, string | number | boolean>>;
 }
 
 export interface BindingDeclaration {
@@ -38,6 +38,10 @@ export interface TopologyLimits {
   retryBytesMax: number;
   deadMessagesMax: number;
   deadBytesMax: number;
+  presenceMessagesMax: number;
+  presenceBytesMax: number;
+  commandResultsMessagesMax: number;
+  commandResultsBytesMax: number;
   /** How long a message waits in the retry queue of each step. */
   retryDelaysMs: Readonly<Record<RetryStep, number>>;
 }
@@ -51,15 +55,36 @@ export const exchanges = {
   telemetry: 'telemetry',
   unrouted: 'telemetry.unrouted',
   live: 'live',
+  interest: 'live.interest',
   commands: 'commands',
   events: 'events',
+  stored: 'stored',
   /** AMQP's nameless exchange: its routing key is a queue's name. */
   default: '',
 } as const;
 
-export const queues = { persist: 'telemetry.persist', dead: 'telemetry.dead' } as const;
+export const queues = {
+  persist: 'telemetry.persist',
+  dead: 'telemetry.dead',
+  presence: 'presence.facts',
+  commandResults: 'commands.results',
+} as const;
 
-export const routingKeys = { persist: 'persist' } as const;
+export const routingKeys = {
+  persist: 'persist',
+  /** Commands to every edge: the one that holds the device answers. */
+  edges: 'edges',
+} as const;
+
+/** Commands to one edge. */
+export function edgeRoutingKey(edge: string): string {
+  return `edge.${edge}`;
+}
+
+/** Outcomes of commands, also for the instance that waits for them. */
+export function resultRoutingKey(replyTo: string | null): string {
+  return `result.${replyTo ?? 'none'}`;
+}
 
 export function retryQueue(step: RetryStep): string {
   return `telemetry.retry.${step}`;
@@ -75,6 +100,10 @@ export const defaultTopologyLimits: Readonly<TopologyLimits> = Object.freeze({
   retryBytesMax: 512 * MiB,
   deadMessagesMax: 500_000,
   deadBytesMax: 1024 * MiB,
+  presenceMessagesMax: 1_000_000,
+  presenceBytesMax: 512 * MiB,
+  commandResultsMessagesMax: 100_000,
+  commandResultsBytesMax: 1024 * MiB,
   retryDelaysMs: Object.freeze({ '10s': 10_000, '1m': 60_000, '10m': 600_000 }),
 });
 
@@ -94,9 +123,9 @@ export function fleetwireTopology(overrides: Partial<TopologyLimits> = {}): Topo
       // which are never stored, instead of returning them. docs/decisions/0010-unroutable-envelopes-are-returned.md
       { name: exchanges.unrouted, type: 'fanout' },
       { name: exchanges.telemetry, type: 'direct', alternateExchange: exchanges.unrouted },
-      { name: exchanges.live, type: 'topic' },
+      ...liveTopology.exchanges,
       { name: exchanges.commands, type: 'topic' },
-      { name: exchanges.events, type: 'topic' },
+      { name: exchanges.stored, type: 'direct' },
     ],
     queues: [
       {
@@ -122,10 +151,40 @@ export function fleetwireTopology(overrides: Partial<TopologyLimits> = {}): Topo
           'x-delivery-limit': DEAD_DELIVERIES_MAX,
         },
       },
+      {
+        name: queues.presence,
+        arguments: {
+          ...boundedQuorum(limits.presenceMessagesMax, limits.presenceBytesMax),
+          // One worker derives presence from all facts; another takes over when it is gone.
+          'x-single-active-consumer': true,
+          'x-delivery-limit': DEAD_DELIVERIES_MAX,
+        },
+      },
+      {
+        name: queues.commandResults,
+        arguments: {
+          ...boundedQuorum(limits.commandResultsMessagesMax, limits.commandResultsBytesMax),
+          'x-delivery-limit': DEAD_DELIVERIES_MAX,
+        },
+      },
     ],
-    bindings: [{ queue: queues.persist, exchange: exchanges.telemetry, routingKey: routingKeys.persist }],
+    bindings: [
+      { queue: queues.persist, exchange: exchanges.telemetry, routingKey: routingKeys.persist },
+      { queue: queues.commandResults, exchange: exchanges.commands, routingKey: resultRoutingKey('#') },
+    ],
   } satisfies Topology);
 }
+
+/** The exchanges that connections of live data use. */
+export const liveTopology: Topology = Object.freeze({
+  exchanges: [
+    { name: exchanges.live, type: 'topic' },
+    { name: exchanges.interest, type: 'fanout' },
+    { name: exchanges.events, type: 'topic' },
+  ],
+  queues: [],
+  bindings: [],
+} satisfies Topology);
 
 function boundedQuorum(messagesMax: number, bytesMax: number) {
   return {

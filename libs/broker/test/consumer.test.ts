@@ -66,24 +66,15 @@ describe('consumer', async () => {
 
   it('starts handlers in the order of the queue, and runs no more of them concurrently than the prefetch', async () => {
     await publish(...numbered(12));
-    const order: string[] = [];
-    let running = 0;
-    let runningMax = 0;
-    const consumer = await harness.consumerOn(harness.open(), {
-      queue,
-      prefetch: 4,
-      handle: async ({ content }) => {
-        order.push(String(content));
-        running += 1;
-        runningMax = Math.max(runningMax, running);
-        await sleep(5);
-        running -= 1;
-        return 'ack';
-      },
-    });
+    const { held, handle } = holding();
+    const consumer = await harness.consumerOn(harness.open(), { queue, prefetch: 4, handle });
+    for (let settled = 0; settled < 12; settled += 1) {
+      await eventually(() => expect(held).toHaveLength(Math.min(12, settled + 4)));
+      expect(consumer.stats().running).toBe(Math.min(4, 12 - settled));
+      held[settled]!.settle('ack');
+    }
     await eventually(() => expect(consumer.stats().acked).toBe(12));
-    expect(order).toEqual(numbered(12));
-    expect(runningMax).toBe(4);
+    expect(held.map(({ delivery }) => String(delivery.content))).toEqual(numbered(12));
   });
 
   it('acknowledges nothing beyond an unsettled message, and then all of them with one acknowledgement', async () => {
@@ -288,7 +279,8 @@ describe('consumer', async () => {
     proxy.stall();
     const startedAt = performance.now();
     await consumer.drain(100);
-    expect(performance.now() - startedAt).toBeLessThan(1_500);
+    // A busy machine may add to it; without the bound it would be the heartbeat that ends the wait.
+    expect(performance.now() - startedAt).toBeLessThan(10_000);
   });
 
   it.each<Settlement>(['ack', 'requeue'])('tolerates %s while its connection is closing', async (settlement) => {

@@ -4,7 +4,17 @@ import type { GetMessage } from 'amqplib';
 import { describe, expect, it } from 'vitest';
 import { TopologyMismatchError } from '../src/errors.ts';
 import { attemptOf, headersOfNextAttempt, type Headers } from '../src/retry-headers.ts';
-import { declareTopology, exchanges, fleetwireTopology, queues, retryQueue, retrySteps } from '../src/topology.ts';
+import {
+  declareTopology,
+  exchanges,
+  edgeRoutingKey,
+  fleetwireTopology,
+  queues,
+  resultRoutingKey,
+  retryQueue,
+  retrySteps,
+  routingKeys,
+} from '../src/topology.ts';
 import { attempt, brokerHarness, telemetry, type Harness } from './harness.ts';
 
 const retryDelaysMs = { '10s': 100, '1m': 150, '10m': 200 };
@@ -26,7 +36,7 @@ describe('topology', async () => {
     await harness.open().opened;
     await harness.open().opened;
     const channel = await harness.operator();
-    for (const queue of [queues.persist, queues.dead, ...retrySteps.map(retryQueue)]) {
+    for (const queue of [queues.persist, queues.dead, queues.commandResults, ...retrySteps.map(retryQueue)]) {
       expect(await channel.checkQueue(queue)).toMatchObject({ queue, messageCount: 0 });
     }
     for (const name of Object.values(exchanges).filter((exchange) => exchange !== exchanges.default)) {
@@ -45,6 +55,20 @@ describe('topology', async () => {
   it('returns an unroutable message to its publisher in spite of the alternate exchange', async () => {
     const publisher = await harness.publisherOn(harness.open());
     expect(await attempt(publisher, telemetry('lost', { routingKey: 'nowhere' }))).toBe('returned');
+  });
+
+  it('keeps outcomes of commands, awaited or not, for the worker, and returns a command for an edge that is gone', async () => {
+    const publisher = await harness.publisherOn(harness.open());
+    for (const replyTo of ['q-1', null]) {
+      const outcome = telemetry('outcome', { exchange: exchanges.commands, routingKey: resultRoutingKey(replyTo) });
+      await publisher.publish(outcome);
+      const kept = await nextMessage(harness, queues.commandResults);
+      expect(kept.properties.messageId).toBe(outcome.messageId);
+    }
+    for (const routingKey of [edgeRoutingKey('in-1'), routingKeys.edges])
+      expect(await attempt(publisher, telemetry('command', { exchange: exchanges.commands, routingKey }))).toBe(
+        'returned',
+      );
   });
 
   it('returns a message to the work queue from every retry queue, without growing broker headers', async () => {
@@ -83,5 +107,21 @@ describe('topology', async () => {
     expect(dead.properties.messageId).toBe(poison.messageId);
     expect(dead.properties.headers?.['x-first-death-reason']).toBe('delivery_limit');
     expect(deliveries).toBe(3);
+  });
+});
+
+describe('a retry queue', async () => {
+  const topology = fleetwireTopology({ retryDelaysMs, persistMessagesMax: 1 });
+  const harness = brokerHarness(await freshVhost(), topology);
+
+  it('returns its messages soon after there is room in the work queue, which was full', async () => {
+    const publisher = await harness.publisherOn(harness.open());
+    await eventually(async () => expect(await attempt(publisher, telemetry('early'))).toBe('nacked'));
+    const retry = { exchange: exchanges.default, routingKey: retryQueue('10s') };
+    expect(await attempt(publisher, telemetry('late', retry))).toBe('confirmed');
+    const channel = await harness.operator();
+    // The broker has tried to return it then, and holds it.
+    await eventually(async () => expect((await channel.checkQueue(retryQueue('10s'))).messageCount).toBe(0));
+    await eventually(async () => expect(String((await nextMessage(harness, queues.persist)).content)).toBe('late'));
   });
 });
