@@ -1,5 +1,5 @@
 import { readFile, stat } from 'node:fs/promises';
-import { exportJWK, generateKeyPair, type JSONWebKeySet, type JWK } from 'jose';
+import { calculateJwkThumbprint, exportJWK, generateKeyPair, type JSONWebKeySet, type JWK } from 'jose';
 
 export type { JSONWebKeySet };
 
@@ -54,6 +54,26 @@ export function algorithmOf({ kty, crv }: JWK): 'EdDSA' | 'ES256' | 'RS256' | un
   return kty === 'RSA' ? 'RS256' : undefined;
 }
 
+/** What a key is told apart by (RFC 7638): a new key under the `kid` of a removed one has another thumbprint. */
+export function thumbprintOf(key: JWK): Promise<string> {
+  return calculateJwkThumbprint(key, 'sha256');
+}
+
+const thumbprints = new WeakMap<JSONWebKeySet, Promise<ReadonlySet<string>>>();
+
+/** Thumbprints of the keys in the set, calculated once for each set. */
+export function thumbprintsOf(jwks: JSONWebKeySet): Promise<ReadonlySet<string>> {
+  let known = thumbprints.get(jwks);
+  if (known === undefined) {
+    // A key that lacks a member has no thumbprint; it verifies no token either.
+    known = Promise.allSettled(jwks.keys.map(thumbprintOf)).then(
+      (results) => new Set(results.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []))),
+    );
+    thumbprints.set(jwks, known);
+  }
+  return known;
+}
+
 /** @throws {TypeError} when the text is not a JWK set (RFC 7517) of asymmetric keys that each have a `kid` */
 export function parseKeySet(text: string): JSONWebKeySet {
   let parsed: unknown;
@@ -93,7 +113,7 @@ function refuseUnusable(key: JWK): void {
  * Keys from a file, which is read again after it changes. While the changed file cannot be read or parsed, the earlier keys stay
  * in use; the first read throws.
  */
-export async function keyFile({ path, recheckMs = 10_000, now = Date.now }: KeyFileOptions): Promise<KeySource> {
+export async function keyFile({ path, recheckMs = 3_000, now = Date.now }: KeyFileOptions): Promise<KeySource> {
   const read = async () => parseKeySet(await readFile(path, 'utf8'));
   let keys = await read();
   let version = await fileVersion(path);

@@ -1,6 +1,6 @@
-import { createLocalJWKSet, errors, importJWK, jwtVerify, SignJWT, type JWTPayload } from 'jose';
+import { createLocalJWKSet, errors, importJWK, type JWK, jwtVerify, SignJWT, type JWTPayload } from 'jose';
 import { LRUCache } from 'lru-cache';
-import { algorithmOf, publicKeys, signingKeys, type JSONWebKeySet, type KeySource } from './key-set.ts';
+import { algorithmOf, publicKeys, signingKeys, thumbprintOf, type JSONWebKeySet, type KeySource } from './key-set.ts';
 
 interface TokenPayload extends JWTPayload {
   readonly sub: string;
@@ -8,9 +8,15 @@ interface TokenPayload extends JWTPayload {
   readonly role?: unknown;
 }
 
+interface VerifiedToken {
+  readonly payload: TokenPayload;
+  /** Thumbprint of the key that signed it. */
+  readonly key: string;
+}
+
 export interface TokenVerifier {
   /** @throws {TokenError} whose `reason` says why the token is refused */
-  verify(token: string): Promise<TokenPayload>;
+  verify(token: string): Promise<VerifiedToken>;
 }
 
 export interface VerifierOptions {
@@ -33,7 +39,7 @@ const algorithms = ['EdDSA', 'ES256', 'RS256'];
 export function createTokenVerifier(options: VerifierOptions): TokenVerifier {
   const { issuer, audience, clockToleranceSeconds = 30, now = Date.now } = options;
   const source = toSource(options.jwks);
-  const verified = new LRUCache<string, TokenPayload>({ max: verifiedTokensMax });
+  const verified = new LRUCache<string, VerifiedToken>({ max: verifiedTokensMax });
   let jwks: JSONWebKeySet | undefined;
   let pickKey = createLocalJWKSet({ keys: [] });
 
@@ -49,11 +55,11 @@ export function createTokenVerifier(options: VerifierOptions): TokenVerifier {
     verify: async (token) => {
       await refresh();
       const known = verified.get(token);
-      if (known && now() < (known.exp + clockToleranceSeconds) * 1000) return known;
+      if (known && now() < (known.payload.exp + clockToleranceSeconds) * 1000) return known;
       verified.delete(token);
-      const pickedFrom = jwks;
+      const pickedFrom = jwks ?? { keys: [] };
       try {
-        const { payload } = await jwtVerify<TokenPayload>(token, pickKey, {
+        const { payload, protectedHeader } = await jwtVerify<TokenPayload>(token, pickKey, {
           issuer,
           audience,
           algorithms,
@@ -61,13 +67,22 @@ export function createTokenVerifier(options: VerifierOptions): TokenVerifier {
           currentDate: new Date(now()),
           requiredClaims: ['sub', 'exp'],
         });
-        if (pickedFrom === jwks) verified.set(token, payload);
-        return payload;
+        const key = await thumbprintOf(signerOf(pickedFrom, protectedHeader));
+        const result = { payload, key };
+        if (pickedFrom === jwks) verified.set(token, result);
+        return result;
       } catch (error) {
         throw toTokenError(error);
       }
     },
   };
+}
+
+/** The key that `createLocalJWKSet` picked: the one with the token's `kid`; without one the only key of the algorithm. */
+function signerOf(jwks: JSONWebKeySet, { kid, alg }: { kid?: string; alg: string }): JWK {
+  const signer = jwks.keys.find((key) => (kid === undefined || key.kid === kid) && algorithmOf(key) === alg);
+  if (signer === undefined) throw new errors.JWKSNoMatchingKey();
+  return signer;
 }
 
 interface MintRequest {

@@ -9,8 +9,10 @@ import {
   type ServiceName,
   ServiceProcess,
   type ServiceProcessOptions,
+  compileCache,
   serviceFile,
   serviceNames,
+  shortNames,
 } from './processes/service-process.ts';
 
 type Shared = Pick<ServiceProcessOptions, 'ownSession' | 'restart' | 'onCrash'>;
@@ -19,6 +21,8 @@ export interface PlatformOptions extends Shared {
   /** The vhost and the database are this platform's own, and empty or of an earlier version. */
   readonly amqpUrl: string;
   readonly databaseUrl: string;
+  /** The schema is current: nothing is to be migrated. */
+  readonly isMigrated?: boolean;
   /** Configuration of each service; it may replace the servers' URLs, for instance by those of fault proxies. */
   readonly env?: (service: ServiceName) => NodeJS.ProcessEnv;
   /** Gets one log file for each instance. */
@@ -43,10 +47,10 @@ export class Platform {
     this.services = this.#services;
   }
 
-  /** Migrates the database; starts no service yet. */
+  /** Migrates the database unless it is migrated; starts no service yet. */
   static async create(options: PlatformOptions): Promise<Platform> {
     mkdirSync(options.logDir, { recursive: true });
-    await migrateDatabase(options.databaseUrl);
+    if (options.isMigrated !== true) await migrateDatabase(options.databaseUrl);
     return new Platform(options, await createKeys());
   }
 
@@ -55,15 +59,26 @@ export class Platform {
     service: ServiceName,
     { env = {}, nodeOptions = [] }: Partial<Pick<ServiceProcessOptions, 'env' | 'nodeOptions'>> = {},
   ): Promise<ServiceProcess> {
-    const { amqpUrl, databaseUrl, env: envOf, logDir, nodeOptions: nodeOptionsOf, ...shared } = this.#options;
+    const {
+      amqpUrl,
+      databaseUrl,
+      isMigrated: _,
+      env: envOf,
+      logDir,
+      nodeOptions: nodeOptionsOf,
+      ...shared
+    } = this.#options;
+    const port = await freePort();
+    // Named after the wait: of instances that start together, each counts those before it.
     const instances = this.#services[service];
     const name = `${service}-${instances.length + 1}`;
     const process = new ServiceProcess({
       service,
       name,
-      port: await freePort(),
+      port,
       env: {
         ...inherited(),
+        INSTANCE_NAME: `${shortNames[service]}-${instances.length + 1}`,
         AMQP_URL: amqpUrl,
         DATABASE_URL: databaseUrl,
         AUTH_JWKS: JSON.stringify(this.keys.publicJwks),
@@ -80,7 +95,7 @@ export class Platform {
     return process;
   }
 
-  /** Starts so many instances of each. */
+  /** Starts the given number of instances of each. */
   async startAll(instances: Readonly<Partial<Record<ServiceName, number>>>): Promise<void> {
     const each = serviceNames.flatMap((service) => Array.from({ length: instances[service] ?? 0 }, () => service));
     await Promise.all(each.map((service) => this.start(service)));
@@ -121,5 +136,5 @@ export async function migrateDatabase(databaseUrl: string, environment = inherit
 
 /** All that a service takes from the environment of this process; its configuration is given. */
 function inherited(): NodeJS.ProcessEnv {
-  return { PATH: process.env['PATH'] };
+  return { PATH: process.env['PATH'], ...compileCache() };
 }

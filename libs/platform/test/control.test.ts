@@ -10,7 +10,7 @@ import { brokerVersion } from '../src/servers/management.ts';
 const kind = inject('backingKind');
 const endings = ['orderly', 'immediate', 'killed'] as const;
 
-describe.skipIf(kind === 'given')('a controlled server', { timeout: 180_000 }, async () => {
+describe.skipIf(kind === 'given')('a controlled server', async () => {
   const services = await startBackingServices({
     mode: kind === 'containers' ? 'containers' : 'native',
     dataDir: mkdtempSync(join(tmpdir(), 'fleetwire-control-')),

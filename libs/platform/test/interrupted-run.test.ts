@@ -30,17 +30,13 @@ const moments: [when: string, hasCome: (run: Run) => boolean][] = [
   ['while its tests run', ({ output }) => output().includes('are ready')],
 ];
 
-it.each(moments)(
-  'a test run that is interrupted %s leaves nothing running',
-  { timeout: 120_000 },
-  async (_, hasCome) => {
-    const run = startRun();
-    await expect.poll(() => hasCome(run), { timeout: 60_000, interval: 20 }).toBe(true);
-    const exited = once(run.vitest, 'exit');
-    // The workers of vitest may exit a moment after it.
-    const gone = untilGone(processTree(run.pid), 30_000);
-    run.vitest.kill('SIGTERM');
-    expect(await exited).toEqual([143, null]);
-    await gone;
-  },
-);
+it.each(moments)('a test run that is interrupted %s leaves nothing running', async (_, hasCome) => {
+  const run = startRun();
+  await expect.poll(() => hasCome(run), { interval: 20 }).toBe(true);
+  const exited = once(run.vitest, 'exit');
+  // The workers of vitest may exit a moment after it.
+  const gone = untilGone(processTree(run.pid), 30_000);
+  run.vitest.kill('SIGTERM');
+  expect(await exited).toEqual([143, null]);
+  await gone;
+});

@@ -10,7 +10,7 @@ import { ServiceProcess } from '../src/processes/service-process.ts';
 import { cleanUp } from '../src/testing/clean-up.ts';
 import { freshVhost } from '../src/testing/fresh-vhost.ts';
 
-it('does not take the answer of another process on its port for its own', { timeout: 60_000 }, async () => {
+it('does not take the answer of another process on its port for its own', async () => {
   const other = createServer((_, response) => response.end('ready')).listen(0, '127.0.0.1');
   await once(other, 'listening');
   cleanUp(() => other.close());

@@ -1,8 +1,8 @@
 import { Router } from 'express';
 import { Gauge, type Registry } from 'prom-client';
 
-/** Reads state in memory, without I/O. `true` means ready; a text says what is wrong. */
-type ReadinessCheck = () => true | string;
+/** Reads state in memory, without I/O. `true` means ready; a text says what is wrong; a warning is shown, and does not turn readiness off. */
+type ReadinessCheck = () => true | string | { readonly warning: string };
 
 interface Readiness {
   readonly ready: boolean;
@@ -24,9 +24,9 @@ export function createHealth({ registry }: { readonly registry: Registry }): Hea
   let draining = false;
 
   const readiness = (): Readiness => {
-    const results = [...checks].map(([name, check]) => [name, describe(check())] as const);
-    const ready = !draining && results.every(([, result]) => result === 'ok');
-    return { ready, draining, checks: Object.fromEntries(results) };
+    const results = [...checks].map(([name, check]) => [name, check()] as const);
+    const ready = !draining && results.every(([, result]) => typeof result !== 'string');
+    return { ready, draining, checks: Object.fromEntries(results.map(([name, result]) => [name, describe(result)])) };
   };
 
   registry.registerMetric(
@@ -60,6 +60,7 @@ export function createHealth({ registry }: { readonly registry: Registry }): Hea
   };
 }
 
-function describe(result: true | string): string {
-  return result === true ? 'ok' : result;
+function describe(result: ReturnType<ReadinessCheck>): string {
+  if (result === true) return 'ok';
+  return typeof result === 'string' ? result : `ok, but ${result.warning}`;
 }

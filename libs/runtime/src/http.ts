@@ -47,7 +47,7 @@ export function createHttpApp(options: HttpAppOptions): Express {
   app.use(requestIds(logger));
   app.use(traceRequests(tracer));
   app.use(requestSeconds(registry));
-  app.use(newestVersion);
+  app.use(mountedPath);
   options.routes(app);
   app.use((request) => {
     throw notFound(`No route matches ${request.path}`);
@@ -66,9 +66,17 @@ function requestIds(logger: Logger): RequestHandler {
   });
 }
 
-/** A path without a version means the newest: `/api/devices` is served as `/api/v1/devices`. */
-const newestVersion: RequestHandler = (request, _response, next) => {
-  request.url = request.url.replace(/^\/api\/(?!v\d+(?:\/|$))/, '/api/v1/');
+/** Where routes of the plain dialect are mounted; a client calls `/api/status`, `/api/data` and `/api/control`. */
+export const plainMount = '/api/plain';
+
+const plainPath = /^\/api(\/(?:status|data|control)\/?)(?=\?|$)/;
+
+/** Any other path without a version means the newest: `/api/devices` is served as `/api/v1/devices`. */
+const mountedPath: RequestHandler = (request, _response, next) => {
+  const { url } = request;
+  request.url = plainPath.test(url)
+    ? url.replace(plainPath, `${plainMount}$1`)
+    : url.replace(/^\/api\/(?!v\d+(?:\/|$))/, '/api/v1/');
   next();
 };
 

@@ -43,6 +43,10 @@ export class Tally<Value extends string> {
     });
   }
 
+  get(value: Value): number {
+    return this.#counts.get(value) ?? 0;
+  }
+
   add(value: Value, count: number): void {
     this.#counts.set(value, (this.#counts.get(value) ?? 0) + count);
   }

@@ -1,6 +1,6 @@
 /** The size of an item, which counts towards a batch. */
 export interface Sized {
-  readonly readings: number;
+  readonly readingCount: number;
   readonly bytes: number;
 }
 
@@ -29,9 +29,18 @@ export class MicroBatcher<T extends Sized> {
     return this.#items.length === 0;
   }
 
+  get oldest(): T | undefined {
+    return this.#items[0]?.item;
+  }
+
+  /** When the oldest item was added. */
+  get oldestAt(): number | undefined {
+    return this.#items[0]?.at;
+  }
+
   add(item: T, now: number): void {
     this.#items.push({ item, at: now });
-    this.#readings += item.readings;
+    this.#readings += item.readingCount;
     this.#bytes += item.bytes;
   }
 
@@ -65,23 +74,32 @@ export class MicroBatcher<T extends Sized> {
     for (const { item } of this.#items) {
       if (
         count > 0 &&
-        (readings + item.readings > this.#bounds.readingsMax || bytes + item.bytes > this.#bounds.bytesMax)
+        (readings + item.readingCount > this.#bounds.readingsMax || bytes + item.bytes > this.#bounds.bytesMax)
       )
         break;
       count += 1;
-      readings += item.readings;
+      readings += item.readingCount;
       bytes += item.bytes;
     }
-    this.#readings -= readings;
-    this.#bytes -= bytes;
-    return this.#items.splice(0, count).map(({ item }) => item);
+    return this.#take(count);
+  }
+
+  /** The items that were added at this time or before. */
+  takeAddedBy(time: number): T[] {
+    const count = this.#items.findIndex(({ at }) => at > time);
+    return this.#take(count < 0 ? this.#items.length : count);
   }
 
   takeAll(): T[] {
-    const all = this.#items.map(({ item }) => item);
-    this.#items = [];
-    this.#readings = 0;
-    this.#bytes = 0;
-    return all;
+    return this.#take(this.#items.length);
+  }
+
+  #take(count: number): T[] {
+    const taken = this.#items.splice(0, count).map(({ item }) => item);
+    for (const { readingCount, bytes } of taken) {
+      this.#readings -= readingCount;
+      this.#bytes -= bytes;
+    }
+    return taken;
   }
 }

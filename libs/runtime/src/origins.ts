@@ -1,4 +1,4 @@
-import type { IncomingHttpHeaders } from 'node:http';
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import type { RequestHandler } from 'express';
 import { isLoopback } from './listen.ts';
 import { forbidden } from './problem.ts';
@@ -40,6 +40,23 @@ export function checkUpgradeOrigin(headers: IncomingHttpHeaders, { authMode, all
     throw forbidden('Web pages of this origin may not connect; ALLOWED_ORIGINS does not list it');
 }
 
+/**
+ * Refuses what a page of another origin makes a browser send with a cookie (cross-site request forgery). SameSite=Strict alone leaves pages of the
+ * same host on another port, and of hosts beside it. Browsers tell the truth in `Sec-Fetch-Site` and `Origin`, and pages cannot set them. A read
+ * without both passes: its answer cannot be read by another origin. An upgrade needs one of them, because no rule of the browser protects it.
+ * @throws {Problem} 403
+ */
+export function requireOwnPage({ method = 'GET', headers }: IncomingMessage): void {
+  const site = headers['sec-fetch-site'];
+  const isOwn = site === 'same-origin' || URL.parse(headers.origin ?? '')?.host === headers.host?.toLowerCase();
+  if (isOwn && site !== 'cross-site' && site !== 'same-site') return;
+  const isRead = (method === 'GET' || method === 'HEAD') && headers.upgrade === undefined;
+  if (isRead && (site === undefined || site === 'none') && headers.origin === undefined) return;
+  throw forbidden(
+    'A session cookie is accepted from pages of this origin only: the Sec-Fetch-Site or Origin header names another, or both are missing. Programs send a token: "Authorization: Bearer …"',
+  );
+}
+
 /** For HTTP: refuses foreign pages in open mode; else lets pages of `allowedOrigins` read answers (CORS). */
 export function checkOrigin({ authMode, allowedOrigins = [] }: OriginOptions): RequestHandler {
   return (request, response, next) => {
@@ -49,13 +66,16 @@ export function checkOrigin({ authMode, allowedOrigins = [] }: OriginOptions): R
       response.setHeader('Access-Control-Allow-Origin', headers.origin);
       response.setHeader(
         'Access-Control-Expose-Headers',
-        'Link, Retry-After, RateLimit, RateLimit-Policy, X-Request-Id',
+        'ETag, Link, Location, Retry-After, RateLimit, RateLimit-Policy, X-Fleetwire-Stale, X-Request-Id',
       );
       response.setHeader('Cross-Origin-Resource-Policy', 'cross-origin');
       response.vary('Origin');
       if (method === 'OPTIONS' && headers['access-control-request-method'] !== undefined) {
-        response.setHeader('Access-Control-Allow-Methods', 'GET, POST, PATCH');
-        response.setHeader('Access-Control-Allow-Headers', 'Authorization, Content-Type, X-Request-Id');
+        response.setHeader('Access-Control-Allow-Methods', 'GET, POST, PUT, PATCH, DELETE');
+        response.setHeader(
+          'Access-Control-Allow-Headers',
+          'Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, X-Request-Id',
+        );
         response.setHeader('Access-Control-Max-Age', '600');
         response.status(204).end();
         return;

@@ -68,6 +68,11 @@ export function badRequest(detail: string, errors?: readonly FieldProblem[]): Pr
   return new Problem(400, 'Bad request', { detail, ...(errors && { errors }) });
 }
 
+/** The request is well formed, but breaks a limit or a rule (RFC 9110, 15.5.21). */
+export function unprocessable(detail: string, errors?: readonly FieldProblem[]): Problem {
+  return new Problem(422, 'Unprocessable content', { detail, ...(errors && { errors }) });
+}
+
 /** @param error the RFC 6750 error code; omitted when the request carries no credentials */
 export function unauthorized(detail: string, error?: 'invalid_token' | 'invalid_request'): Problem {
   const challenge = error ? `Bearer realm="fleetwire", error="${error}"` : 'Bearer realm="fleetwire"';
@@ -96,8 +101,13 @@ export function payloadTooLarge(payloadBytesMax: number): Problem {
   });
 }
 
-export function tooManyRequests(detail: string, retryAfterMs: number): Problem {
-  return new Problem(429, 'Too many requests', { detail, headers: retryAfter(retryAfterMs) });
+/** @param extensions say which limit: `{ limit: 'calls-per-minute' }` */
+export function tooManyRequests(
+  detail: string,
+  retryAfterMs: number,
+  extensions: ProblemOptions['extensions'] = {},
+): Problem {
+  return new Problem(429, 'Too many requests', { detail, headers: retryAfter(retryAfterMs), extensions });
 }
 
 export function notImplemented(detail: string): Problem {

@@ -1,5 +1,5 @@
 import { logLevels } from './logger.ts';
-import { choice, integer, port, string } from './variables.ts';
+import { choice, integer, optional, port, string } from './variables.ts';
 
 /** Variables of every service; `runService` uses them. */
 export const serviceVariables = {
@@ -11,6 +11,11 @@ export const serviceVariables = {
     default: 'json',
     doc: 'One JSON object per line, or readable text for a terminal',
   }),
+  instanceName: optional(
+    string('INSTANCE_NAME', {
+      doc: 'Name of this instance in GET /api/v1/instances; by default the name of the host. One that starts under the name of a stopped one replaces it there',
+    }),
+  ),
   drainTimeoutMs: integer('DRAIN_TIMEOUT_MS', {
     min: 100,
     max: 600_000,

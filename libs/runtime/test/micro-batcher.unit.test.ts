@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { MicroBatcher } from '../src/micro-batcher.ts';
 
 const bounds = { readingsMax: 10, bytesMax: 100, lingerMs: 5 };
-const item = (readings: number, bytes: number) => ({ readings, bytes });
+const item = (readingCount: number, bytes: number) => ({ readingCount, bytes });
 
 describe('micro-batch', () => {
   it('is due immediately when the previous batch is longer ago than one linger', () => {
@@ -31,6 +31,17 @@ describe('micro-batch', () => {
     batcher.add(item(9, 1), 101);
     batcher.nextBatch(104);
     expect(batcher.deadline).toBe(106);
+  });
+
+  it('leaves out items that were taken because of their age', () => {
+    const batcher = new MicroBatcher<ReturnType<typeof item> & { readonly at: number }>(bounds);
+    for (const at of [100, 101, 102]) batcher.add({ ...item(4, 4), at }, at);
+    expect(batcher.isFull).toBe(true);
+    expect(batcher.takeAddedBy(101).map(({ at }) => at)).toEqual([100, 101]);
+    expect([batcher.isFull, batcher.oldestAt]).toEqual([false, 102]);
+    expect(batcher.takeAddedBy(101)).toEqual([]);
+    expect(batcher.takeAddedBy(200).map(({ at }) => at)).toEqual([102]);
+    expect(batcher.isEmpty).toBe(true);
   });
 
   it('is due immediately when readings or bytes fill it', () => {

@@ -6,14 +6,14 @@ import type { DataDirectory } from './data-directory.ts';
 import { brokerVersion } from './management.ts';
 import type { RunningBroker, RunningServer } from './running-server.ts';
 import type { ServerControl } from './running-server.ts';
-import { asRabbitmqConf, postgresSettings, rabbitmqSettings } from './settings.ts';
+import { asRabbitmqConf, postgresSettings, rabbitmqArguments, rabbitmqSettings } from './settings.ts';
 
-export const images = { rabbitmq: 'rabbitmq:4-management', postgres: 'postgres:17' };
+export const images = { rabbitmq: 'rabbitmq:4-management', postgres: 'postgres:17', nginx: 'nginx:stable' };
 const reaperImage = 'testcontainers/ryuk:0.14.0';
 const pullDeadlineMs = 300_000;
 const startDeadlineMs = 120_000;
 const stopDeadlineMs = 20_000;
-const ownerLabel = 'fleetwire.data';
+export const ownerLabel = 'fleetwire.data';
 
 /** Why containers cannot be used for these services, or undefined if they can. Pulls images that are missing. */
 export async function containersObstacle(
@@ -64,13 +64,24 @@ function mayHaveEngine(env: NodeJS.ProcessEnv): boolean {
   return env['DOCKER_HOST'] !== undefined || signs.some((path) => existsSync(path));
 }
 
-/** Removes containers that a killed run on this data folder left behind. Only the folder's owner may call it. */
-export async function removeLeftContainers(directory: DataDirectory): Promise<void> {
+export async function containerEngineAnswers(): Promise<boolean> {
+  const { getContainerRuntimeClient } = await import('testcontainers');
+  return getContainerRuntimeClient().then(
+    () => true,
+    () => false,
+  );
+}
+
+/**
+ * Removes containers that a killed run on this data folder left behind. Only the folder's owner may call it.
+ * @param owner the value of their label
+ */
+export async function removeLeftContainers(directory: DataDirectory, owner = directory.remembered.id): Promise<void> {
   const { getContainerRuntimeClient } = await import('testcontainers');
   const { dockerode } = (await getContainerRuntimeClient()).container;
   const left = await dockerode.listContainers({
     all: true,
-    filters: { label: [`${ownerLabel}=${directory.remembered.id}`] },
+    filters: { label: [`${ownerLabel}=${owner}`] },
   });
   for (const { Id } of left) await dockerode.getContainer(Id).remove({ force: true, v: true });
 }
@@ -88,7 +99,11 @@ export async function startRabbitmqContainer(directory: DataDirectory): Promise<
     // The node's name, and with it the identity of its queue replicas, is derived from the host name.
     .withHostname('fleetwire')
     .withLabels({ [ownerLabel]: id })
-    .withEnvironment({ RABBITMQ_DEFAULT_USER: user, RABBITMQ_DEFAULT_PASS: password })
+    .withEnvironment({
+      RABBITMQ_DEFAULT_USER: user,
+      RABBITMQ_DEFAULT_PASS: password,
+      RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS: rabbitmqArguments,
+    })
     .withCopyContentToContainer([
       { content: asRabbitmqConf(rabbitmqSettings), target: '/etc/rabbitmq/conf.d/30-fleetwire.conf' },
     ])

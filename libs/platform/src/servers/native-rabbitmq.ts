@@ -9,7 +9,7 @@ import { freePorts } from '../processes/free-ports.ts';
 import { brokerVersion } from './management.ts';
 import { type Launch, NativeServer, type Supervision } from './native-server.ts';
 import type { RunningBroker } from './running-server.ts';
-import { asRabbitmqConf, rabbitmqSettings } from './settings.ts';
+import { asRabbitmqConf, rabbitmqArguments, rabbitmqSettings } from './settings.ts';
 import { type ServerName, startServer, untilReady } from './server-process.ts';
 import { StartError } from '../processes/program.ts';
 
@@ -145,7 +145,7 @@ function nodeEnvironment(env: NodeJS.ProcessEnv, home: string, ports: Ports): No
     RABBITMQ_LOG_BASE: join(home, 'log'),
     RABBITMQ_LOGS: '-',
     RABBITMQ_PID_FILE: join(home, 'node.pid'),
-    RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS: '-start_epmd false -kernel inet_dist_use_interface {127,0,0,1}',
+    RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS: `-start_epmd false -kernel inet_dist_use_interface {127,0,0,1} ${rabbitmqArguments}`,
     ERL_EPMD_PORT: String(ports.epmd),
     ERL_EPMD_ADDRESS: '127.0.0.1',
     ERL_CRASH_DUMP: join(home, 'erl_crash.dump'),

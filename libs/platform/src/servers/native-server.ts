@@ -165,4 +165,5 @@ const endingSignals = {
   rabbitmq: { orderly: 'SIGTERM', immediate: 'SIGKILL' },
   // Fast and immediate shutdown. SIGTERM would wait for every client to leave.
   postgres: { orderly: 'SIGINT', immediate: 'SIGQUIT' },
+  nginx: { orderly: 'SIGQUIT', immediate: 'SIGTERM' },
 } as const;

@@ -4,7 +4,7 @@ import type { StartedNetwork } from 'testcontainers';
 import { containerControl, images } from './containers.ts';
 import { manage } from './management.ts';
 import type { BrokerControl, ServerControl } from './running-server.ts';
-import { asRabbitmqConf, rabbitmqSettings } from './settings.ts';
+import { asRabbitmqConf, rabbitmqArguments, rabbitmqSettings } from './settings.ts';
 
 export interface ClusterNode {
   /** RabbitMQ's name of it: `rabbit@…`. */
@@ -99,6 +99,7 @@ async function startNode(
       RABBITMQ_DEFAULT_USER: user,
       RABBITMQ_DEFAULT_PASS: password,
       RABBITMQ_ERLANG_COOKIE: cookie,
+      RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS: rabbitmqArguments,
     })
     .withExposedPorts(5672, 15672)
     .withCopyContentToContainer([

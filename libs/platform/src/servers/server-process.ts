@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { processIdentity } from '../processes/process-identity.ts';
 import { describeExit, lastLines, startProgram } from '../processes/program.ts';
 
-export type ServerName = 'epmd' | 'rabbitmq' | 'postgres';
+export type ServerName = 'epmd' | 'rabbitmq' | 'postgres' | 'nginx';
 
 export interface ServerProcess {
   readonly name: ServerName;
@@ -29,12 +29,16 @@ const stopSignals: Record<ServerName, NodeJS.Signals[]> = {
   rabbitmq: ['SIGTERM', 'SIGKILL'],
   // Fast shutdown, then immediate shutdown. SIGTERM would wait for every client to leave.
   postgres: ['SIGINT', 'SIGQUIT', 'SIGKILL'],
+  // Fast shutdown. SIGQUIT would wait for every socket to close; the services behind it have closed theirs.
+  nginx: ['SIGTERM', 'SIGKILL'],
 };
 /** The same where no data is kept. An immediate shutdown still releases Postgres' shared memory. */
 const discardSignals: Record<ServerName, NodeJS.Signals[]> = {
   epmd: ['SIGKILL'],
   rabbitmq: ['SIGKILL'],
   postgres: ['SIGQUIT', 'SIGKILL'],
+  // Its workers would outlive a killed master.
+  nginx: ['SIGTERM', 'SIGKILL'],
 };
 /** For a service or another program of ours. */
 const programSignals: NodeJS.Signals[] = ['SIGTERM', 'SIGKILL'];

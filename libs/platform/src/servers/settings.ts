@@ -16,6 +16,12 @@ export const rabbitmqSettings = {
   loopback_users: 'none',
 };
 
+/**
+ * Of the Erlang machine; rabbitmq.conf has no key for it. RabbitMQ tries again after this time, in milliseconds, to return a message from a retry
+ * queue that found the work queue full or not bound. Its own default is three minutes, and a message may wait for two of them.
+ */
+export const rabbitmqArguments = '-rabbit dead_letter_worker_publisher_confirm_timeout 5000';
+
 /** The format of rabbitmq.conf: one `key = value` per line. */
 export function asRabbitmqConf(settings: Record<string, string | number>): string {
   return Object.entries(settings)

@@ -1,7 +1,7 @@
 import { mkdirSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { type BackingServices, type BackingServicesOptions, startBackingServices } from './backing-services.ts';
-import { removeLeftContainers } from './containers.ts';
+import { containerEngineAnswers, removeLeftContainers } from './containers.ts';
 import { livingOwner, openDataDirectory } from './data-directory.ts';
 
 const prefix = 'test-';
@@ -29,7 +29,14 @@ async function clearAbandoned(parent: string, log: (line: string) => void) {
     if (!entry.isDirectory() || !entry.name.startsWith(prefix) || livingOwner(folder) !== undefined || isFresh(folder))
       continue;
     const directory = await openDataDirectory(folder, true, log);
-    if (Object.values(directory.remembered.kinds).includes('containers')) await removeLeftContainers(directory);
+    const mayHaveContainers = Object.values(directory.remembered.kinds).includes('containers');
+    // Without the engine its containers cannot run either. The folder names them, so it stays until the engine answers.
+    if (mayHaveContainers && !(await containerEngineAnswers())) {
+      directory.release();
+      log(`${folder} stays: a killed run may have left containers, and no container engine answers`);
+      continue;
+    }
+    if (mayHaveContainers) await removeLeftContainers(directory);
     rmSync(folder, { recursive: true, force: true });
   }
 }
