@@ -4,6 +4,7 @@ import type { Reading } from '@fleetwire/contracts/reading';
 import type { Telemetry } from '@fleetwire/contracts/telemetry-input';
 import { type ValidationIssue, refused } from '@fleetwire/contracts/validation-issue';
 import type { AutoSequence } from './auto-sequence.ts';
+import type { DeviceRegistry } from './device-registry.ts';
 import type { IngestMetrics } from './metrics.ts';
 import type { ReadingOutcomes } from './reading-outcomes.ts';
 
@@ -18,6 +19,8 @@ export interface AdmissionOptions {
   readonly autoSequence: AutoSequence;
   readonly outcomes: ReadingOutcomes;
   readonly metrics: IngestMetrics;
+  /** Where it is known which devices may publish. */
+  readonly registry?: Pick<DeviceRegistry, 'issueOf'> | undefined;
 }
 
 export type Admitted =
@@ -50,6 +53,8 @@ export class Admission {
       const text = `is "${deviceId}"; this token publishes as "${sub}" only`;
       return this.reject(refused('forbidden', 'deviceId', text).issue, sender, receivedAt, count);
     }
+    const unregistered = this.#options.registry?.issueOf(deviceId);
+    if (unregistered !== undefined) return this.reject(unregistered, sender, receivedAt, count);
     const epoch = telemetry.epoch ?? sender.epoch;
     if (telemetry.seq !== undefined && epoch === undefined) {
       const text = 'is missing; a seq has its meaning within an epoch';
@@ -67,8 +72,8 @@ export class Admission {
   }
 
   /** Rejects readings that have one issue in common. They count for the sender, not for the device that they claim to be from. */
-  reject(issue: ValidationIssue, { claims }: Sender, receivedAt: number, readings: number): Admitted {
-    if (readings > 0) this.#options.outcomes.reject(claims.sub, receivedAt, readings);
+  reject(issue: ValidationIssue, { claims }: Sender, receivedAt: number, readingCount: number): Admitted {
+    if (readingCount > 0) this.#options.outcomes.reject(claims.sub, receivedAt, readingCount);
     this.#options.metrics.rejections.inc({ code: issue.code });
     return { ok: false, issue };
   }

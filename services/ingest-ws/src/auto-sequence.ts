@@ -1,26 +1,43 @@
 import { randomUUID } from 'node:crypto';
+import { LRUCache } from 'lru-cache';
 
-/** Numbers readings that carry no seq. The epoch is unique to this process, so two readings never share an identity. */
+interface Counter {
+  readonly epoch: string;
+  next: number;
+}
+
+/** Numbers readings that carry no seq. An epoch is unique to this process, so two readings never share an identity. */
 export class AutoSequence {
-  readonly #devicesMax: number;
   #epoch = newEpoch();
-  readonly #next = new Map<string, number>();
+  readonly #counters: LRUCache<string, Counter>;
 
+  /** @param options.devicesMax beyond it the least recently used device is forgotten; it begins a new epoch when it comes again */
   constructor({ devicesMax }: { devicesMax: number }) {
-    this.#devicesMax = devicesMax;
+    this.#counters = new LRUCache({
+      max: devicesMax,
+      // Of the devices without a counter, one may have had numbers in the epoch until now.
+      disposeAfter: () => {
+        this.#epoch = newEpoch();
+      },
+    });
   }
 
   /** Assigns `count` consecutive numbers; `seq` is the first. */
   assign(deviceId: string, count: number): { epoch: string; seq: number } {
-    if (this.#next.size >= this.#devicesMax && !this.#next.has(deviceId)) {
-      // Dropping counters alone would repeat numbers; with a new epoch all of them start again.
-      this.#next.clear();
-      this.#epoch = newEpoch();
+    let counter = this.#counters.get(deviceId);
+    if (counter === undefined) {
+      counter = { epoch: this.#epoch, next: 1 };
+      this.#counters.set(deviceId, counter);
     }
-    const seq = this.#next.get(deviceId) ?? 1;
-    this.#next.set(deviceId, seq + count);
-    return { epoch: this.#epoch, seq };
+    const { epoch, next: seq } = counter;
+    counter.next += count;
+    return { epoch, seq };
   }
+}
+
+/** Readings of such a stream had no seq. */
+export function isAutoEpoch(epoch: string): boolean {
+  return /^auto-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(epoch);
 }
 
 function newEpoch(): string {

@@ -10,6 +10,10 @@ const retryAfterMaxMs = 60_000;
 export class BrokerOutage {
   #since: number | undefined;
 
+  get isGoingOn(): boolean {
+    return this.#since !== undefined;
+  }
+
   /** The broker takes readings again. */
   end(): void {
     this.#since = undefined;

@@ -1,8 +1,9 @@
+import { liveRelations, liveVariables } from '@fleetwire/live/live-variables';
 import { limits } from '@fleetwire/contracts/limits';
 import { authenticationRelations, authenticationVariables } from '@fleetwire/runtime/authentication-variables';
 import { type ConfigurationOf, type Environment, readConfiguration, relation } from '@fleetwire/runtime/configuration';
 import { listenVariables, serviceVariables } from '@fleetwire/runtime/service-variables';
-import { integer, secret, url } from '@fleetwire/runtime/variables';
+import { choice, integer, optional, secret, string, url } from '@fleetwire/runtime/variables';
 
 const kibibyte = 1024;
 const mebibyte = 1024 * kibibyte;
@@ -11,6 +12,13 @@ export const ingestVariables = {
   ...serviceVariables,
   ...listenVariables(8080),
   ...authenticationVariables,
+  ...liveVariables,
+  queryApiUrl: optional(
+    url('QUERY_API_URL', {
+      protocols: ['http', 'https'],
+      doc: 'query-api, from which subscriptions with since or cursor read their history, and to which commands of clients are sent; if unset subscriptions are live only and say that history is unavailable, commands are refused, and `acks=stored` is not given',
+    }),
+  ),
   amqpUrl: secret(url('AMQP_URL', { protocols: ['amqp', 'amqps'], doc: 'RabbitMQ, with its virtual host' })),
   connectionsMax: integer('CONNECTIONS_MAX', {
     min: 1,
@@ -24,7 +32,7 @@ export const ingestVariables = {
     max: 1_000_000,
     default: 100,
     unit: 'sockets',
-    doc: 'Open sockets of one token subject, whatever its role; further upgrades are refused with 429. Not applied with AUTH_MODE=open',
+    doc: 'Open sockets of one token subject, whatever its role; further upgrades are refused with 429. A gateway needs one socket for all its devices; raise it for a gateway that opens one for each device. Not applied with AUTH_MODE=open',
   }),
   connectionsPerAddressMax: integer('CONNECTIONS_PER_ADDRESS_MAX', {
     min: 1,
@@ -54,12 +62,68 @@ export const ingestVariables = {
     unit: 'bytes',
     doc: 'Bytes of one socket in flight (received and not settled), its share of BUFFER_BYTES_MAX; readings beyond it are nacked as retryable',
   }),
+  subjectBytesInFlightMax: integer('SUBJECT_BYTES_IN_FLIGHT_MAX', {
+    min: kibibyte,
+    max: 4096 * mebibyte,
+    default: 8 * mebibyte,
+    unit: 'bytes',
+    doc: 'Bytes of one token subject in flight over all its sockets and requests, its share of BUFFER_BYTES_MAX; readings beyond it are nacked as retryable, over HTTP refused with 429. Not applied with AUTH_MODE=open',
+  }),
+  subjectStreamsMax: integer('SUBJECT_STREAMS_MAX', {
+    min: 1,
+    max: 1_000_000,
+    default: 50_000,
+    unit: 'streams',
+    doc: 'Streams (one epoch of one device) of one token subject, a gateway for example, that are kept over all its sockets; beyond it, the least recently used one without readings in flight or pending resends is forgotten, and if there is none, the socket is closed with 1013. Not applied with AUTH_MODE=open',
+  }),
+  deviceStreamsMax: integer('DEVICE_STREAMS_MAX', {
+    min: 1,
+    max: 1_000_000,
+    default: 2_000,
+    unit: 'streams',
+    doc: 'The same for one subject of role device, without the epochs of its sessions',
+  }),
+  pendingResendsMax: integer('PENDING_RESENDS_MAX', {
+    min: 1,
+    max: 1_000_000,
+    default: 10_000,
+    unit: 'ranges',
+    doc: 'Pending resends of one socket, over all its streams: runs of readings that were nacked as retryable and not sent again; beyond it the socket is closed with 1013',
+  }),
+  awaitingStoredMax: integer('AWAITING_STORED_MAX', {
+    min: 1,
+    max: 10_000_000,
+    default: 100_000,
+    unit: 'frames',
+    doc: 'Frames of sockets with `acks=stored` that are published and not known to be stored, about 400 bytes each; beyond it the socket with most of them gets acks alone, and so do new sockets (`hello.acks`)',
+  }),
   outboundBytesMax: integer('OUTBOUND_BYTES_MAX', {
     min: kibibyte,
     max: 64 * mebibyte,
     default: mebibyte,
     unit: 'bytes',
     doc: 'Answers queued for a socket that does not read them; with more the socket is cut',
+  }),
+  commandsPendingMax: integer('COMMANDS_PENDING_MAX', {
+    min: 1,
+    max: 1_000_000,
+    default: 10_000,
+    unit: 'commands',
+    doc: 'Commands that were sent to devices of this instance, on sessions that are open, and have no result yet; as many are remembered whose session has ended, so that the device can answer on its next one. Further ones are not sent, and fail or wait as if the device were offline',
+  }),
+  controlsInFlightMax: integer('CONTROLS_IN_FLIGHT_MAX', {
+    min: 1,
+    max: 10_000,
+    default: 20,
+    unit: 'commands',
+    doc: 'Commands that one socket of an operator has sent and query-api has not answered; further ones are refused with in-flight-limit',
+  }),
+  commandOutcomesBytesMax: integer('COMMAND_OUTCOMES_BYTES_MAX', {
+    min: 256 * kibibyte,
+    max: 1024 * mebibyte,
+    default: 16 * mebibyte,
+    unit: 'bytes',
+    doc: 'Results and other outcomes of commands that RabbitMQ has not confirmed; a further result is refused as overloaded, and the device sends it again',
   }),
   heartbeatIntervalMs: integer('HEARTBEAT_INTERVAL_MS', {
     min: 100,
@@ -80,7 +144,14 @@ export const ingestVariables = {
     max: 100_000,
     default: 100,
     unit: 'frames/s',
-    doc: 'Maximum number of pings and rejected frames of one socket in one second; beyond it the socket is closed with 4429',
+    doc: 'Maximum number of pings and rejected frames of one socket in one second; beyond it the socket is closed with 4429. A frame whose rejected readings take several nacks counts once for each 10 of them',
+  }),
+  httpRequestsInFlightPerSubjectMax: integer('HTTP_REQUESTS_IN_FLIGHT_PER_SUBJECT_MAX', {
+    min: 1,
+    max: 1_000_000,
+    default: 100,
+    unit: 'requests',
+    doc: 'HTTP requests of one token subject that are not answered yet; further ones are refused with 429. Not applied with AUTH_MODE=open',
   }),
   httpRequestsPerMinuteMax: integer('HTTP_REQUESTS_PER_MINUTE_MAX', {
     min: 1,
@@ -131,6 +202,13 @@ export const ingestVariables = {
     unit: 'ms',
     doc: 'Longest wait for a confirm; after it the readings are nacked and the channel is replaced',
   }),
+  answerTimeoutMs: integer('ANSWER_TIMEOUT_MS', {
+    min: 100,
+    max: 600_000,
+    default: 15_000,
+    unit: 'ms',
+    doc: 'Longest time from the arrival of readings to their answer: without a confirm they are nacked as retryable, over HTTP with 503. CONFIRM_TIMEOUT_MS counts from the publication, which can be later',
+  }),
   bufferBytesMax: integer('BUFFER_BYTES_MAX', {
     min: 64 * kibibyte,
     max: 4096 * mebibyte,
@@ -152,6 +230,45 @@ export const ingestVariables = {
     unit: 'devices',
     doc: 'Devices with entries of their own in one edge report; readings of the others are counted together',
   }),
+  registration: choice('REGISTRATION', ['open', 'closed'], {
+    default: 'open',
+    doc: '`open`: any device with a valid token may publish; `closed`: only registered devices. With REGISTRY_TOKEN suspended devices are refused in both',
+  }),
+  registryToken: optional(
+    secret(
+      string('REGISTRY_TOKEN', {
+        doc: 'Bearer token of the role analyst or operator, with which the device registry is read from QUERY_API_URL; its answers are signed with a key of AUTH_JWKS',
+      }),
+    ),
+  ),
+  registryPollMs: integer('REGISTRY_POLL_MS', {
+    min: 100,
+    max: 600_000,
+    default: 2_000,
+    unit: 'ms',
+    doc: 'How often changes of the device registry are read',
+  }),
+  registrySnapshotIntervalMs: integer('REGISTRY_SNAPSHOT_INTERVAL_MS', {
+    min: 1_000,
+    max: 24 * 3_600_000,
+    default: 600_000,
+    unit: 'ms',
+    doc: 'How often the whole device registry is read again',
+  }),
+  registrySnapshotAgeMaxMs: integer('REGISTRY_SNAPSHOT_AGE_MAX_MS', {
+    min: 1_000,
+    max: 7 * 24 * 3_600_000,
+    default: 3_600_000,
+    unit: 'ms',
+    doc: 'Without an answer of query-api for longer than this, `/readyz` names the age of the known registry, which stays valid',
+  }),
+  registryDevicesMax: integer('REGISTRY_DEVICES_MAX', {
+    min: 1,
+    max: 10_000_000,
+    default: 1_000_000,
+    unit: 'devices',
+    doc: 'Registered devices that are kept in memory, about 150 bytes each; of a larger registry no new snapshot is taken',
+  }),
   amqpHeartbeatSeconds: integer('AMQP_HEARTBEAT_SECONDS', {
     min: 1,
     max: 600,
@@ -167,6 +284,7 @@ export type IngestConfiguration = ConfigurationOf<typeof ingestVariables>;
 export function readIngestConfiguration(environment: Environment): IngestConfiguration {
   return readConfiguration(ingestVariables, environment, [
     ...authenticationRelations,
+    ...liveRelations,
     relation(
       ingestVariables,
       'BUFFER_BYTES_MAX ≥ 2 × PAYLOAD_BYTES_MAX',
@@ -178,6 +296,19 @@ export function readIngestConfiguration(environment: Environment): IngestConfigu
       'SOCKET_BYTES_IN_FLIGHT_MAX ≥ PAYLOAD_BYTES_MAX',
       ['socketBytesInFlightMax', 'payloadBytesMax'],
       (c) => c.socketBytesInFlightMax >= c.payloadBytesMax,
+    ),
+    relation(
+      ingestVariables,
+      'SUBJECT_BYTES_IN_FLIGHT_MAX ≥ SOCKET_BYTES_IN_FLIGHT_MAX',
+      ['subjectBytesInFlightMax', 'socketBytesInFlightMax'],
+      (c) => c.subjectBytesInFlightMax >= c.socketBytesInFlightMax,
+    ),
+    relation(
+      ingestVariables,
+      'REGISTRATION=closed needs REGISTRY_TOKEN, which needs QUERY_API_URL and AUTH_MODE=jwt',
+      ['registration', 'registryToken', 'queryApiUrl', 'authMode'],
+      ({ registration, registryToken, queryApiUrl, authMode }) =>
+        registryToken === undefined ? registration === 'open' : queryApiUrl !== undefined && authMode === 'jwt',
     ),
     relation(
       ingestVariables,

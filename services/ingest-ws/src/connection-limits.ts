@@ -43,7 +43,7 @@ export class ConnectionLimits {
     if (authMode === 'open' || subject === undefined) return undefined;
     if ((this.#bySubject.get(subject) ?? 0) >= connectionsPerSubjectMax) {
       metrics.limitsReached.inc({ limit: 'connectionsPerSubjectMax' });
-      const text = `"${subject}" has ${connectionsPerSubjectMax} sockets open, its limit (connectionsPerSubjectMax); close some of them`;
+      const text = `"${subject}" has ${connectionsPerSubjectMax} sockets open, its limit (connectionsPerSubjectMax); close some of them, or send many devices on one socket: a gateway names the deviceId in each frame`;
       return tooManyRequests(text, retryAfterMs);
     }
     return undefined;

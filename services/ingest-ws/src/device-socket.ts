@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, Server } from 'node:http';
 import type { Duplex } from 'node:stream';
-import type { Claims } from '@fleetwire/contracts/access';
+import { type AcksMode, acksModes } from '@fleetwire/contracts/device-protocol';
 import { Epoch } from '@fleetwire/contracts/identifiers';
 import { parserOf } from '@fleetwire/contracts/schema-issue';
 import { clientAddress } from '@fleetwire/runtime/client-address';
@@ -11,10 +11,13 @@ import { checkUpgradeOrigin, type OriginOptions } from '@fleetwire/runtime/origi
 import { Problem, badRequest, notFound, problemMediaType, unavailable } from '@fleetwire/runtime/problem';
 import type { BegunSpan, Tracer } from '@fleetwire/runtime/trace-context';
 import { type WebSocket, WebSocketServer } from 'ws';
-import { type Authenticate, chooseSubprotocol } from './authentication.ts';
+import { type Authenticate, type Caller, chooseSubprotocol, offersFullDialect } from './authentication.ts';
 import type { ConnectionLimits } from './connection-limits.ts';
 import type { IngestMetrics } from './metrics.ts';
-import { Session, type SessionContext } from './session.ts';
+import { PlainGreeting } from './plain-greeting.ts';
+import type { PresenceReporter } from './presence-reporter.ts';
+import { Session } from './session.ts';
+import type { SessionContext } from './session-context.ts';
 import type { Sessions } from './sessions.ts';
 
 export interface DeviceSocketOptions {
@@ -24,6 +27,7 @@ export interface DeviceSocketOptions {
   readonly sessions: Sessions;
   readonly context: SessionContext;
   readonly connectionLimits: ConnectionLimits;
+  readonly presence: PresenceReporter;
   readonly trustProxyHops: number;
   readonly metrics: IngestMetrics;
   readonly logger: Logger;
@@ -33,9 +37,11 @@ export interface DeviceSocketOptions {
 
 /** An upgrade that is answered with 101. */
 interface AcceptedUpgrade {
-  readonly claims: Claims;
+  readonly caller: Caller;
   readonly address: string;
   readonly epoch: string | undefined;
+  readonly acks: AcksMode | undefined;
+  readonly isPlain: boolean;
 }
 
 const socketPath = '/ws';
@@ -49,6 +55,7 @@ export function serveDeviceSockets(options: DeviceSocketOptions): void {
     sessions,
     context,
     connectionLimits,
+    presence,
     trustProxyHops,
     metrics,
     logger,
@@ -64,45 +71,77 @@ export function serveDeviceSockets(options: DeviceSocketOptions): void {
     handleProtocols: chooseSubprotocol,
   });
 
+  const checkNotDraining = (): void => {
+    if (isDraining()) throw unavailable('This instance is shutting down', 1_000);
+  };
+
   const check = async (request: IncomingMessage): Promise<AcceptedUpgrade> => {
     const target = URL.parse(request.url ?? '/', 'http://localhost');
     if (target === null) throw badRequest('The request target is not a URL');
     const { pathname, searchParams } = target;
     if (pathname !== socketPath) throw notFound(`Devices connect to ${socketPath}`);
     checkUpgradeOrigin(request.headers, options.origins);
-    if (isDraining()) throw unavailable('This instance is shutting down', 1_000);
+    checkNotDraining();
     const address = clientAddress(request, trustProxyHops);
     const refusal = connectionLimits.refusal(address);
     if (refusal !== undefined) throw refusal;
     const epoch = searchParams.get('epoch');
     const parsed = epoch === null ? undefined : parseEpoch(epoch);
     if (parsed?.ok === false) throw badRequest(`epoch ${parsed.issue.message}`);
-    return { claims: await authenticate(request), address, epoch: epoch ?? undefined };
+    const asked = searchParams.get('acks');
+    const acks = acksModes.find((mode) => mode === asked);
+    if (asked !== null && acks === undefined) throw badRequest(`acks must be one of ${acksModes.join(', ')}`);
+    const isPlain = !offersFullDialect(request.headers['sec-websocket-protocol']);
+    return { caller: await authenticate(request), address, epoch: epoch ?? undefined, acks, isPlain };
   };
 
   const upgrade = async (request: IncomingMessage, socket: Duplex, head: Buffer, span: BegunSpan): Promise<void> => {
     const accepted = await check(request);
     if (socket.destroyed) return;
     // Again, since many upgrades may have come while their tokens were verified; from here on all happens in one tick.
-    const refusal = connectionLimits.refusal(accepted.address, accepted.claims.sub);
+    const refusal = connectionLimits.refusal(accepted.address, accepted.caller.claims.sub);
     if (refusal !== undefined) throw refusal;
+    socket.once('close', connectionLimits.add(accepted.address, accepted.caller.claims.sub));
+    const greeting = accepted.isPlain ? await greet(accepted.caller, socket) : undefined;
+    if (socket.destroyed) return;
     webSockets.handleUpgrade(request, socket, head, (webSocket) => {
-      const { id, epoch } = open(webSocket, socket, accepted);
+      const { id, epoch } = open(webSocket, socket, accepted, greeting);
       span.set({ 'fleetwire.session.id': id, 'http.response.status_code': 101 });
-      logger.debug({ sessionId: id, deviceId: accepted.claims.sub, epoch, traceId: span.traceId }, 'session opened');
+      logger.debug(
+        { sessionId: id, deviceId: accepted.caller.claims.sub, epoch, traceId: span.traceId },
+        'session opened',
+      );
     });
   };
 
+  /** The greeting of a plain socket is read before 101, so that it is the first message. */
+  const greet = async (caller: Caller, socket: Duplex): Promise<PlainGreeting> => {
+    const greeting = new PlainGreeting(context.plain, caller);
+    socket.once('close', () => greeting.broadcast.cancel());
+    await greeting.prepare();
+    checkNotDraining();
+    return greeting;
+  };
+
   // A function of its own, so that closures that live as long as the socket keep no reference to the upgrade request.
-  const open = (webSocket: WebSocket, socket: Duplex, { claims, address, epoch }: AcceptedUpgrade): Session => {
+  const open = (
+    webSocket: WebSocket,
+    socket: Duplex,
+    { caller, epoch, acks }: AcceptedUpgrade,
+    greeting: PlainGreeting | undefined,
+  ): Session => {
     const id = randomUUID();
-    const session = new Session(webSocket, socket, { id, claims, epoch: epoch ?? `session-${id}` }, context);
-    const leave = connectionLimits.add(address, claims.sub);
+    const identity = { id, ...caller, epoch: epoch ?? `session-${id}`, acks, greeting };
+    const session = new Session(webSocket, socket, identity, context);
     sessions.add(session);
+    if (session.isPlain) metrics.plainConnections.inc();
     metrics.connections.set(sessions.size);
-    webSocket.on('close', () => {
-      leave();
+    if (caller.claims.role === 'device')
+      presence.started({ sessionId: id, deviceId: caller.claims.sub, epoch: session.epoch, startedAt: Date.now() });
+    webSocket.on('close', (code) => {
       sessions.remove(session);
+      if (session.isPlain) metrics.plainConnections.dec();
+      presence.ended(id, session.endReason(code));
       metrics.connections.set(sessions.size);
     });
     return session;

@@ -3,7 +3,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { PublishError } from '@fleetwire/broker/errors';
 import type { Publisher } from '@fleetwire/broker/publisher';
 import { exchanges, routingKeys } from '@fleetwire/broker/topology';
+import { settledWithin } from '@fleetwire/broker/waiting';
 import {
+  type EdgePositions,
   type EdgeReport,
   edgeReportSchemaVersion,
   edgeReportType,
@@ -15,14 +17,16 @@ import type { ReconciliationCounts } from './reconciliation-counts.ts';
 const retryPauseMs = 50;
 
 export interface EdgeReporterOptions {
+  readonly instanceId: string;
   readonly reconciliation: ReconciliationCounts;
+  /** The positions since the previous report; called once for each. */
+  readonly positions: () => Omit<EdgePositions, 'intervalMs'>;
   readonly publisher: Publisher;
   readonly intervalMs: number;
   readonly logger: Logger;
 }
 
 export interface EdgeReporter {
-  readonly instanceId: string;
   /**
    * Sends the remaining counts in a report with `isLast`. Gives up after `timeoutMs`: reconciliation then shows that a
    * report is missing. An instance that has sent no report and counted nothing is unknown to reconciliation and sends none.
@@ -35,12 +39,13 @@ export interface EdgeReporter {
  * has crashed. One report is in flight at a time and is repeated under its number until it is confirmed; what is counted until then is in the next report.
  */
 export function startEdgeReporter({
+  instanceId,
   reconciliation,
+  positions,
   publisher,
   intervalMs,
   logger,
 }: EdgeReporterOptions): EdgeReporter {
-  const instanceId = randomUUID();
   const finishing = new AbortController();
   let sequence = 0;
   let unconfirmed: EdgeReport | undefined;
@@ -54,6 +59,7 @@ export function startEdgeReporter({
     sequence: (sequence += 1),
     isLast,
     entries: reconciliation.drain(),
+    positions: { ...positions(), intervalMs },
   });
   const send = async (): Promise<void> => {
     if (unconfirmed === undefined) return;
@@ -92,8 +98,7 @@ export function startEdgeReporter({
   };
   const running = run();
 
-  const sendRest = async (timeoutMs: number): Promise<void> => {
-    const signal = AbortSignal.timeout(timeoutMs);
+  const sendRest = async (signal: AbortSignal): Promise<void> => {
     finishing.abort();
     await running;
     if (sequence === 0 && reconciliation.isEmpty) return;
@@ -103,18 +108,24 @@ export function startEdgeReporter({
       while (!(await attempt())) {
         // A publisher that is not writable refuses in the same tick: without a pause no timer could fire.
         await sleep(retryPauseMs, undefined, { signal }).catch(() => {});
-        if (signal.aborted)
-          return logger.warn(
-            { instanceId, sequence },
-            'the last edge report was not confirmed; reconciliation will show it as missing',
-          );
+        if (signal.aborted) return;
       }
     }
+  };
+  const finish = async (timeoutMs: number): Promise<void> => {
+    const givingUp = new AbortController();
+    // A confirm may take longer than `timeoutMs`.
+    const isSent = (await settledWithin(sendRest(givingUp.signal), timeoutMs)) && unconfirmed === undefined;
+    givingUp.abort();
+    if (!isSent)
+      logger.warn(
+        { instanceId, sequence },
+        'the last edge report was not confirmed; reconciliation will show it as missing',
+      );
   };
   let finished: Promise<void> | undefined;
 
   return {
-    instanceId,
-    finish: (timeoutMs) => (finished ??= sendRest(timeoutMs)),
+    finish: (timeoutMs) => (finished ??= finish(timeoutMs)),
   };
 }

@@ -5,12 +5,15 @@ import {
   type ErrorMessage,
   type NackMessage,
   type ServerMessage,
+  type StoredMessage,
   type StreamReference,
   deviceFrameTypes,
 } from '@fleetwire/contracts/device-protocol';
+import type { PlainMessage } from '@fleetwire/contracts/plain-dialect';
+import { type LiveOutput, textOf } from '@fleetwire/live/outlet';
 import type { ValidationIssue } from '@fleetwire/contracts/validation-issue';
 import type { IngestMetrics } from './metrics.ts';
-import type { NackReason } from './refusal.ts';
+import type { NackReason } from './nack-reasons.ts';
 
 /** From the close frame to the end of the connection. */
 const closeTimeoutMs = 1_500;
@@ -20,21 +23,29 @@ export class Outbound {
   readonly #socket: WebSocket;
   readonly #raw: Duplex;
   readonly #metrics: IngestMetrics;
-  readonly #outboundBytesMax: number;
+  readonly #answerBytesMax: number;
+  #outboundBytesMax: number;
+  #closedWith: number | undefined;
 
   /** @param raw the stream that `socket` writes its frames to */
   constructor(socket: WebSocket, raw: Duplex, metrics: IngestMetrics, outboundBytesMax: number) {
     this.#socket = socket;
     this.#raw = raw;
     this.#metrics = metrics;
+    this.#answerBytesMax = outboundBytesMax;
     this.#outboundBytesMax = outboundBytesMax;
+  }
+
+  /** The code with which the server closed the socket; undefined where the peer or the network did. */
+  get closedWith(): number | undefined {
+    return this.#closedWith;
   }
 
   get isOpen(): boolean {
     return this.#socket.readyState === this.#socket.OPEN;
   }
 
-  send(message: ServerMessage): void {
+  send(message: ServerMessage | PlainMessage): void {
     if (!this.isOpen) return;
     this.#socket.send(JSON.stringify(message));
     this.#terminateSlowReader();
@@ -43,11 +54,11 @@ export class Outbound {
   /**
    * Writes the ack past ws to the raw stream, which saves a write and the work of ws for each ack.
    *
-   * Hazard: a nack must leave before the ack that covers it (see `StreamAcks.noteRejected`). It does because without `perMessageDeflate`
+   * Hazard: a nack must leave before the ack that covers it (see `StreamAcks.noteRejected`), a `dead` before the `stored`. It does because without `perMessageDeflate`
    * (off in `device-socket.ts`) `WebSocket.send` writes to the stream in the same tick. With compression ws would queue the nack for zlib,
    * and the ack would overtake it.
    */
-  sendAck(ack: AckMessage): void {
+  sendAck(ack: AckMessage | StoredMessage): void {
     const frame = ackFrame(ack);
     if (frame === undefined) return this.send(ack);
     if (!this.isOpen) return;
@@ -55,8 +66,26 @@ export class Outbound {
     this.#terminateSlowReader();
   }
 
+  /** Bytes that the peer has not read. */
+  get queuedBytes(): number {
+    return this.#socket.bufferedAmount;
+  }
+
+  /** The socket watches: so much live data may be queued beside the answers. */
+  allowLive(bytes: number): void {
+    this.#outboundBytesMax = this.#answerBytesMax + 2 * bytes;
+  }
+
+  /** Live data, of which the watcher keeps the bound, and answers to its frames, which count like other answers. */
+  writeLive(output: LiveOutput): void {
+    if (!this.isOpen) return;
+    this.#socket.send(textOf(output));
+    if (output.type !== 'data_update') this.#terminateSlowReader();
+  }
+
   close(code: number, reason: string): void {
     if (!this.isOpen) return;
+    this.#closedWith = code;
     this.#metrics.closedSockets.inc({ reason: String(code) });
     // A paused socket would not read the peer's close frame.
     this.#socket.resume();
@@ -108,9 +137,16 @@ export function retryableNack(
 }
 
 /** For a reading without a seq, or a frame whose numbers could not be read. */
-export function errorOf(issue: ValidationIssue): ErrorMessage {
+export function errorOf(issue: ValidationIssue, count = 1): ErrorMessage {
   const { code, message } = issue;
-  return { type: 'error', code, message, retryable: false, ...acceptedTypesFor(issue) };
+  return {
+    type: 'error',
+    ...(count === 1 ? {} : { count }),
+    code,
+    message,
+    retryable: false,
+    ...acceptedTypesFor(issue),
+  };
 }
 
 function acceptedTypesFor({ code, field }: ValidationIssue): { acceptedTypes?: readonly string[] } {
@@ -128,7 +164,7 @@ const shortPayloadBytesMax = 125;
  * An ack as a whole WebSocket frame, unmasked as a server sends it, in one buffer; ws would write header and payload apart.
  * @returns undefined for an ack that is longer than 125 bytes or not ASCII because of its stream's names
  */
-export function ackFrame(ack: AckMessage): Buffer | undefined {
+export function ackFrame(ack: AckMessage | StoredMessage): Buffer | undefined {
   const text = JSON.stringify(ack);
   if (text.length > shortPayloadBytesMax || Buffer.byteLength(text) !== text.length) return undefined;
   const frame = Buffer.allocUnsafe(headerBytes + text.length);

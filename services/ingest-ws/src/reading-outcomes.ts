@@ -3,7 +3,8 @@ import type { EnvelopeRun } from '@fleetwire/contracts/envelope';
 import type { Tally } from '@fleetwire/runtime/metrics';
 import type { BegunSpan, Context } from '@fleetwire/runtime/trace-context';
 import type { ReconciliationCounts } from './reconciliation-counts.ts';
-import type { NackReason } from './refusal.ts';
+import type { AwaitedRun } from './awaiting-stored.ts';
+import type { NackReason } from './nack-reasons.ts';
 import type { Arrival, Source } from './tracing.ts';
 
 export const readingCounts = ['received', 'accepted', 'rejected', 'nacked', 'unconfirmed'] as const;
@@ -25,7 +26,7 @@ export type OnSettled = (nackReason: NackReason | undefined) => void;
  * | `unconfirmed` | as part of `nacked`: it was published without an answer, so the broker may have it |
  *
  * The edge report has no `received`: it is the sum of rejected, accepted and nacked. The readings of a frame
- * whose numbers cannot be read are counted when their numbers are nacked (`Session.#nackSkipped`); the frame counts in
+ * whose numbers cannot be read are counted when their numbers are nacked (`Rejections.nackSkipped`); the frame counts in
  * `fleetwire_ingest_refused_frames_total` immediately.
  */
 export class ReadingOutcomes {
@@ -38,15 +39,15 @@ export class ReadingOutcomes {
   }
 
   /** Readings were received and can never be taken. */
-  reject(deviceId: string, receivedAt: number, readings: number): void {
-    this.#metric.add('received', readings);
-    this.#count('rejected', deviceId, receivedAt, readings);
+  reject(deviceId: string, receivedAt: number, readingCount: number): void {
+    this.#metric.add('received', readingCount);
+    this.#count('rejected', deviceId, receivedAt, readingCount);
   }
 
   /** Readings were received; they are in flight until the submission is accepted or nacked. */
   receive(arrival: Arrival & { readonly bytes: number }, onSettled: OnSettled): Submission {
     const submission = new Submission(arrival, this.#countRuns, onSettled);
-    this.#metric.add('received', submission.readings);
+    this.#metric.add('received', submission.readingCount);
     return submission;
   }
 
@@ -55,9 +56,9 @@ export class ReadingOutcomes {
     for (const { deviceId, receivedAt, readings } of runs) this.#count(outcome, deviceId, receivedAt, readings.length);
   };
 
-  #count(outcome: keyof EdgeCounts, deviceId: string, receivedAt: number, readings: number): void {
-    this.#metric.add(outcome, readings);
-    this.#reconciliation.add(outcome, deviceId, receivedAt, readings);
+  #count(outcome: keyof EdgeCounts, deviceId: string, receivedAt: number, readingCount: number): void {
+    this.#metric.add(outcome, readingCount);
+    this.#reconciliation.add(outcome, deviceId, receivedAt, readingCount);
   }
 }
 
@@ -70,9 +71,11 @@ export class Submission implements Arrival {
   readonly traceContext: Context | undefined;
   /** Size as received; the buffer's limit counts these. */
   readonly bytes: number;
-  readonly readings: number;
+  readonly readingCount: number;
   /** From arrival to outcome; set where the readings came with a trace. */
   reception: BegunSpan | undefined;
+  /** Set where the device hears when its readings are stored. */
+  awaited: AwaitedRun | undefined;
   readonly #countRuns: CountRuns;
   readonly #onSettled: OnSettled;
   #isSettled = false;
@@ -86,9 +89,13 @@ export class Submission implements Arrival {
     this.source = source;
     this.traceContext = traceContext;
     this.bytes = bytes;
-    this.readings = runs.reduce((sum, { readings }) => sum + readings.length, 0);
+    this.readingCount = runs.reduce((sum, { readings }) => sum + readings.length, 0);
     this.#countRuns = countRuns;
     this.#onSettled = onSettled;
+  }
+
+  get isSettled(): boolean {
+    return this.#isSettled;
   }
 
   /** The broker has confirmed the readings. */

@@ -28,7 +28,7 @@ export class ReconciliationCounts {
   }
 
   /** @param receivedAt epoch milliseconds */
-  add(outcome: keyof EdgeCounts, deviceId: string, receivedAt: number, readings: number): void {
+  add(outcome: keyof EdgeCounts, deviceId: string, receivedAt: number, readingCount: number): void {
     const { devices, others } = this.#minuteOf(receivedAt);
     let counts = devices.get(deviceId);
     if (counts === undefined) {
@@ -40,7 +40,7 @@ export class ReconciliationCounts {
         counts = others;
       }
     }
-    counts[outcome] += readings;
+    counts[outcome] += readingCount;
   }
 
   /** Returns all counts and starts again from zero. */

@@ -4,7 +4,8 @@ export interface AckRange {
   readonly last: number;
   /** Seqs of rejected readings, in increasing order: the device need not send these again. */
   readonly rejected: number[];
-  isSettled: boolean;
+  /** No longer in flight: settled, or nacked as retryable. */
+  isAnswered: boolean;
 }
 
 /**
@@ -49,7 +50,7 @@ export class StreamAcks {
 
   /** Readings `first` to `last` were received and are in flight. */
   begin(first: number, last: number): AckRange {
-    const range: AckRange = { first, last, rejected: [], isSettled: false };
+    const range: AckRange = { first, last, rejected: [], isAnswered: false };
     const previous = this.#ranges.at(-1);
     if (previous !== undefined && first <= previous.last) this.#isOrdered = false;
     // Without history the numbers below the first one are unknown, unless it begins the stream: with 0 or 1.
@@ -64,9 +65,9 @@ export class StreamAcks {
 
   /** The readings are confirmed or rejected: the device need not send them again. */
   settle(range: AckRange): void {
-    range.isSettled = true;
+    range.isAnswered = true;
     if (range.last <= this.#acked) this.#repeatDue = true;
-    this.#dropSettled();
+    this.#dropAnswered();
   }
 
   /**
@@ -90,13 +91,13 @@ export class StreamAcks {
    * earlier one, are left out: the device no longer has those readings, and a pending resend would hold back every later ack for ever.
    */
   awaitResend(range: AckRange): void {
-    range.isSettled = true;
+    range.isAnswered = true;
     let first = Math.max(range.first, this.#acked + 1, this.#settledBefore + 1);
     for (const seq of [...range.rejected.filter((each) => each >= first), range.last + 1]) {
-      if (first < seq) this.#pendingResends.push({ first, last: seq - 1 });
+      if (first < seq) this.#addPending(first, seq - 1);
       first = seq + 1;
     }
-    this.#dropSettled();
+    this.#dropAnswered();
   }
 
   /** The highest seq that an ack may claim now; undefined while no reading is settled. */
@@ -104,7 +105,7 @@ export class StreamAcks {
     let open = Number.POSITIVE_INFINITY;
     for (const { first } of this.#pendingResends) open = Math.min(open, first);
     if (this.#isOrdered) open = Math.min(open, this.#ranges[0]?.first ?? open);
-    else for (const range of this.#ranges) if (!range.isSettled) open = Math.min(open, range.first);
+    else for (const range of this.#ranges) if (!range.isAnswered) open = Math.min(open, range.first);
     const upTo = open === Number.POSITIVE_INFINITY ? this.#highest : open - 1;
     return upTo >= this.#lowest ? upTo : undefined;
   }
@@ -126,11 +127,22 @@ export class StreamAcks {
     return upTo;
   }
 
-  #dropSettled(): void {
-    let settled = 0;
-    while (this.#ranges[settled]?.isSettled) settled += 1;
-    if (settled > 0) this.#ranges.splice(0, settled);
+  /** `upTo` of the next `stored` message, for devices that asked for it (stored-acks.ts). */
+  nextStored(): number | undefined {
+    return undefined;
+  }
+
+  #dropAnswered(): void {
+    let answered = 0;
+    while (this.#ranges[answered]?.isAnswered) answered += 1;
+    if (answered > 0) this.#ranges.splice(0, answered);
     if (this.#ranges.length === 0) this.#isOrdered = true;
+  }
+
+  #addPending(first: number, last: number): void {
+    const previous = this.#pendingResends.at(-1);
+    if (previous?.last === first - 1) previous.last = last;
+    else this.#pendingResends.push({ first, last });
   }
 
   #clearPending(first: number, last: number): void {

@@ -1,17 +1,22 @@
 import type { Claims } from '@fleetwire/contracts/access';
 import type { EnvelopeRun } from '@fleetwire/contracts/envelope';
-import { parseJsonText } from '@fleetwire/contracts/json-text';
+import { limits } from '@fleetwire/contracts/limits';
+import { type JsonText, parseJsonText } from '@fleetwire/contracts/json-text';
+import { type PlainDataAccepted, parsePlainData, plainUpdate } from '@fleetwire/contracts/plain-dialect';
 import { type TelemetryAccepted, type TelemetryBody, parseTelemetryBody } from '@fleetwire/contracts/telemetry-http';
 import { type ValidationIssue, within } from '@fleetwire/contracts/validation-issue';
+import { plainMount } from '@fleetwire/runtime/http';
 import { traceOf } from '@fleetwire/runtime/http-tracing';
 import { Problem, badRequest, methodNotAllowed, tooManyRequests, unavailable } from '@fleetwire/runtime/problem';
-import { type Request, type RequestHandler, Router, raw } from 'express';
+import { type Request, type RequestHandler, type Response, Router, raw } from 'express';
 import { rateLimit } from 'express-rate-limit';
 import type { Admission } from './admission.ts';
-import type { Authenticate } from './authentication.ts';
+import { type Authenticate, authorizePublisher } from './authentication.ts';
 import type { Intake } from './intake.ts';
 import type { ReadingOutcomes } from './reading-outcomes.ts';
-import type { NackReason } from './refusal.ts';
+import type { IngestMetrics } from './metrics.ts';
+import type { NackReason } from './nack-reasons.ts';
+import type { SubjectShare, SubjectShares } from './subject-shares.ts';
 import type { Arrival } from './tracing.ts';
 
 export interface TelemetryRouteOptions {
@@ -21,15 +26,24 @@ export interface TelemetryRouteOptions {
   readonly intake: Intake;
   readonly payloadBytesMax: number;
   readonly requestsPerMinuteMax: number;
+  /** Of one subject. */
+  readonly requestsInFlightMax: number;
+  readonly shares: SubjectShares;
+  readonly metrics: IngestMetrics;
 }
 
-/** `POST /api/v1/telemetry`, also as `/api/v1/data`: answers 202 after the broker's confirm. */
+/** Rejected readings and elements that an answer names: as many as a frame may have readings. The others are counted. */
+const errorsMax = limits.readingsPerFrameMax;
+
+/** `POST /api/v1/telemetry`, also as `/api/v1/data`, and `POST /api/data` of the plain dialect: answered after the broker's confirm. */
 export function telemetryRoute(options: TelemetryRouteOptions): Router {
   const { authenticate, payloadBytesMax, requestsPerMinuteMax } = options;
   const router = Router();
   const paths = ['/api/v1/telemetry', '/api/v1/data'];
   const identify: RequestHandler = async (request, response, next) => {
-    response.locals['claims'] = await authenticate(request);
+    const caller = await authenticate(request);
+    authorizePublisher(caller);
+    response.locals['claims'] = caller.claims;
     next();
   };
   const limitRate = rateLimit({
@@ -48,56 +62,118 @@ export function telemetryRoute(options: TelemetryRouteOptions): Router {
       );
     },
   });
+  const accepting = [
+    identify,
+    limitRate,
+    limitInFlight(options),
+    raw({ type: () => true, limit: payloadBytesMax }),
+  ] satisfies RequestHandler[];
+  const accept = (request: Request, response: Response, received: ReceivedBody): Promise<EnvelopeRun[]> => {
+    const origin = { source: { requestId: request.id as string }, traceContext: traceOf(response) };
+    return acceptBody(received, callerOf(response.locals), origin, options);
+  };
+  const onlyPost: RequestHandler = () => {
+    throw methodNotAllowed(['POST']);
+  };
   router
     .route(paths)
-    .post(identify, limitRate, raw({ type: () => true, limit: payloadBytesMax }), async (request, response) => {
-      const origin = { source: { requestId: request.id as string }, traceContext: traceOf(response) };
-      response.status(202).json(await acceptBody(request, claimsOf(response.locals), origin, options));
+    .post(...accepting, async (request, response) => {
+      const runs = await accept(request, response, readBody(request, Date.now()));
+      response.status(202).json(acceptedOf(runs));
     })
-    .all(() => {
-      throw methodNotAllowed(['POST']);
-    });
+    .all(onlyPost);
+  router
+    .route(`${plainMount}/data`)
+    .post(...accepting, async (request, response) => {
+      const received = readPlainBody(request, Date.now(), claimsOf(response.locals));
+      response.json(plainAnswerOf(await accept(request, response, received)));
+    })
+    .all(onlyPost);
   return router;
+}
+
+/** Before the body is read, which takes memory. */
+function limitInFlight({ shares, requestsInFlightMax, metrics }: TelemetryRouteOptions): RequestHandler {
+  return (_request, response, next) => {
+    const share = shares.open(claimsOf(response.locals));
+    response.locals['share'] = share;
+    share.requests += 1;
+    response.once('close', () => {
+      share.requests -= 1;
+      share.close();
+    });
+    if (share.requests <= requestsInFlightMax || !share.isLimited) return next();
+    metrics.limitsReached.inc({ limit: 'httpRequestsInFlightPerSubjectMax' });
+    const text = `More than ${requestsInFlightMax} requests of your subject are in flight (httpRequestsInFlightPerSubjectMax); send further ones after these are answered`;
+    throw tooManyRequests(text, 1_000);
+  };
+}
+
+interface Caller {
+  readonly claims: Claims;
+  readonly share: SubjectShare;
+}
+
+function callerOf(locals: Record<string, unknown>): Caller {
+  return { claims: claimsOf(locals), share: locals['share'] as SubjectShare };
 }
 
 function claimsOf(locals: Record<string, unknown>): Claims {
   return locals['claims'] as Claims;
 }
 
+interface ReceivedBody {
+  readonly body: TelemetryBody;
+  readonly bytes: number;
+  readonly now: number;
+}
+
 /** One body travels in one envelope: it is confirmed whole or not at all. */
 async function acceptBody(
-  request: Request,
-  claims: Claims,
+  { body, bytes, now }: ReceivedBody,
+  { claims, share }: Caller,
   origin: Omit<Arrival, 'runs'>,
-  { admission, outcomes, intake }: TelemetryRouteOptions,
-): Promise<TelemetryAccepted> {
-  const now = Date.now();
+  { admission, outcomes, intake, metrics }: TelemetryRouteOptions,
+): Promise<EnvelopeRun[]> {
   const sender = { claims };
-  const { body, bytes } = readBody(request, now);
-  const issues: ValidationIssue[] = [];
+  const rejected = new RejectedElements();
   const runs: EnvelopeRun[] = [];
   for (const [index, element] of body.elements.entries()) {
     const prefix = body.isArray ? `[${index}]` : '';
     const admitted = element.ok
       ? admission.admit(element.value, sender, now)
-      : admission.reject(element.issue, sender, now, element.readings);
-    if (!admitted.ok && admitted.issue !== undefined) issues.push(within(prefix, admitted.issue));
-    else if (element.ok) for (const { issue } of element.value.issues) issues.push(within(prefix, issue));
+      : admission.reject(element.issue, sender, now, element.readingCount);
+    if (!admitted.ok && admitted.issue !== undefined) rejected.add(admitted.issue, prefix);
+    else if (element.ok) for (const { issue } of element.value.issues) rejected.add(issue, prefix);
     if (admitted.ok && admitted.run.readings.length > 0) runs.push(admitted.run);
   }
 
   let accepted = 0;
   if (runs.length > 0) {
     const settled = Promise.withResolvers<NackReason | undefined>();
-    const submission = outcomes.receive({ ...origin, runs, bytes }, settled.resolve);
-    intake.submit(submission);
+    const excess = share.excess(bytes);
+    share.begin(bytes);
+    const submission = outcomes.receive({ ...origin, runs, bytes }, (nackReason) => {
+      share.settle(bytes);
+      settled.resolve(nackReason);
+    });
+    if (excess === undefined) intake.submit(submission);
+    else submission.nack(excess);
     const nackReason = await settled.promise;
+    if (excess !== undefined) {
+      metrics.limitsReached.inc({ limit: 'subjectBytesInFlightMax' });
+      throw tooManyRequests(excess.message, excess.retryAfterMs);
+    }
     if (nackReason !== undefined) throw unavailable(nackReason.message, nackReason.retryAfterMs);
-    accepted = submission.readings;
+    accepted = submission.readingCount;
   }
-  if (issues.length > 0) throw rejectedElements(issues, accepted);
+  if (rejected.count > 0) throw rejected.problem(accepted);
+  return runs;
+}
+
+function acceptedOf(runs: readonly EnvelopeRun[]): TelemetryAccepted {
   return {
-    accepted,
+    accepted: runs.reduce((sum, { readings }) => sum + readings.length, 0),
     streams: runs.map(({ deviceId, epoch, readings }) => ({
       deviceId,
       epoch,
@@ -107,13 +183,33 @@ async function acceptBody(
   };
 }
 
-function readBody(request: Request, now: number): { body: TelemetryBody; bytes: number } {
+function plainAnswerOf(runs: readonly EnvelopeRun[]): PlainDataAccepted {
+  const { deviceId, receivedAt, readings } = runs[0]!;
+  return {
+    ok: true,
+    stored: true,
+    event: plainUpdate({ deviceId, receivedAt, metrics: readings[0]!.metrics }, 'rest'),
+  };
+}
+
+function readBody(request: Request, now: number): ReceivedBody {
+  const { json, bytes } = readJson(request);
+  const body = parseTelemetryBody(json, now);
+  if (!body.ok) throw badRequest(body.issue.message, [toFieldProblem(body.issue)]);
+  return { body: body.value, bytes, now };
+}
+
+function readPlainBody(request: Request, now: number, { role }: Claims): ReceivedBody {
+  const { json, bytes } = readJson(request);
+  const element = parsePlainData(json, now, role === 'device');
+  return { body: { isArray: false, elements: [element.ok ? element : { ...element, readingCount: 1 }] }, bytes, now };
+}
+
+function readJson(request: Request): { json: JsonText; bytes: number } {
   const content = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0);
   const json = parseJsonText(decodeUtf8(content));
   if (!json.ok) throw badRequest(json.issue.message, [toFieldProblem(json.issue)]);
-  const body = parseTelemetryBody(json.value, now);
-  if (!body.ok) throw badRequest(body.issue.message, [toFieldProblem(body.issue)]);
-  return { body: body.value, bytes: content.length };
+  return { json: json.value, bytes: content.length };
 }
 
 function decodeUtf8(content: Buffer): string {
@@ -124,18 +220,33 @@ function decodeUtf8(content: Buffer): string {
   }
 }
 
-/** Names every rejected element. The other readings are confirmed by now, and `accepted` is their number. */
-function rejectedElements(issues: readonly ValidationIssue[], accepted: number): Problem {
-  const isForbidden = issues.every(({ code }) => code === 'forbidden') && accepted === 0;
-  const safe =
-    accepted === 0
-      ? 'Nothing was accepted.'
-      : `The other ${accepted} readings are accepted and safe: do not send them again.`;
-  return new Problem(isForbidden ? 403 : 422, isForbidden ? 'Forbidden' : 'Unprocessable content', {
-    detail: `${issues.length} element${issues.length === 1 ? ' was' : 's were'} refused. ${safe}`,
-    errors: issues.map(toFieldProblem),
-    extensions: { accepted },
-  });
+/** Names the first {@link errorsMax} rejected elements and readings, and counts all. */
+class RejectedElements {
+  count = 0;
+  readonly #named: ValidationIssue[] = [];
+  #isForbidden = true;
+
+  add(issue: ValidationIssue, prefix: string): void {
+    this.count += 1;
+    this.#isForbidden &&= issue.code === 'forbidden';
+    if (this.#named.length < errorsMax) this.#named.push(within(prefix, issue));
+  }
+
+  /** @param accepted the other readings, which are confirmed by now */
+  problem(accepted: number): Problem {
+    const isForbidden = this.#isForbidden && accepted === 0;
+    const omitted = this.count - this.#named.length;
+    const named = omitted === 0 ? '' : `, of which ${this.#named.length} are named`;
+    const safe =
+      accepted === 0
+        ? 'Nothing was accepted.'
+        : `The other ${accepted} readings are accepted and safe: do not send them again.`;
+    return new Problem(isForbidden ? 403 : 422, isForbidden ? 'Forbidden' : 'Unprocessable content', {
+      detail: `${this.count} element${this.count === 1 ? ' was' : 's were'} refused${named}. ${safe}`,
+      errors: this.#named.map(toFieldProblem),
+      extensions: { accepted, ...(omitted === 0 ? {} : { errorsOmitted: omitted }) },
+    });
+  }
 }
 
 function toFieldProblem({ field, message, code }: ValidationIssue): { field: string; detail: string; code: string } {

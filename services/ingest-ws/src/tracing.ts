@@ -32,7 +32,7 @@ export function beginReception(tracer: Tracer, { runs, source, traceContext }: A
 export function beginPublication(
   tracer: Tracer,
   id: string,
-  batch: readonly { readonly readings: number; readonly reception?: BegunSpan | undefined }[],
+  batch: readonly { readonly readingCount: number; readonly reception?: BegunSpan | undefined }[],
 ): BegunSpan {
   const from: Context[] = [];
   for (const { reception } of batch) {
@@ -50,7 +50,7 @@ export function beginPublication(
       'messaging.destination.name': 'telemetry',
       'messaging.message.id': id,
       'messaging.message.conversation_id': id,
-      'fleetwire.readings': batch.reduce((sum, { readings }) => sum + readings, 0),
+      'fleetwire.readings': batch.reduce((sum, { readingCount }) => sum + readingCount, 0),
     },
   });
 }

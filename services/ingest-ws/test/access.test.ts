@@ -1,12 +1,19 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createConnection } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { generateKeySet } from '@fleetwire/auth/key-set';
 import { createTokenMinter } from '@fleetwire/auth/tokens';
+import { cleanUp } from '@fleetwire/platform/testing/clean-up';
 import { freshVhost } from '@fleetwire/platform/testing/fresh-vhost';
 import { eventually } from '@fleetwire/platform/testing/eventually';
 import { sendHeaders, upgradeHeaders } from '@fleetwire/platform/testing/send-headers';
 import { describe, expect, it } from 'vitest';
 import { connect, ingest, queued, telemetry, token, untilReady } from './harness.ts';
+
+/** However long HEARTBEAT_INTERVAL_MS is. */
+const closedWithinMs = 5_000;
 
 describe('access of devices', async () => {
   const amqpUrl = await freshVhost();
@@ -25,7 +32,6 @@ describe('access of devices', async () => {
     ['a forged token', forged, 401],
     ['an expired token', () => token('a', 'device', -10), 401],
     ['a role that does not exist', () => token('a', 'king'), 401],
-    ['the role of an analyst, which may not publish', () => token('a', 'analyst'), 403],
   ])('refuses %s before the upgrade', async (_name, bearer, status) => {
     await expect(connect(edge.webSocketUrl, { token: await bearer() })).rejects.toThrow(String(status));
   });
@@ -66,7 +72,7 @@ describe('access of devices', async () => {
     expect(await browser.next('hello')).toMatchObject({ deviceId: 'page' });
   });
 
-  it('nacks for good the readings that a device publishes as another device, and accepts those that it publishes as itself', async () => {
+  it('gives a final nack to the readings that a device publishes as another device, and accepts those that it publishes as itself', async () => {
     const device = await connect(edge.webSocketUrl, { token: await token('honest') });
     device.send({ ...telemetry(1), deviceId: 'victim' });
     expect(await device.next('nack')).toMatchObject({ seq: 1, code: 'forbidden', retryable: false });
@@ -108,10 +114,73 @@ describe('access of devices', async () => {
     ]);
   });
 
+  it('names no numbers of other streams to a gateway when an unreadable frame names its stream', async () => {
+    const gateway = await connect(edge.webSocketUrl, { token: await token('gateway-3', 'admin') });
+    const send = (deviceId: string, seq: unknown) => gateway.send({ ...telemetry(1), seq, deviceId, epoch: 'e' });
+    const acked = async (deviceId: string, upTo: number) =>
+      eventually(() => expect(gateway.messages).toContainEqual({ type: 'ack', upTo, deviceId, epoch: 'e' }));
+    send('up', 1);
+    send('down', 1);
+    send('down', '2');
+    send('up', 5);
+    send('new', 500);
+    await acked('up', 5);
+    await acked('new', 500);
+    expect(gateway.messages.filter(({ type }) => type === 'nack')).toEqual([]);
+    send('down', 3);
+    await acked('down', 3);
+    expect(gateway.messages.filter(({ type }) => type === 'nack')).toMatchObject([
+      { deviceId: 'down', seq: 2, count: 1, code: 'unreadable-frame' },
+    ]);
+  });
+
+  it('counts the readings of an unreadable frame of a gateway once, however many streams it may have been of', async () => {
+    const counting = await ingest(amqpUrl);
+    const gateway = await connect(counting.webSocketUrl, { token: await token('gateway-4', 'admin') });
+    gateway.send('{"type":"telemetry",');
+    for (let n = 0; n < 5; n += 1) gateway.send({ ...telemetry(5_000), deviceId: `d-${n}`, epoch: 'e' });
+    await eventually(() => expect(gateway.messages.filter(({ type }) => type === 'nack')).toHaveLength(5));
+    expect(await (await fetch(`${counting.url}/metrics`)).text()).toContain(
+      'fleetwire_ingest_readings_total{result="rejected"} 1000',
+    );
+  });
+
   it('closes a session with 4401 when its token expires', async () => {
-    const beating = await ingest(amqpUrl, { HEARTBEAT_INTERVAL_MS: '100', AUTH_CLOCK_TOLERANCE_SECONDS: '0' });
-    const device = await connect(beating.webSocketUrl, { token: await token('brief', 'device', 2) });
+    const checking = await ingest(amqpUrl, { AUTH_CLOCK_TOLERANCE_SECONDS: '0' });
+    const device = await connect(checking.webSocketUrl, { token: await token('brief', 'device', 2) });
+    const openedAt = Date.now();
     expect(await device.closed).toMatchObject({ code: 4401 });
+    expect(Date.now() - openedAt).toBeLessThan(2_000 + closedWithinMs);
+  });
+
+  it('closes a session with 4401 when the key of its token is removed, and leaves those of the other keys open', async () => {
+    const directory = await mkdtemp(join(tmpdir(), 'fleetwire-keys-'));
+    cleanUp(() => rm(directory, { recursive: true }));
+    const path = join(directory, 'keys.json');
+    const [removed, kept] = [await generateKeySet({ kid: 'removed' }), await generateKeySet({ kid: 'kept' })];
+    await writeFile(path, JSON.stringify({ keys: [...removed.publicJwks.keys, ...kept.publicJwks.keys] }));
+    const revoking = await ingest(amqpUrl, { AUTH_JWKS: '', AUTH_JWKS_FILE: path });
+    const open = async ({ privateJwks }: typeof removed, subject: string, role: string) => {
+      const minter = createTokenMinter({ privateJwks, issuer: 'fleetwire', audience: 'fleetwire' });
+      const minted = await minter.mint({ subject, role, expiresInSeconds: 3_600 });
+      return connect(revoking.webSocketUrl, { token: minted.token });
+    };
+    const device = await open(removed, 'a', 'device');
+    const gateway = await open(removed, 'gateway', 'admin');
+    const other = await open(kept, 'b', 'device');
+
+    // A new key under the old name does not make the old tokens valid again.
+    const namesake = await generateKeySet({ kid: 'removed' });
+    await writeFile(path, JSON.stringify({ keys: [...kept.publicJwks.keys, ...namesake.publicJwks.keys] }));
+    const removedAt = Date.now();
+    for (const one of [device, gateway])
+      expect(await one.closed).toEqual({ code: 4401, reason: 'the key of the token was removed' });
+    expect(Date.now() - removedAt).toBeLessThan(closedWithinMs);
+    other.send(telemetry(1));
+    expect(await other.next('ack')).toMatchObject({ upTo: 1 });
+    expect(await (await fetch(`${revoking.url}/metrics`)).text()).toContain(
+      'fleetwire_ingest_ended_tokens_total{cause="key-removed"} 2',
+    );
   });
 
   it('refuses further invalid tokens of an address with 429, over HTTP and before the upgrade, and accepts its valid ones', async () => {
@@ -141,7 +210,12 @@ describe('access of devices', async () => {
   it('in open mode refuses web pages of other hosts by Host and Origin with 403, over HTTP and before the upgrade', async () => {
     const open = await ingest(amqpUrl, { AUTH_MODE: 'open', AUTH_JWKS: '' });
     const { host } = new URL(open.url);
-    for (const foreign of [{ Host: host, Origin: 'http://evil.example' }, { Host: 'evil.example' }]) {
+    for (const foreign of [
+      { Host: host, Origin: 'http://evil.example' },
+      // A sandboxed frame of any page has the same origin as a page that was opened as a file.
+      { Host: host, Origin: 'null' },
+      { Host: 'evil.example' },
+    ]) {
       expect((await sendHeaders(open.webSocketUrl, { ...upgradeHeaders, ...foreign })).status).toBe(403);
       expect((await sendHeaders(`${open.url}/api/v1/telemetry`, foreign, 'POST')).status).toBe(403);
     }

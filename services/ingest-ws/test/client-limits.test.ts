@@ -152,3 +152,112 @@ it('the bytes in flight of one socket are bounded, and the readings of another a
   expect(await quiet!.next('ack')).toEqual({ type: 'ack', upTo: 1 });
   expect(await metric(edge, limitReached('socketBytesInFlightMax'))).toBeGreaterThan(0);
 });
+
+describe('what one subject has in flight is bounded', async () => {
+  const edge = await ingest(await freshVhost(), {
+    PAYLOAD_BYTES_MAX: '32768',
+    SOCKET_BYTES_IN_FLIGHT_MAX: '65536',
+    SUBJECT_BYTES_IN_FLIGHT_MAX: '65536',
+    DEVICE_STREAMS_MAX: '5',
+    HTTP_REQUESTS_IN_FLIGHT_PER_SUBJECT_MAX: '5',
+    BUFFER_BYTES_MAX: '1048576',
+    CONFIRM_TIMEOUT_MS: '60000',
+  });
+  const post = async (bearer: string, value: unknown) => {
+    const response = await fetch(`${edge.url}/api/v1/telemetry`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${bearer}`, 'content-type': 'application/json' },
+      body: JSON.stringify({ value }),
+    });
+    const { detail } = (await response.json()) as { detail?: string };
+    return { status: response.status, retryAfter: Number(response.headers.get('retry-after')), detail };
+  };
+
+  it('in streams with readings in flight', async () => {
+    const socket = await connect(`${edge.webSocketUrl}?epoch=e`, { token: await token('many-epochs') });
+    // Acked ones make room.
+    for (let n = 1; n <= 20; n += 1) {
+      socket.send({ ...telemetry(1), epoch: `old-${n}` });
+      await eventually(() => expect(socket.messages.filter(({ type }) => type === 'ack')).toHaveLength(n));
+    }
+    edge.proxy.stall();
+    for (let n = 1; n <= 6; n += 1) socket.send({ ...telemetry(1), epoch: `new-${n}` });
+    expect(await socket.closed).toEqual({
+      code: 1013,
+      reason: 'more than 5 streams of this subject have unacked readings (deviceStreamsMax); await acks, then go on',
+    });
+    expect(await metric(edge, limitReached('deviceStreamsMax'))).toBe(1);
+    edge.proxy.resume();
+  });
+
+  it('in bytes over all its sockets and requests, and the readings of another are taken', async () => {
+    const [greedy, quiet] = [await token('greedy', 'admin'), await token('quiet')];
+    const sockets = await Promise.all(
+      Array.from({ length: 5 }, async () => connect(`${edge.webSocketUrl}?epoch=e`, { token: greedy })),
+    );
+    const neighbour = await connect(`${edge.webSocketUrl}?epoch=e`, { token: quiet });
+    edge.proxy.stall();
+    const text = 'x'.repeat(1_000);
+    for (const [n, socket] of sockets.entries())
+      for (let seq = 1; seq <= 40; seq += 1)
+        socket.send({ type: 'telemetry', deviceId: `d-${n}`, seq, ts: Date.now(), metrics: { text } });
+    await eventually(() => {
+      const answers = sockets.flatMap(({ messages }) => messages).filter(({ type }) => type === 'nack');
+      expect(answers.length).toBeGreaterThan(100);
+      for (const answer of answers)
+        expect(answer).toMatchObject({
+          code: 'in-flight-limit',
+          message:
+            'more than 65536 bytes of "greedy" are in flight, over all its sockets and requests (subjectBytesInFlightMax)',
+          retryable: true,
+        });
+    });
+    // A closed socket leaves its readings in flight: connecting again makes no new share.
+    for (const { socket } of sockets) socket.terminate();
+    const refused = await post(greedy, text);
+    expect(refused).toMatchObject({ status: 429, detail: expect.stringContaining('(subjectBytesInFlightMax)') });
+    expect(refused.retryAfter).toBeGreaterThan(0);
+    expect(await metric(edge, limitReached('subjectBytesInFlightMax'))).toBeGreaterThan(100);
+
+    neighbour.send(telemetry(1));
+    edge.proxy.resume();
+    expect(await neighbour.next('ack')).toEqual({ type: 'ack', upTo: 1 });
+    await eventually(async () => expect((await post(greedy, 1)).status).toBe(202));
+  });
+
+  it('in HTTP requests, and those of another are taken', async () => {
+    const [many, few] = [await token('many'), await token('few')];
+    edge.proxy.stall();
+    const answers = Array.from({ length: 8 }, async () => post(many, 1));
+    await eventually(async () => expect(await metric(edge, limitReached('httpRequestsInFlightPerSubjectMax'))).toBe(3));
+    const other = post(few, 1);
+    edge.proxy.resume();
+    const statuses = (await Promise.all(answers)).map(({ status }) => status);
+    expect(statuses.filter((status) => status === 202)).toHaveLength(5);
+    expect(statuses.filter((status) => status === 429)).toHaveLength(3);
+    expect((await other).status).toBe(202);
+    expect((await post(many, 1)).status).toBe(202);
+  });
+});
+
+it('the pending resends of one socket are bounded, over all its streams', async () => {
+  const edge = await ingest(await freshVhost(), { PENDING_RESENDS_MAX: '50' });
+  const gateway = await connect(edge.webSocketUrl, { token: await token('gateway', 'admin') });
+  edge.proxy.refuse();
+  await eventually(async () => expect((await fetch(`${edge.url}/readyz`)).status).toBe(503));
+  for (let n = 0; n < 60; n += 1) gateway.send({ ...telemetry(1), deviceId: `d-${n}`, epoch: 'e' });
+  expect(await gateway.closed).toEqual({
+    code: 1013,
+    reason: 'more than 50 nacked frames were not sent again (pendingResendsMax)',
+  });
+  expect(await metric(edge, limitReached('pendingResendsMax'))).toBe(1);
+});
+
+it('a burst of upgrades does not exceed the sockets of an instance', async () => {
+  const edge = await ingest(await freshVhost(), { CONNECTIONS_MAX: '10', TRUST_PROXY_HOPS: '1' });
+  const clients = await Promise.all(
+    Array.from({ length: 100 }, async (_, n) => rudeClient(edge.webSocketUrl, await token(`d-${n}`), `10.5.0.${n}`)),
+  );
+  expect(clients.filter(({ status }) => status === 101)).toHaveLength(10);
+  expect(clients.filter(({ status }) => status === 503)).toHaveLength(90);
+});

@@ -1,8 +1,9 @@
 import { openBrokerConnection } from '@fleetwire/broker/connection';
 import { createConsumer } from '@fleetwire/broker/consumer';
+import type { Delivery } from '@fleetwire/broker/delivery';
 import { type TopologyLimits, declareTopology, fleetwireTopology, queues } from '@fleetwire/broker/topology';
 import { tokenAudience, tokenIssuer } from '@fleetwire/contracts/access';
-import type { ServerMessage } from '@fleetwire/contracts/device-protocol';
+import { type ServerMessage, subprotocol } from '@fleetwire/contracts/device-protocol';
 import { decodeEnvelope } from '@fleetwire/contracts/envelope';
 import type { IdentifiedReading } from '@fleetwire/contracts/reading';
 import { generateKeySet } from '@fleetwire/auth/key-set';
@@ -12,6 +13,7 @@ import { eventually } from '@fleetwire/platform/testing/eventually';
 import type { FaultProxy } from '@fleetwire/platform/faults/fault-proxy';
 import { proxied } from '@fleetwire/platform/testing/proxied';
 import { cleanUp } from '@fleetwire/platform/testing/clean-up';
+import { compareAnswersOf } from '@fleetwire/platform/testing/documented-answers';
 import { expect } from 'vitest';
 import WebSocket from 'ws';
 import { readIngestConfiguration } from '../src/configuration.ts';
@@ -42,17 +44,32 @@ export async function ingest(
   });
   const running = await startIngest({ config, logger, topology: fleetwireTopology(limits) });
   cleanUp(() => running.stop());
+  compareAnswersOf(running.url);
   await untilReady(running);
   return { ...running, proxy };
 }
 
 export async function untilReady({ url }: { url: string }): Promise<void> {
-  await eventually(async () => expect((await fetch(`${url}/readyz`)).status).toBe(200), { timeoutMs: 20_000 });
+  await eventually(async () => expect((await fetch(`${url}/readyz`)).status).toBe(200));
 }
 
 /** Everything that reaches the work queue, reading by reading. */
 export async function queued(amqpUrl: string, limits: Partial<TopologyLimits> = {}): Promise<IdentifiedReading[]> {
   const readings: IdentifiedReading[] = [];
+  const take = ({ content }: Delivery) => {
+    const envelope = decodeEnvelope(content);
+    if (envelope.ok) readings.push(...envelope.value.readings);
+  };
+  await consumeWork(amqpUrl, take, limits);
+  return readings;
+}
+
+/** Takes and acknowledges everything that reaches the work queue; resolves when subscribed. */
+export async function consumeWork(
+  amqpUrl: string,
+  take: (delivery: Delivery) => void,
+  limits: Partial<TopologyLimits> = {},
+): Promise<void> {
   const connection = openBrokerConnection({
     url: amqpUrl,
     name: 'test',
@@ -63,9 +80,8 @@ export async function queued(amqpUrl: string, limits: Partial<TopologyLimits> = 
     logger,
     queue: queues.persist,
     prefetch: 100,
-    handle: async ({ content }) => {
-      const envelope = decodeEnvelope(content);
-      if (envelope.ok) readings.push(...envelope.value.readings);
+    handle: async (delivery) => {
+      take(delivery);
       return 'ack';
     },
   });
@@ -74,7 +90,6 @@ export async function queued(amqpUrl: string, limits: Partial<TopologyLimits> = 
     await connection.close();
   });
   await eventually(() => expect(consumer.subscribed).toBe(true));
-  return readings;
 }
 
 export interface Device {
@@ -90,7 +105,7 @@ export async function connect(
   url: string,
   options: { token?: string | undefined; protocols?: string[]; autoPong?: boolean } = {},
 ): Promise<Device> {
-  const socket = new WebSocket(url, options.protocols ?? [], {
+  const socket = new WebSocket(url, options.protocols ?? [subprotocol], {
     autoPong: options.autoPong ?? true,
     ...(options.token === undefined ? {} : { headers: { authorization: `Bearer ${options.token}` } }),
   });

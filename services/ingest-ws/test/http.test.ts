@@ -10,10 +10,10 @@ describe('telemetry over HTTP', async () => {
   const bearer = await token('thermo');
   const ts = Date.now();
 
-  async function post(body: unknown, { path = '/api/v1/telemetry', as = bearer } = {}) {
+  async function post(body: unknown, { path = '/api/v1/telemetry', as = bearer, encoding = 'identity' } = {}) {
     const response = await fetch(edge.url + path, {
       method: 'POST',
-      headers: { authorization: `Bearer ${as}`, 'content-type': 'application/json' },
+      headers: { authorization: `Bearer ${as}`, 'content-type': 'application/json', 'content-encoding': encoding },
       body: typeof body === 'string' || body instanceof Uint8Array ? (body as string) : JSON.stringify(body),
     });
     return {
@@ -36,7 +36,7 @@ describe('telemetry over HTTP', async () => {
     );
   });
 
-  it.each(['/api/v1/telemetry', '/api/telemetry', '/api/data'])(
+  it.each(['/api/v1/telemetry', '/api/telemetry', '/api/v1/data'])(
     'is accepted at %s in its smallest form',
     async (path) => {
       expect(await post({ device_id: 'thermo', value: 21 }, { path })).toMatchObject({
@@ -84,6 +84,14 @@ describe('telemetry over HTTP', async () => {
     await eventually(() => expect(readings.filter(({ epoch }) => epoch === 'e')).toHaveLength(1));
   });
 
+  it('names the first 1,000 rejected readings and counts the others', async () => {
+    const bad = { readings: Array.from({ length: 700 }, () => ({ ts: 5, value: 1 })) };
+    const answer = await post([bad, { epoch: 'many', seq: 1, ts, value: 1 }, bad]);
+    expect(answer).toMatchObject({ status: 422, body: { accepted: 1, errorsOmitted: 400 } });
+    expect(answer.body['detail']).toContain('1400 elements were refused, of which 1000 are named');
+    expect(answer.body['errors']).toHaveLength(1_000);
+  });
+
   it('names an element with a text that cannot be stored, and takes the others', async () => {
     const answer = await post([
       { epoch: 'text', seq: 1, ts, value: 'good' },
@@ -114,6 +122,27 @@ describe('telemetry over HTTP', async () => {
     expect((await post(body)).status).toBe(status);
   });
 
+  it.each([
+    ['/api/v1/telemetry', 202],
+    ['/api/data', 200],
+  ])('answers %s as it is documented, whatever is wrong', async (path, accepted) => {
+    const subject = `documented-${accepted}`;
+    const as = await token(subject);
+    const good = { device_id: subject, value: 1 };
+    const statuses = [
+      await post(good, { path, as }),
+      await post('{"value":', { path, as }),
+      await post(good, { path, as: 'x.y.z' }),
+      await post(good, { path, as: await token(subject, 'analyst') }),
+      await post({ ...good, text: 'x'.repeat(300_000) }, { path, as }),
+      await post(good, { path, as, encoding: 'rot13' }),
+      await post({ ...good, value: null }, { path, as }),
+    ].map(({ status }) => status);
+    expect(statuses).toEqual([accepted, 400, 401, 403, 413, 415, 422]);
+    const many = await Promise.all(Array.from({ length: 55 }, () => post(good, { path, as })));
+    expect(many.map(({ status }) => status)).toContain(429);
+  });
+
   it('requires a token, and POST', async () => {
     expect((await post({ value: 1 }, { as: 'forged.token.here' })).status).toBe(401);
     const response = await fetch(`${edge.url}/api/v1/telemetry`);
@@ -127,6 +156,7 @@ describe('telemetry over HTTP', async () => {
       expect(answer.status).toBe(503);
       expect(Number(answer.headers.get('retry-after'))).toBeGreaterThan(0);
     });
+    expect((await post({ device_id: 'thermo', value: 1 }, { path: '/api/data' })).status).toBe(503);
     edge.proxy.resume();
     await untilReady(edge);
     expect((await post({ value: 1 })).status).toBe(202);

@@ -10,7 +10,7 @@ import { createIngestMetrics } from '../src/metrics.ts';
 import { ReadingOutcomes, type Submission } from '../src/reading-outcomes.ts';
 import { ReconciliationCounts } from '../src/reconciliation-counts.ts';
 import { BrokerOutage } from '../src/broker-outage.ts';
-import { brokerUnavailable } from '../src/refusal.ts';
+import { brokerUnavailable } from '../src/nack-reasons.ts';
 
 const now = Date.UTC(2026, 10, 21, 12);
 const device: Claims = { sub: 'pump-1', role: 'device' };

@@ -19,8 +19,19 @@ export function bytesInFlightLimit(socketBytesInFlightMax: number): NackReason {
   return { code: 'in-flight-limit', message, retryAfterMs: 100 };
 }
 
+export function subjectBytesLimit(subject: string, bytesInFlightMax: number): NackReason {
+  const message = `more than ${bytesInFlightMax} bytes of "${subject}" are in flight, over all its sockets and requests (subjectBytesInFlightMax)`;
+  return { code: 'in-flight-limit', message, retryAfterMs: retryAfterMs(1_000) };
+}
+
 export function streamLimit(openStreamsMax: number): NackReason {
   const message = `more than ${openStreamsMax} streams of this socket have readings in flight (openStreamsMax)`;
+  return { code: 'overloaded', message, retryAfterMs: retryAfterMs(1_000) };
+}
+
+/** Short enough for the reason of a close frame, which has 123 bytes. */
+export function subjectStreamLimit(limit: string, streamsMax: number): NackReason {
+  const message = `more than ${streamsMax} streams of this subject have unacked readings (${limit}); await acks, then go on`;
   return { code: 'overloaded', message, retryAfterMs: retryAfterMs(1_000) };
 }
 
@@ -52,6 +63,12 @@ export function notConfirmed(kind: PublishFailure | 'failed', outage: BrokerOuta
         message: `the broker did not confirm the readings (${kind})`,
         retryAfterMs: outage.retryAfterMs(),
       };
+}
+
+/** @param answerTimeoutMs counted from the arrival of the readings */
+export function answerTimeout(answerTimeoutMs: number, outage: BrokerOutage): NackReason {
+  const message = `the broker did not confirm the readings within ${answerTimeoutMs} ms of their arrival (answerTimeoutMs)`;
+  return { code: 'broker-unavailable', message, retryAfterMs: outage.retryAfterMs() };
 }
 
 /** Spread over one to two times `baseMs`, so that a fleet does not send everything again at the same moment. */
