@@ -1,7 +1,13 @@
 import { type ConfigurationOf, type Environment, readConfiguration, relation } from '@fleetwire/runtime/configuration';
 import { listenVariables, serviceVariables } from '@fleetwire/runtime/service-variables';
 import { integer, optional, secret, url } from '@fleetwire/runtime/variables';
-import { latestBytesMaxDefault, shapesMaxDefault, shapesPerDeviceMaxDefault } from '@fleetwire/store/batch-writer';
+import {
+  latestBytesMaxDefault,
+  readingAgeDaysMaxDefault,
+  shapesMaxDefault,
+  shapesPerDeviceMaxDefault,
+  streamsPerDeviceDayMaxDefault,
+} from '@fleetwire/store/batch-writer';
 
 export const workerVariables = {
   ...serviceVariables,
@@ -74,7 +80,7 @@ export const workerVariables = {
   deadPrefetch: integer('DEAD_PREFETCH', {
     min: 1,
     max: 1_000,
-    default: 50,
+    default: 200,
     unit: 'dead letters',
     doc: 'Maximum number of dead letters that are consumed and not in Postgres yet',
   }),
@@ -114,12 +120,68 @@ export const workerVariables = {
       doc: 'Age at which readings are deleted; without it they are kept for ever',
     }),
   ),
+  minutesRetentionDays: integer('ROLLUP_1M_RETENTION_DAYS', {
+    min: 1,
+    max: 36_500,
+    default: 365,
+    unit: 'days',
+    doc: 'Days for which rollups of minutes are kept, up to a quarter of a year longer; readings may be deleted before',
+  }),
+  hoursRetentionDays: integer('ROLLUP_1H_RETENTION_DAYS', {
+    min: 1,
+    max: 36_500,
+    default: 3_650,
+    unit: 'days',
+    doc: 'The same for rollups of hours',
+  }),
+  readingAgeDaysMax: integer('READING_AGE_DAYS_MAX', {
+    min: 1,
+    max: readingAgeDaysMaxDefault,
+    default: readingAgeDaysMaxDefault,
+    unit: 'days',
+    doc: 'Age of the oldest reading that is accepted, by its device time; older ones become dead letters. The default accepts all that the device protocol does, from the year 2000 on',
+  }),
+  streamsPerDeviceDayMax: integer('STREAMS_PER_DEVICE_DAY_MAX', {
+    min: 1,
+    max: 1_000_000,
+    default: streamsPerDeviceDayMaxDefault,
+    unit: 'epochs',
+    doc: 'New epochs of one device within 24 hours; readings of further ones become dead letters, which can be replayed later',
+  }),
   reconciliationRetentionDays: integer('BOOKS_RETENTION_DAYS', {
     min: 1,
     max: 36_500,
     default: 90,
     unit: 'days',
     doc: 'Days for which the reconciliation report (/ledger) is kept',
+  }),
+  positionsRetentionDays: integer('POSITIONS_RETENTION_DAYS', {
+    min: 1,
+    max: 3_650,
+    default: 30,
+    unit: 'days',
+    doc: 'Days for which a watcher can resume at a position, and for which closed edges are known',
+  }),
+  connectionsRetentionDays: integer('CONNECTIONS_RETENTION_DAYS', {
+    min: 1,
+    max: 3_650,
+    default: 90,
+    unit: 'days',
+    doc: 'Days for which ended connections of devices are kept',
+  }),
+  commandsRetentionDays: integer('COMMANDS_RETENTION_DAYS', {
+    min: 1,
+    max: 3_650,
+    default: 90,
+    unit: 'days',
+    doc: 'Days for which commands are kept after their end, with who sent them and what the device answered',
+  }),
+  unconfirmedWaitMs: integer('UNCONFIRMED_WAIT_MS', {
+    min: 1_000,
+    max: 86_400_000,
+    default: 600_000,
+    unit: 'ms',
+    doc: 'How long an envelope that was published without an answer may still arrive: its number is not settled before',
   }),
   deadLetterRetentionDays: integer('DEAD_LETTER_RETENTION_DAYS', {
     min: 1,
@@ -169,6 +231,12 @@ export function readWorkerConfiguration(environment: Environment): WorkerConfigu
       'PREFETCH ≥ WRITERS_MAX',
       ['prefetch', 'transactionsMax'],
       (c) => c.prefetch >= c.transactionsMax,
+    ),
+    relation(
+      workerVariables,
+      'ROLLUP_1H_RETENTION_DAYS ≥ ROLLUP_1M_RETENTION_DAYS',
+      ['hoursRetentionDays', 'minutesRetentionDays'],
+      (c) => c.hoursRetentionDays >= c.minutesRetentionDays,
     ),
     relation(
       workerVariables,

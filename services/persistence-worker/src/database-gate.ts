@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Backoff, backoffMs } from '@fleetwire/contracts/backoff';
 import type { Logger } from '@fleetwire/runtime/logger';
-import type { FailureClass } from '@fleetwire/store/failure';
+import { type FailureClass, isStatementTimeout } from '@fleetwire/store/failure';
 
 export interface DatabaseGateOptions {
   readonly classify: (error: unknown) => FailureClass;
@@ -12,6 +12,14 @@ export interface DatabaseGateOptions {
   readonly logger: Logger;
   /** Aborted when the worker must stop waiting. */
   readonly signal: AbortSignal;
+}
+
+/** What happened before a try. */
+export interface EarlierTries {
+  /** One of them may have been committed although the answer was lost. */
+  readonly mayBeCommitted: boolean;
+  /** The work had to wait because Postgres was unavailable. */
+  readonly wasUnavailable: boolean;
 }
 
 /** The other transaction is about to finish: random up to 50 ms, and not growing. */
@@ -25,7 +33,8 @@ const collisionsPerWarning = 100;
  */
 export class DatabaseGate {
   readonly #options: DatabaseGateOptions;
-  #closed: Promise<void> | undefined;
+  /** Resolves with whether Postgres was unavailable: the gate is also closed until the first probe. */
+  #closed: Promise<boolean> | undefined;
   #failures = 0;
   #lastFailure: unknown;
 
@@ -51,17 +60,23 @@ export class DatabaseGate {
    * Runs work on Postgres until Postgres has executed or refused it: waits while Postgres is unavailable (`hold`), and repeats work that
    * collided with another transaction (`retry-now`).
    *
-   * @param work its argument: whether an earlier try may have been committed although the answer was lost
-   * @throws what Postgres refuses for its content (`bad-data`), an `unknown` failure, or the signal's reason
+   * @param options.timeoutsMax after this many statement timeouts, between which probes have succeeded, the last one is thrown: the work itself takes too long
+   * @throws what Postgres refuses for its content (`bad-data`), an `unknown` failure, the last of these timeouts, or the signal's reason
    */
-  async retryWhileUnavailable<T>(work: (mayBeCommitted: boolean) => Promise<T>): Promise<T> {
+  async retryWhileUnavailable<T>(
+    work: (earlier: EarlierTries) => Promise<T>,
+    { timeoutsMax = Number.POSITIVE_INFINITY }: { readonly timeoutsMax?: number } = {},
+  ): Promise<T> {
     const { classify, logger, signal } = this.#options;
     let mayBeCommitted = false;
+    let wasUnavailable = false;
+    let timeouts = 0;
     for (let collisions = 0; ;) {
       signal.throwIfAborted();
-      while (this.#closed !== undefined) await settledOrAborted(this.#closed, signal);
+      while (this.#closed !== undefined)
+        wasUnavailable = (await settledOrAborted(this.#closed, signal)) || wasUnavailable;
       try {
-        const result = await work(mayBeCommitted);
+        const result = await work({ mayBeCommitted, wasUnavailable });
         this.#failures = 0;
         return result;
       } catch (error) {
@@ -76,6 +91,8 @@ export class DatabaseGate {
           await sleep(backoffMs(collisionBackoff, 1), undefined, { signal });
         } else if (failure !== 'hold') throw error;
         else {
+          if (isStatementTimeout(error)) timeouts += 1;
+          if (timeouts >= timeoutsMax) throw error;
           this.#close(error);
           mayBeCommitted = true;
         }
@@ -90,9 +107,11 @@ export class DatabaseGate {
   }
 
   #closeUntil(open: Promise<void>): void {
-    this.#closed = open.finally(() => {
+    this.#closed = open.then(() => {
+      const wasUnavailable = this.#lastFailure !== undefined;
       this.#closed = undefined;
       this.#lastFailure = undefined;
+      return wasUnavailable;
     });
   }
 
@@ -123,12 +142,12 @@ export class DatabaseGate {
   }
 }
 
-async function settledOrAborted(settled: Promise<void>, signal: AbortSignal): Promise<void> {
+async function settledOrAborted<T>(settled: Promise<T>, signal: AbortSignal): Promise<T> {
   const aborted = Promise.withResolvers<never>();
   const abort = (): void => aborted.reject(signal.reason);
   signal.addEventListener('abort', abort, { once: true });
   try {
-    await Promise.race([settled, aborted.promise]);
+    return await Promise.race([settled, aborted.promise]);
   } finally {
     signal.removeEventListener('abort', abort);
   }

@@ -1,6 +1,6 @@
 import type { MessageSize } from '@fleetwire/contracts/worker-state';
 
-/** After so many messages, older ones count half. */
+/** After this many messages, older ones count half. */
 const messagesMax = 10_000;
 
 /**

@@ -2,9 +2,12 @@ import { createHash, randomUUID } from 'node:crypto';
 import type { Delivery } from '@fleetwire/broker/delivery';
 import { isolatedHeader } from '@fleetwire/broker/retry-headers';
 import { edgeReportType } from '@fleetwire/contracts/edge-report';
+import type { DeadLetter } from '@fleetwire/contracts/dead-letter';
 import { decodeEnvelope } from '@fleetwire/contracts/envelope';
 import type { Logger } from '@fleetwire/runtime/logger';
+import type { Conflict } from '@fleetwire/store/batch-writer';
 import type { IsolationAttempt } from '@fleetwire/store/isolation-attempts';
+import { type EnvelopeTimes, timesOf } from '@fleetwire/store/positions/settled-envelope';
 import { type Failure, deadMember, deadMessage, deadReading, failureHistoryOf } from './dead-letters.ts';
 import { ReadWriteLock } from './read-write-lock.ts';
 import type { ReadingOutcomes } from './reading-outcomes.ts';
@@ -16,6 +19,22 @@ export interface PoisonIsolationOptions {
   readonly endAttempt: (attempt: IsolationAttempt) => Promise<unknown>;
   readonly outcomes: ReadingOutcomes;
   readonly logger: Logger;
+}
+
+/**
+ * What became of a message: its readings all have their final fate and its position is entered, or not yet; or another message carries
+ * them on. `times` are those of the readings that may be stored.
+ */
+export type Fate =
+  | { readonly is: 'carried-on' }
+  | ({ readonly is: 'entered' } & ReadingFates)
+  | ({ readonly is: 'settled'; readonly times?: EnvelopeTimes | undefined } & ReadingFates);
+
+/** All other readings of the message are stored. */
+export interface ReadingFates {
+  readonly dead?: readonly DeadLetter[];
+  /** Its duplicates whose content differs from the stored reading. */
+  readonly conflicts?: readonly Conflict[];
 }
 
 /**
@@ -31,18 +50,18 @@ export class PoisonIsolation {
   }
 
   /** @param work handles the message; its argument: whether the message must share its transaction with no other */
-  handle(delivery: Delivery, work: (alone: boolean) => Promise<void>): Promise<void> {
+  handle(delivery: Delivery, work: (alone: boolean) => Promise<Fate>): Promise<Fate> {
     return mayBePoison(delivery)
       ? this.#lock.exclusive(() => this.#attempt(delivery, work))
       : this.#lock.shared(() => work(false));
   }
 
-  async #attempt(delivery: Delivery, work: (alone: boolean) => Promise<void>): Promise<void> {
+  async #attempt(delivery: Delivery, work: (alone: boolean) => Promise<Fate>): Promise<Fate> {
     const { beginAttempt, endAttempt, logger } = this.#options;
     const attempt = { messageId: attemptKey(delivery), attemptId: randomUUID() };
     const unfinished = await beginAttempt(attempt);
     try {
-      await this.#takeStep(delivery, unfinished, work);
+      return await this.#takeStep(delivery, unfinished, work);
     } finally {
       // The process did not crash. If this delete fails, the attempt stays on record as unfinished: a redelivery of the message is handled
       // one step more strictly, and nothing is lost.
@@ -55,7 +74,7 @@ export class PoisonIsolation {
     }
   }
 
-  async #takeStep(delivery: Delivery, unfinished: number, work: (alone: boolean) => Promise<void>): Promise<void> {
+  async #takeStep(delivery: Delivery, unfinished: number, work: (alone: boolean) => Promise<Fate>): Promise<Fate> {
     switch (isolationStep({ unfinished, isIsolated: delivery.headers[isolatedHeader] === true })) {
       case 'retry-alone':
         return work(true);
@@ -67,23 +86,28 @@ export class PoisonIsolation {
   }
 
   /** Publishes the halves of a poison message, which are isolated in turn, until a single reading is left; that one is dead-lettered. */
-  async #split(delivery: Delivery, unfinished: number): Promise<void> {
+  async #split(delivery: Delivery, unfinished: number): Promise<Fate> {
     const { outcomes } = this.#options;
     const decoded = decodeEnvelope(delivery.content);
     if (!decoded.ok || delivery.type === edgeReportType) return this.#deadLetterUnparsed(delivery, unfinished);
     const { readings, invalid } = decoded.value;
     const history = failureHistoryOf(delivery);
-    await outcomes.deadLetter(invalid.map((member) => deadMember(member, history)));
-    if (readings.length > 1) await outcomes.split(delivery, decoded.value);
-    else
-      await outcomes.deadLetter(
-        readings.map((reading) => deadReading(reading, { ...history, ...poisonFailure(unfinished) })),
-      );
+    const dead = invalid.map((member) => deadMember(member, history));
+    await outcomes.deadLetter(dead);
+    if (readings.length > 1) {
+      await outcomes.split(delivery, decoded.value);
+      return { is: 'carried-on' };
+    }
+    const poison = readings.map((reading) => deadReading(reading, { ...history, ...poisonFailure(unfinished) }));
+    await outcomes.deadLetter(poison);
+    return { is: 'settled', times: timesOf(readings), dead: [...dead, ...poison] };
   }
 
-  #deadLetterUnparsed(delivery: Delivery, unfinished: number): Promise<void> {
+  async #deadLetterUnparsed(delivery: Delivery, unfinished: number): Promise<Fate> {
     const failure = { ...failureHistoryOf(delivery), ...poisonFailure(unfinished) };
-    return this.#options.outcomes.deadLetter([deadMessage(delivery.content, failure)]);
+    const dead = [deadMessage(delivery.content, failure)];
+    await this.#options.outcomes.deadLetter(dead);
+    return { is: 'settled', dead };
   }
 }
 

@@ -10,10 +10,12 @@ import {
   envelopeType,
   runsOf,
 } from '@fleetwire/contracts/envelope';
+import { headersOfHalf, positionOf } from '@fleetwire/contracts/envelope-position';
 import { replayHeader } from '@fleetwire/contracts/event';
 import type { IdentifiedReading } from '@fleetwire/contracts/reading';
 import type { Logger } from '@fleetwire/runtime/logger';
-import type { BatchWriter } from '@fleetwire/store/batch-writer';
+import type { BatchWriter, Conflict } from '@fleetwire/store/batch-writer';
+import type { SettledEnvelope } from '@fleetwire/store/positions/settled-envelope';
 import type { Origin } from '@fleetwire/store/reconciliation-statements';
 import { type FailureHistory, firstFailedAtHeader } from './dead-letters.ts';
 import type { WorkerMetrics } from './metrics.ts';
@@ -27,6 +29,12 @@ export interface ReadingOutcomesOptions {
   readonly logger: Logger;
 }
 
+/** Dead letters of one message that are published at the same time. */
+const deadLettersInFlightMax = 32;
+
+/** Between two log lines about conflicting readings; the next line has the count of all since. */
+const conflictLogIntervalMs = 10_000;
+
 /**
  * Everything that can become of a reading in this worker, and the only place that counts it. A message is acknowledged only after one of
  * these methods has resolved for each of its readings. Together they are the worker's part of invariant 9:
@@ -36,6 +44,7 @@ export interface ReadingOutcomesOptions {
  * | --- | --- | --- |
  * | `stored` | the transaction has committed | `books_stored`, in that transaction |
  * | `duplicate` | the transaction has committed | `books_duplicates`, in that transaction |
+ * | `conflicting` | the same, for a duplicate that was found to differ from the stored reading | the same; a part of the duplicates |
  * | `dead-lettered` | the broker has confirmed the dead letter | `books_dead`, in the statement that inserts it ({@link storeDeadLetters}) |
  * | `retried-later` | the broker has confirmed the copy in a retry queue | none: in flight |
  * | none, for the halves of a poison message | the broker has confirmed both | none: in flight |
@@ -44,49 +53,100 @@ export interface ReadingOutcomesOptions {
  */
 export class ReadingOutcomes {
   readonly #options: ReadingOutcomesOptions;
+  #stored = 0;
+  #unloggedConflicts = 0;
+  #nextConflictLogAt = 0;
 
   constructor(options: ReadingOutcomesOptions) {
     this.#options = options;
+  }
+
+  /** Readings that this worker has stored. */
+  get stored(): number {
+    return this.#stored;
   }
 
   /**
    * Stores readings in one transaction, all or none.
    * @param deliveries the messages that the readings are from
    * @param mayBeCommitted an earlier try with these readings may have been committed although the answer was lost
+   * @param envelopes those that are settled by this transaction
+   * @returns the duplicates whose content differs from the stored reading
    * @throws what Postgres or the connection reports (store/failure.ts)
    */
   async store(
     readings: readonly IdentifiedReading[],
     deliveries: readonly Delivery[],
     mayBeCommitted: boolean,
-  ): Promise<void> {
+    envelopes: readonly SettledEnvelope[],
+  ): Promise<readonly Conflict[]> {
     const { writer, metrics } = this.#options;
-    const { stored, duplicates } = await writer.write(readings, originOf(deliveries, mayBeCommitted));
+    const { stored, duplicates, conflicts } = await writer.write(
+      readings,
+      originOf(deliveries, mayBeCommitted),
+      envelopes,
+    );
+    this.#stored += stored;
     metrics.readings.inc({ outcome: 'stored' }, stored);
-    metrics.readings.inc({ outcome: 'duplicate' }, duplicates);
+    metrics.readings.inc({ outcome: 'duplicate' }, duplicates - conflicts.length);
+    metrics.readings.inc({ outcome: 'conflicting' }, conflicts.length);
+    this.#logConflicts(conflicts);
+    return conflicts;
+  }
+
+  #logConflicts(conflicts: readonly Conflict[]): void {
+    const [example] = conflicts;
+    this.#unloggedConflicts += conflicts.length;
+    const now = performance.now();
+    if (example === undefined || now < this.#nextConflictLogAt) return;
+    const { deviceId, epoch, seq } = example;
+    this.#options.logger.warn(
+      {
+        conflicting: this.#unloggedConflicts,
+        deviceId,
+        epoch,
+        seq,
+        storedTs: new Date(example.storedTs).toISOString(),
+        refusedTs: new Date(example.refusedTs).toISOString(),
+      },
+      'readings with the identity of a stored reading and other content were not stored; the fields name the first one',
+    );
+    this.#unloggedConflicts = 0;
+    this.#nextConflictLogAt = now + conflictLogIntervalMs;
+  }
+
+  /** Enters that an envelope is settled: every reading of it is stored, or its dead letter is confirmed. */
+  settle(envelope: SettledEnvelope): Promise<void> {
+    return this.#options.writer.recordEnvelope(envelope);
   }
 
   /** Publishes dead letters, each of one reading or of one message that cannot be parsed (which counts as one reading). */
   async deadLetter(deadLetters: readonly DeadLetter[]): Promise<void> {
-    const { publish, metrics, logger } = this.#options;
-    for (const letter of deadLetters) {
-      await publish({
-        exchange: exchanges.default,
-        routingKey: queues.dead,
-        messageId: letter.id,
-        type: deadLetterType,
-        contentType: 'application/json',
-        headers: correlationAndTraceHeaders(letter.headers),
-        content: Buffer.from(JSON.stringify(letter)),
-      });
-      const { id: deadLetterId, reason, deviceId, epoch, seq } = letter;
-      logger.debug(
-        { ...correlationOf(letter.headers ?? {}), deadLetterId, reason, deviceId, epoch, seq },
-        'dead-lettered',
+    // Each confirm takes a write to the broker's disk: one after the other, a thousand take seconds.
+    for (let first = 0; first < deadLetters.length; first += deadLettersInFlightMax)
+      await Promise.all(
+        deadLetters.slice(first, first + deadLettersInFlightMax).map((letter) => this.#publishDeadLetter(letter)),
       );
-      metrics.deadLetters.inc({ reason: letter.reason });
-      metrics.readings.inc({ outcome: 'dead-lettered' });
-    }
+  }
+
+  async #publishDeadLetter(letter: DeadLetter): Promise<void> {
+    const { publish, metrics, logger } = this.#options;
+    await publish({
+      exchange: exchanges.default,
+      routingKey: queues.dead,
+      messageId: letter.id,
+      type: deadLetterType,
+      contentType: 'application/json',
+      headers: correlationAndTraceHeaders(letter.headers),
+      content: Buffer.from(JSON.stringify(letter)),
+    });
+    const { id: deadLetterId, reason, deviceId, epoch, seq } = letter;
+    logger.debug(
+      { ...correlationOf(letter.headers ?? {}), deadLetterId, reason, deviceId, epoch, seq },
+      'dead-lettered',
+    );
+    metrics.deadLetters.inc({ reason: letter.reason });
+    metrics.readings.inc({ outcome: 'dead-lettered' });
   }
 
   /** Inserts dead letters into Postgres, with their entries for reconciliation. @returns how many were new */
@@ -115,6 +175,12 @@ export class ReadingOutcomes {
       content,
     });
     metrics.readings.inc({ outcome: 'retried-later' }, readings);
+    const position = positionOf(headers);
+    if (position === undefined) return;
+    // Only for the decision when a silent edge has ended; without it, that is taken later.
+    await this.#options.writer.recordOpenEnvelope(position).catch((reason: unknown) => {
+      logger.warn({ reason: String(reason), messageId }, 'failed to enter that an envelope is retried');
+    });
   }
 
   /** Publishes the two halves of a message to the work queue, to be isolated in turn. */
@@ -128,7 +194,7 @@ export class ReadingOutcomes {
         messageId,
         type: envelopeType,
         contentType: 'application/json',
-        headers: { ...withoutBrokerHeaders(headers), [isolatedHeader]: true },
+        headers: { ...headersOfHalf(withoutBrokerHeaders(headers), index as 0 | 1), [isolatedHeader]: true },
         content: encodeEnvelope({
           id: messageId,
           type: envelopeType,

@@ -1,5 +1,6 @@
 import type { Delivery } from '@fleetwire/broker/delivery';
 import type { IdentifiedReading } from '@fleetwire/contracts/reading';
+import type { Conflict } from '@fleetwire/store/batch-writer';
 import { type BatchBounds, MicroBatcher, type Sized } from '@fleetwire/runtime/micro-batcher';
 
 /** A reading that Postgres refuses for its content. */
@@ -8,11 +9,24 @@ export interface RejectedReading {
   readonly error: unknown;
 }
 
+/** What became of the readings of one message: all but the rejected ones are stored. */
+export interface StoredMessage {
+  readonly rejected: readonly RejectedReading[];
+  /** The transaction of the readings has entered the position of their envelope, too. */
+  readonly isPositionEntered: boolean;
+  /** Of all messages in the transaction: the stored ones that are duplicates with another content. */
+  readonly conflicts: readonly Conflict[];
+}
+
+interface Arrival {
+  /** When the oldest reading of a message arrived at the edge, epoch milliseconds. */
+  readonly oldestAt: number;
+}
+
 /** The readings of one message, waiting for a transaction or in one. */
 export interface PendingMessage extends Sized, TransactionRequest {
-  /** When the oldest of its readings arrived at the edge, epoch milliseconds. */
-  readonly oldestArrivalAt: number;
-  readonly promise: PromiseWithResolvers<readonly RejectedReading[]>;
+  readonly arrival: Arrival;
+  readonly promise: PromiseWithResolvers<StoredMessage>;
 }
 
 interface TransactionRequest {
@@ -55,8 +69,11 @@ export class TransactionBatcher {
   readonly #clock: Clock;
   readonly #batcher: MicroBatcher<PendingMessage>;
   readonly #alone: PendingMessage[] = [];
-  /** Waiting or in a transaction. */
-  readonly #pending = new Set<PendingMessage>();
+  /**
+   * Of the messages that wait or are in a transaction; not the messages, because the former table of a `Set` that grows keeps what was in it
+   * until the old generation is collected: with all readings in it, garbage collection took twice the time.
+   */
+  readonly #arrivals = new Set<Arrival>();
   #running = 0;
   #cancelTimer: (() => void) | undefined;
 
@@ -74,23 +91,23 @@ export class TransactionBatcher {
   /** When the oldest reading arrived at the edge that is waiting or in a transaction, epoch milliseconds; undefined when there is none. */
   get oldestArrivalAt(): number | undefined {
     let oldest: number | undefined;
-    for (const { oldestArrivalAt } of this.#pending) oldest = Math.min(oldest ?? oldestArrivalAt, oldestArrivalAt);
+    for (const { oldestAt } of this.#arrivals) oldest = Math.min(oldest ?? oldestAt, oldestAt);
     return oldest;
   }
 
-  /** Resolves with the rejected readings when all others are committed; rejects with the failure of the transaction. */
-  submit({ delivery, items, alone, isLastChance }: TransactionRequest): Promise<readonly RejectedReading[]> {
+  /** Resolves when all but the rejected readings are committed; rejects with the failure of the transaction. */
+  submit({ delivery, items, alone, isLastChance }: TransactionRequest): Promise<StoredMessage> {
     const pending: PendingMessage = {
       delivery,
       items,
       alone,
       isLastChance,
-      readings: items.length,
+      readingCount: items.length,
       bytes: delivery.content.length,
-      oldestArrivalAt: oldestArrival(items),
+      arrival: { oldestAt: oldestArrival(items) },
       promise: Promise.withResolvers(),
     };
-    this.#pending.add(pending);
+    this.#arrivals.add(pending.arrival);
     if (alone) this.#alone.push(pending);
     else this.#batcher.add(pending, this.#clock.now);
     this.#start();
@@ -111,14 +128,14 @@ export class TransactionBatcher {
     this.#running += 1;
     void this.#options.run(batch).finally(() => {
       this.#running -= 1;
-      for (const message of batch) this.#pending.delete(message);
+      for (const { arrival } of batch) this.#arrivals.delete(arrival);
       this.#start();
     });
   }
 
   get #isDue(): boolean {
     if (this.#batcher.isEmpty) return false;
-    return this.#batcher.isFull || this.#pending.size >= this.#options.messagesMax || this.#clock.now >= this.#dueAt;
+    return this.#batcher.isFull || this.#arrivals.size >= this.#options.messagesMax || this.#clock.now >= this.#dueAt;
   }
 
   /** When the pending messages start, full or not; never while none is pending. */

@@ -1,4 +1,8 @@
+import { queues } from '@fleetwire/broker/topology';
+import { edgeReportSchemaVersion, edgeReportType, minuteOf } from '@fleetwire/contracts/edge-report';
+import { cleanUp } from '@fleetwire/platform/testing/clean-up';
 import { eventually } from '@fleetwire/platform/testing/eventually';
+import { openDatabase } from '@fleetwire/store/database';
 import { describe, expect, it } from 'vitest';
 import { type Harness, envelope, metric, readings, recordingLogger, untilEmpty, workerHarness } from './harness.ts';
 
@@ -29,6 +33,35 @@ async function storeOneByOne(harness: Harness, deviceId: string, count: number):
   }
 }
 
+it('an edge report that the broker has dead-lettered is entered for reconciliation, and is no dead letter', async () => {
+  const harness = await workerHarness();
+  await harness.worker();
+  const now = Date.now();
+  const report = {
+    id: 'a3f1c5b2-6f0e-4a53-9c53-0f1d4f6f8a10',
+    type: edgeReportType,
+    schemaVersion: edgeReportSchemaVersion,
+    occurredAt: now,
+    instanceId: 'edge-1',
+    sequence: 1,
+    isLast: true,
+    // Not in the past: the maintenance that starts with the worker deletes expired minutes.
+    entries: [{ minute: minuteOf(now), deviceId: 'pump', accepted: 7, rejected: 0, nacked: 0, unconfirmed: 0 }],
+  };
+  await harness.publish(Buffer.from(JSON.stringify(report)), {
+    type: edgeReportType,
+    queue: queues.dead,
+    headers: { 'x-first-death-reason': 'delivery_limit' },
+  });
+  await eventually(async () =>
+    expect(await harness.rows('select device_id, accepted::int from books_accepted')).toEqual([
+      { device_id: 'pump', accepted: 7 },
+    ]),
+  );
+  await untilEmpty(harness);
+  expect(await deadLetters(harness)).toEqual([]);
+});
+
 describe('a dead letter that Postgres refuses for its content', () => {
   it('is stored as raw bytes, and delays no readings', async () => {
     const { logger, messages } = await recordingLogger();
@@ -49,7 +82,9 @@ describe('a dead letter that Postgres refuses for its content', () => {
     });
     expect(await harness.rows('select device_id, dead::int from books_dead')).toEqual([{ device_id: '', dead: 1 }]);
     expect(messages).not.toContain(holding);
-    expect(await metric(worker, 'fleetwire_worker_dead_letters_total{reason="refused-by-database"}')).toBe(1);
+    await eventually(async () =>
+      expect(await metric(worker, 'fleetwire_worker_dead_letters_total{reason="refused-by-database"}')).toBe(1),
+    );
     await untilEmpty(harness);
   });
 
@@ -76,4 +111,36 @@ describe('a dead letter that Postgres refuses for its content', () => {
     await untilEmpty(harness);
     expect(await deadLetters(harness)).toHaveLength(8);
   });
+});
+
+it('dead letters that wait for Postgres leave connections for readings, are no outage, and are written together then', async () => {
+  const { logger, messages } = await recordingLogger();
+  const harness = await workerHarness({ logger });
+  await harness.worker();
+  await storeOneByOne(harness, 'before', 1);
+  const locks = openDatabase({
+    databaseUrl: harness.databaseUrl,
+    poolMax: 1,
+    statementTimeoutMs: 60_000,
+    applicationName: 'test-locks',
+  });
+  cleanUp(() => locks.close());
+  const locked = await locks.pool.connect();
+  await locked.query('begin');
+  await locked.query('lock table dead_letters in exclusive mode');
+  const bad = readings('bad', 60, () => rejected);
+  await harness.publish(envelope(bad));
+  await eventually(async () =>
+    expect(
+      await harness.rows(`select from pg_locks where relation = 'dead_letters'::regclass and not granted`),
+    ).not.toHaveLength(0),
+  );
+  await storeOneByOne(harness, 'good', 20);
+  expect(messages).not.toContain(holding);
+  await locked.query('rollback');
+  locked.release();
+  await eventually(async () => expect(await harness.deadLetters('bad')).toHaveLength(60));
+  expect(messages).not.toContain(holding);
+  const transactions = await harness.rows('select distinct xmin::text from dead_letters');
+  expect(transactions.length).toBeLessThan(10);
 });

@@ -38,8 +38,8 @@ it.each(['fsync', 'full_page_writes'])(
       expect(checks['database']).toContain(`ALTER SYSTEM SET ${setting} = on; SELECT pg_reload_conf();`);
       // The envelope is here, and is not stored.
       expect(await harness.waiting()).toBe(0);
+      expect(await metric(worker, 'fleetwire_worker_holding')).toBe(1);
     });
-    expect(await metric(worker, 'fleetwire_worker_holding')).toBe(1);
     expect(await harness.stored('waiting')).toBe(0);
 
     await harness.rows(`alter system set ${setting} = on`);

@@ -28,13 +28,12 @@ describe('while Postgres is unavailable, the worker', () => {
     // Five are prefetched and held, neither requeued in a loop nor dead-lettered.
     await eventually(async () => expect(await harness.waiting()).toBe(15));
     harness.postgresProxy.resume();
-    await eventually(
-      async () => expect(await harness.rows('select count(*)::int as n from readings')).toEqual([{ n: 200 }]),
-      { timeoutMs: 20_000 },
+    await eventually(async () =>
+      expect(await harness.rows('select count(*)::int as n from readings')).toEqual([{ n: 200 }]),
     );
     await untilEmpty(harness);
     expect(await harness.rows('select * from dead_letters')).toEqual([]);
-    expect((await fetch(`${worker.url}/readyz`)).status).toBe(200);
+    await eventually(async () => expect((await fetch(`${worker.url}/readyz`)).status).toBe(200));
   });
 
   it('detects a connection without answers, and stores the held readings over a new one', async () => {
@@ -44,9 +43,7 @@ describe('while Postgres is unavailable, the worker', () => {
     await eventually(async () => expect(await harness.stored('before')).toBe(1));
     harness.postgresProxy.stall();
     await harness.publish(envelope(readings('half-open', 10)));
-    await eventually(async () => expect(await metric(worker, 'fleetwire_worker_holding')).toBe(1), {
-      timeoutMs: 15_000,
-    });
+    await eventually(async () => expect(await metric(worker, 'fleetwire_worker_holding')).toBe(1));
     harness.postgresProxy.refuse();
     harness.postgresProxy.resume();
     await eventually(async () => expect(await harness.stored('half-open')).toBe(10));
@@ -68,9 +65,8 @@ describe('while Postgres is unavailable, the worker', () => {
       if (stored === before) pauseMs *= 1.2;
     }
     await publishing;
-    await eventually(
-      async () => expect(await harness.rows('select count(*)::int as n from readings')).toEqual([{ n: 2_000 }]),
-      { timeoutMs: 20_000 },
+    await eventually(async () =>
+      expect(await harness.rows('select count(*)::int as n from readings')).toEqual([{ n: 2_000 }]),
     );
     expect(await harness.rows('select stream_key, seq from readings group by 1, 2 having count(*) > 1')).toEqual([]);
     await untilEmpty(harness);
@@ -87,7 +83,49 @@ describe('a message that was delivered many times without an acknowledgement', a
     await eventually(async () => expect(await harness.stored('redelivered')).toBe(8));
     await untilEmpty(harness);
     expect(await harness.deadLetters('redelivered')).toEqual([]);
-    expect(await harness.rows('select * from suspects')).toEqual([]);
+    // The record of the attempt is deleted after the commit.
+    await eventually(async () => expect(await harness.rows('select * from suspects')).toEqual([]));
+  });
+});
+
+describe('a message that may be poison, when its worker ends again and again while Postgres is unavailable', async () => {
+  const harness = await workerHarness();
+
+  it('is stored, because such attempts say nothing about the message', async () => {
+    // Afterwards there is a partition, and nothing but the write of the reading waits for the lock.
+    const earlier = await harness.worker();
+    await harness.publish(envelope(readings('earlier', 1)));
+    await eventually(async () => expect(await harness.stored('earlier')).toBe(1));
+    await earlier.stop();
+    await harness.publish(envelope(readings('held', 1)));
+    for (let crash = 0; crash < 4; crash += 1) await consumeAndCrash(harness);
+    const blocking = await harness.blockReadings();
+    const isWriting = async () =>
+      (
+        await harness.rows(
+          `select from pg_stat_activity where wait_event_type = 'Lock' and query like 'insert into readings%' and datname = current_database()`,
+        )
+      ).length === 1;
+    for (let end = 1; end <= 2; end += 1) {
+      const worker = await harness.worker({ DRAIN_TIMEOUT_MS: '500' });
+      await eventually(async () => expect(await harness.waiting()).toBe(0));
+      if (end > 1) await eventually(async () => expect(await metric(worker, 'fleetwire_worker_holding')).toBe(1));
+      harness.postgresProxy.resume();
+      await eventually(async () => expect(await isWriting()).toBe(true));
+      harness.postgresProxy.refuse();
+      await eventually(async () => expect(await metric(worker, 'fleetwire_worker_holding')).toBe(1));
+      // For the record of the attempt, which stays in Postgres, this is what a SIGKILL is.
+      await worker.stop();
+      await eventually(async () => expect(await isWriting()).toBe(false));
+      await eventually(async () => expect(await harness.waiting()).toBe(1));
+    }
+    await harness.worker();
+    await eventually(async () => expect(await harness.waiting()).toBe(0));
+    await blocking.release();
+    harness.postgresProxy.resume();
+    await eventually(async () => expect(await harness.stored('held')).toBe(1));
+    await untilEmpty(harness);
+    expect(await harness.deadLetters('held')).toEqual([]);
   });
 });
 
@@ -149,6 +187,30 @@ it('hands back the held messages when it stops while Postgres is unavailable, an
   await eventually(async () => expect(await harness.stored('handed-back')).toBe(10));
 });
 
+it('keeps the original in the queue as long as its copy for a retry cannot be published', async () => {
+  const harness = await workerHarness();
+  await harness.rows('create sequence refusals');
+  // An error that the failure policy does not know; the sequence counts also in a transaction that is rolled back.
+  await harness.rows(`create function refuse() returns trigger language plpgsql as $$
+    begin perform nextval('refusals'); raise exception 'not today'; end $$`);
+  await harness.rows('create trigger refuse before insert on readings for each row execute function refuse()');
+  const { pathname, username } = new URL(harness.amqpUrl);
+  const permit = (write: string) =>
+    manageBroker('PUT', `/permissions${pathname}/${username}`, { configure: '.*', write, read: '.*' });
+  // Retry queues are reached through the default exchange, which RabbitMQ calls amq.default in permissions.
+  await permit('^(?!amq[.]default$).*');
+  await harness.publish(envelope(readings('kept', 2)));
+  const worker = await harness.worker({ DRAIN_TIMEOUT_MS: '1000' });
+  await eventually(async () => expect(await harness.rows('select from refusals where is_called')).toHaveLength(1));
+  await worker.stop();
+  await eventually(async () => expect(await harness.waiting()).toBe(1));
+  await permit('.*');
+  await harness.rows('alter table readings disable trigger refuse');
+  await harness.worker();
+  await eventually(async () => expect(await harness.stored('kept')).toBe(2));
+  await untilEmpty(harness);
+});
+
 it('keeps the original in the queue as long as its dead letter cannot be published', async () => {
   const harness = await workerHarness();
   const { pathname, username } = new URL(harness.amqpUrl);
@@ -165,4 +227,19 @@ it('keeps the original in the queue as long as its dead letter cannot be publish
   await harness.worker();
   await eventually(async () => expect(await harness.deadLetters('kept')).toHaveLength(1));
   await untilEmpty(harness);
+});
+
+it('readings that together always take longer than a statement may are stored in smaller transactions', async () => {
+  const harness = await workerHarness();
+  await harness.rows(
+    `create function dawdle() returns trigger language plpgsql as $$ begin perform pg_sleep(0.01); return new; end $$`,
+  );
+  await harness.rows('create trigger dawdle before insert on readings for each row execute function dawdle()');
+  await harness.worker({ STATEMENT_TIMEOUT_MS: '1000' });
+  await harness.publish(envelope(readings('slow', 300)));
+  await eventually(async () => expect(await harness.stored('slow')).toBe(300));
+  await untilEmpty(harness);
+  expect(await harness.deadLetters('slow')).toEqual([]);
+  expect(await harness.rows('select sum(stored)::int as stored from books_stored')).toEqual([{ stored: 300 }]);
+  expect(await harness.rows('select * from books_duplicates')).toEqual([]);
 });

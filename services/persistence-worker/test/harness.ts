@@ -79,12 +79,21 @@ export async function workerHarness({
       cleanUp(stop);
       return { ...worker, stop };
     },
-    publish: (content: Buffer, { type = envelopeType, queue }: { type?: string; queue?: string } = {}) =>
+    pool: database.pool,
+    publish: (
+      content: Buffer,
+      {
+        type = envelopeType,
+        queue,
+        headers,
+      }: { type?: string; queue?: string; headers?: Record<string, unknown> } = {},
+    ) =>
       publisher.publish({
         exchange: queue === undefined ? exchanges.telemetry : exchanges.default,
         routingKey: queue ?? routingKeys.persist,
         messageId: randomUUID(),
         type,
+        ...(headers && { headers }),
         content,
       }),
     stored: async (deviceId: string) =>
@@ -94,6 +103,18 @@ export async function workerHarness({
         'select * from dead_letters where device_id = $1 order by seq',
         [deviceId],
       ),
+    /** Lets every write of readings wait until it is released. */
+    blockReadings: async () => {
+      const client = await database.pool.connect();
+      await client.query('begin');
+      await client.query('lock table readings in exclusive mode');
+      return {
+        release: async () => {
+          await client.query('rollback');
+          client.release();
+        },
+      };
+    },
     /** Ready messages over all queues, as the broker counts them now. */
     waiting: async () => {
       const channel = await connection.openChannel();

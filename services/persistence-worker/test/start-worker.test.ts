@@ -29,7 +29,7 @@ it('a worker whose port is taken fails to start, and leaves no consumer and no c
   // What the first one has left would consume by the time that a later one does.
   const worker = await harness.worker();
   await eventually(async () => expect((await fetch(`${worker.url}/readyz`)).status).toBe(200));
-  expect(await consumers(harness)).toBe(2);
+  await eventually(async () => expect(await consumers(harness)).toBe(2));
   await worker.stop();
   await eventually(async () => {
     expect(await consumers(harness)).toBe(0);

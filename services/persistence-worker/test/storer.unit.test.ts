@@ -2,7 +2,7 @@ import type { IdentifiedReading } from '@fleetwire/contracts/reading';
 import { createLogger } from '@fleetwire/runtime/logger';
 import { createRegistry } from '@fleetwire/runtime/metrics';
 import { untraced } from '@fleetwire/runtime/trace-context';
-import type { FailureClass } from '@fleetwire/store/failure';
+import { type FailureClass, StreamLimitError } from '@fleetwire/store/failure';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { DatabaseGate } from '../src/database-gate.ts';
@@ -37,7 +37,12 @@ function storerOver({ store, probe = async () => {}, signal = never }: DatabaseB
   const classify = (error: unknown) => (error as Refusal).kind;
   const gate = new DatabaseGate({ classify, probe, backoff: { baseMs: 0, capMs: 0 }, logger, signal });
   return new Storer({
-    outcomes: { store },
+    outcomes: {
+      store: async (readings) => {
+        await store(readings);
+        return [];
+      },
+    },
     classify,
     gate,
     metrics,
@@ -90,6 +95,20 @@ describe('the storer', () => {
     };
     expect(await refusals(63)).toBe(2);
     expect(await refusals(0)).toBe(7);
+  });
+
+  it('stores the others together where the error names the refused readings, without searching for them', async () => {
+    const batch = Array.from({ length: 64 }, (_, seq) => reading(seq));
+    const refused = new Set([batch[3]!, batch[40]!]);
+    const tries: number[] = [];
+    const storer = storerOver({
+      store: async (readings) => {
+        tries.push(readings.length);
+        if (readings.some((one) => refused.has(one))) throw new StreamLimitError([...refused], 1);
+      },
+    });
+    expect((await storer.store(batch, once)).map((one) => one.reading)).toEqual([...refused]);
+    expect(tries).toEqual([64, 62]);
   });
 
   it('throws an unknown failure and rejects no reading for it, unless it is the last chance', async () => {

@@ -36,9 +36,9 @@ function batcherUnderTest({ transactionsMax = 2, messagesMax = 100 } = {}) {
   const run = (batch: readonly PendingMessage[]): Promise<void> => {
     const { promise, resolve } = Promise.withResolvers<void>();
     started.push({
-      sizes: batch.map(({ readings }) => readings),
+      sizes: batch.map(({ readingCount }) => readingCount),
       commit: async () => {
-        for (const message of batch) message.promise.resolve([]);
+        for (const message of batch) message.promise.resolve({ rejected: [], isPositionEntered: true, conflicts: [] });
         resolve();
         // The batcher reacts in the microtask after the one that ends the transaction.
         await promise.finally(() => {});

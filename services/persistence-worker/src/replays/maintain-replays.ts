@@ -1,10 +1,10 @@
 import { randomUUID } from 'node:crypto';
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from '@fleetwire/runtime/logger';
 import type { Database } from '@fleetwire/store/database';
 import { createReplay } from '@fleetwire/store/dead-letters/replays';
 import { settleReplays } from '@fleetwire/store/dead-letters/settle';
 import { transientFingerprints } from '@fleetwire/store/dead-letters/transient';
+import { repeat } from '../repeat.ts';
 
 const settleBatch = 500;
 const settlePauseMs = 250;
@@ -65,27 +65,13 @@ export async function maintainReplays(options: MaintainReplaysOptions): Promise<
     return automaticLookMs;
   };
 
-  const tasks = [repeat(settle, { signal, logger, name: 'settle replays' })];
-  if (automaticReplaysMax > 0) tasks.push(repeat(replayTransients, { signal, logger, name: 'automatic replays' }));
+  const repeated = (name: string, task: () => Promise<number>) =>
+    repeat(task, {
+      failurePauseMs: settleIdlePauseMs,
+      onFailure: (error) => logger.warn({ err: error, task: name }, 'task failed; repeating it until it succeeds'),
+      signal,
+    });
+  const tasks = [repeated('settle replays', settle)];
+  if (automaticReplaysMax > 0) tasks.push(repeated('automatic replays', replayTransients));
   await Promise.all(tasks);
-}
-
-/** Repeats a task, which returns its next pause in milliseconds. A failed task is repeated; only the first failure in a row is logged. */
-async function repeat(
-  task: () => Promise<number>,
-  { signal, logger, name }: { signal: AbortSignal; logger: Logger; name: string },
-): Promise<void> {
-  let isFailing = false;
-  while (!signal.aborted) {
-    let pauseMs = settleIdlePauseMs;
-    try {
-      pauseMs = await task();
-      isFailing = false;
-    } catch (error) {
-      if (signal.aborted) return;
-      if (!isFailing) logger.warn({ err: error, task: name }, 'task failed; repeating it until it succeeds');
-      isFailing = true;
-    }
-    await sleep(pauseMs, undefined, { signal }).catch(() => {});
-  }
 }

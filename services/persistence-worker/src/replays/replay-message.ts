@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { Publication } from '@fleetwire/broker/publisher';
 import { isolatedHeader, senderHeaders } from '@fleetwire/broker/retry-headers';
 import { exchanges, routingKeys } from '@fleetwire/broker/topology';
+import { edgeReportType } from '@fleetwire/contracts/edge-report';
 import { envelopeSchemaVersion, envelopeType } from '@fleetwire/contracts/envelope';
 import { correlationHeader, replayHeader } from '@fleetwire/contracts/event';
 import { jsonOfPayload } from '@fleetwire/store/dead-letters/browse';
@@ -28,7 +29,7 @@ export function replayMessageOf(
     exchange: exchanges.telemetry,
     routingKey: routingKeys.persist,
     messageId: `${id}/${letter.number}`,
-    type: envelopeType,
+    type: typeOf(content),
     contentType: 'application/json',
     headers,
     content,
@@ -57,6 +58,13 @@ function contentOf(letter: Offered): Content {
     content: envelopeOf(letter, { deviceId, epoch, reading }),
     identity: isSeq(seq) ? { deviceId, epoch, seq } : undefined,
   };
+}
+
+/** The broker dead-letters edge reports too, and a dead letter keeps the bytes of a message, not its type. */
+function typeOf(content: Buffer): typeof envelopeType | typeof edgeReportType {
+  const value = jsonOfPayload(content);
+  const isReport = typeof value === 'object' && value !== null && 'type' in value && value.type === edgeReportType;
+  return isReport ? edgeReportType : envelopeType;
 }
 
 /** The reading is not validated here: the worker that stores it validates it as any other. */

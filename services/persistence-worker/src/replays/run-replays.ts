@@ -15,6 +15,7 @@ import {
   takeReplay,
 } from '@fleetwire/store/dead-letters/replay-lease';
 import { getReplay, type Replay } from '@fleetwire/store/dead-letters/replays';
+import { repeat } from '../repeat.ts';
 import { replayMessageOf } from './replay-message.ts';
 import { TokenBucket } from './token-bucket.ts';
 
@@ -41,23 +42,18 @@ export interface RunReplaysOptions {
  *
  * Resolves when the signal is aborted: confirmed messages are recorded, and another runner may take the job immediately.
  */
-export async function runReplays(options: RunReplaysOptions): Promise<void> {
+export function runReplays(options: RunReplaysOptions): Promise<void> {
   const { database, runner, leaseMs, logger, signal } = options;
-  let isFailing = false;
-  while (!signal.aborted) {
-    let replayId: string | undefined;
-    try {
-      replayId = await takeReplay(database, { runner, leaseMs, signal });
-      if (replayId !== undefined) await runReplay({ replayId, runner, leaseMs }, options);
-      isFailing = false;
-    } catch (error) {
-      if (signal.aborted) return;
-      if (!isFailing) logger.warn({ err: error, replay: replayId }, 'replay interrupted; retrying');
-      isFailing = true;
-    }
-    const pauseMs = isFailing ? failurePauseMs : replayId === undefined ? pollMs : 0;
-    await sleep(pauseMs, undefined, { signal }).catch(() => {});
-  }
+  let replayId: string | undefined;
+  const task = async (): Promise<number> => {
+    replayId = undefined;
+    replayId = await takeReplay(database, { runner, leaseMs, signal });
+    if (replayId === undefined) return pollMs;
+    await runReplay({ replayId, runner, leaseMs }, options);
+    return 0;
+  };
+  const onFailure = (error: unknown) => logger.warn({ err: error, replay: replayId }, 'replay interrupted; retrying');
+  return repeat(task, { failurePauseMs, onFailure, signal });
 }
 
 async function runReplay(lease: Lease, { database, signal: stopping, ...options }: RunReplaysOptions): Promise<void> {
