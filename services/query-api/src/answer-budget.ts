@@ -3,25 +3,27 @@ import { unavailable } from '@fleetwire/runtime/problem';
 
 /** Bounds the memory that answers take, over all calls. */
 export interface AnswerBudget {
-  /** For one call; its bytes are counted until `release`. */
+  /** For one call, or one execution that several calls share; its bytes are counted until `release`. */
   open(): AnswerReservation;
 }
 
-interface AnswerReservation {
+export interface AnswerReservation {
   /** @throws {Problem} 503 when the answers in flight would take more than the budget */
   readonly reserve: (bytes: number) => void;
-  /** Counts the whole answer of at least so many bytes; the answer exists already, so it is not refused. */
+  /** Counts the whole answer of at least this many bytes; the answer exists already, so it is not refused. */
   count(answerBytes: number): void;
   readonly release: () => void;
+  /** Releases, and counts nothing from then on: what is still read has no client any more. */
+  readonly close: () => void;
 }
 
 export function createAnswerBudget({
   bytesMax,
-  refusedCalls,
+  refused,
   registry,
 }: {
   readonly bytesMax: number;
-  readonly refusedCalls: Counter<'limit'>;
+  readonly refused: Counter<'reason'>;
   readonly registry: Registry;
 }): AnswerBudget {
   let inFlight = 0;
@@ -33,7 +35,9 @@ export function createAnswerBudget({
   return {
     open: () => {
       let own = 0;
+      let isClosed = false;
       const add = (bytes: number): void => {
+        if (isClosed) return;
         own += bytes;
         inFlight += bytes;
         gauge.set(inFlight);
@@ -41,7 +45,7 @@ export function createAnswerBudget({
       return {
         reserve: (bytes) => {
           if (inFlight + bytes > bytesMax) {
-            refusedCalls.inc({ limit: 'answer_bytes' });
+            refused.inc({ reason: 'answer-bytes' });
             throw unavailable(
               `Answers of ${inFlight} bytes are in flight; at most ${bytesMax} (ANSWER_BYTES_IN_FLIGHT_MAX). ` +
                 'Try again, or request less with limit, metrics or a shorter time range',
@@ -52,6 +56,10 @@ export function createAnswerBudget({
         },
         count: (answerBytes) => add(Math.max(0, answerBytes - own)),
         release: () => add(-own),
+        close: () => {
+          add(-own);
+          isClosed = true;
+        },
       };
     },
   };

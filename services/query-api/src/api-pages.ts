@@ -30,7 +30,7 @@ const swaggerPage = page(
   '<div id="swagger-ui"></div><script src="/docs/swagger-ui-bundle.js"></script><script src="/docs/start.js"></script>',
 );
 const swaggerStart = `window.ui = SwaggerUIBundle({
-  url: '/openapi.json', dom_id: '#swagger-ui', deepLinking: true, persistAuthorization: true, validatorUrl: null,
+  url: '/openapi.json', dom_id: '#swagger-ui', deepLinking: true, validatorUrl: null,
 });`;
 const redocPage = page(
   'Fleetwire API reference',

@@ -47,12 +47,18 @@ export function createCircuit(options: CircuitOptions): Circuit {
   let openedAt = 0;
 
   const attempt = async (work: Work): Promise<Outcome> => {
-    const signal = AbortSignal.timeout(timeoutMs);
+    // `AbortSignal.timeout` would make an error for each call, long after its answer.
+    const ending = new AbortController();
+    const { signal } = ending;
+    const end = (): void => ending.abort(new DOMException('The operation was aborted due to timeout', 'TimeoutError'));
+    const timer = setTimeout(end, timeoutMs);
     try {
       return { value: await work(signal) };
     } catch (error) {
       if (isOutage(error) || (signal.aborted && error === signal.reason)) throw error;
       return { answered: error };
+    } finally {
+      clearTimeout(timer);
     }
   };
   const breaker = new CircuitBreaker(attempt, {
@@ -109,7 +115,8 @@ export function createCircuit(options: CircuitOptions): Circuit {
 /** A pool of connections behind a circuit. */
 export interface GuardedDatabase {
   /**
-   * Calls a function of the store with this database and the circuit's signal: `history.run(readings, { deviceId, … })`.
+   * Calls a function of the store with this database and the circuit's signal: `history.run(readings, { deviceId, … })`. A signal among the
+   * options ends the call, too.
    * @throws {Problem} 503, as `Circuit.run` does; 504 when the query takes too long
    */
   run<O, R>(
@@ -122,7 +129,10 @@ export function guardDatabase(database: Database, circuit: Circuit): GuardedData
   return {
     run: async (query, options) => {
       try {
-        return await circuit.run((signal) => query(database, { ...options, signal }));
+        const { signal: own } = options as { readonly signal?: AbortSignal };
+        return await circuit.run((signal) =>
+          query(database, { ...options, signal: own === undefined ? signal : AbortSignal.any([signal, own]) }),
+        );
       } catch (error) {
         throw overloadProblem(error) ?? error;
       }

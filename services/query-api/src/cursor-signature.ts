@@ -1,5 +1,6 @@
-import { createHmac, hkdfSync, timingSafeEqual } from 'node:crypto';
+import { createHmac, timingSafeEqual } from 'node:crypto';
 import { cursorRefusal } from './cursor.ts';
+import { derivedKey } from './derived-key.ts';
 
 /** Signs the cursors of all lists: a position that a client made up never reaches the database. */
 export interface CursorSignature {
@@ -10,14 +11,9 @@ export interface CursorSignature {
 
 const signatureBytes = 16;
 
-/**
- * The key is derived from user, password and database name of `DATABASE_URL`: instances that read the same database as the same
- * role accept each other's cursors without further configuration, also after a restart. A new password invalidates cursors in use.
- */
+/** A new password of the database invalidates cursors in use. */
 export function createCursorSignature(databaseUrl: string): CursorSignature {
-  const { username, password, pathname } = new URL(databaseUrl);
-  const secret = JSON.stringify([username, password, pathname]);
-  const key = Buffer.from(hkdfSync('sha256', secret, '', 'fleetwire query-api cursors', 32));
+  const key = derivedKey(databaseUrl, 'fleetwire query-api cursors');
   const macOf = (cursor: string): Buffer =>
     createHmac('sha256', key).update(cursor).digest().subarray(0, signatureBytes);
 

@@ -7,7 +7,7 @@ import { instantMaxMs } from './time-range.ts';
 /** A cursor as clients see it: opaque, and valid for the query that returned it. */
 export const Cursor = Type.String({
   minLength: 1,
-  maxLength: 1_000,
+  maxLength: 8_000,
   description: '`page.next` of the previous page, unchanged: it is signed',
 });
 

@@ -1,5 +1,6 @@
 import { minuteOf } from '@fleetwire/contracts/edge-report';
 import { Gauge, type Registry } from '@fleetwire/runtime/metrics';
+import { currentPositions } from '@fleetwire/store/positions/live-history';
 import { readReconciliationEntries } from '@fleetwire/store/reconciliation';
 import { type ReconciliationReport, reconcile } from './reconciliation/reconcile.ts';
 import type { GuardedDatabase } from './circuit.ts';
@@ -10,15 +11,18 @@ export interface OperationsMetricsOptions {
   readonly registry: Registry;
   readonly queues: QueueMonitor;
   readonly scans: GuardedDatabase;
+  readonly live: GuardedDatabase;
+  readonly openingMsMax: number;
 }
 
 const auditedMinutes = 60;
 const auditSharedMs = 15_000;
 
 /** Metrics of the queues and of the reconciliation, read at each scrape; what is unknown then has no value. */
-export function exposeOperations({ registry, queues, scans }: OperationsMetricsOptions): void {
+export function exposeOperations({ registry, queues, scans, live, openingMsMax }: OperationsMetricsOptions): void {
   exposeQueues(registry, queues);
   exposeBooks(registry, sharedAudit(queues, scans));
+  exposePositions(registry, live, openingMsMax);
 }
 
 function exposeQueues(registry: Registry, queues: QueueMonitor): void {
@@ -109,6 +113,29 @@ function exposeBooks(registry: Registry, read: () => Promise<ReconciliationRepor
         ({ state, missingReports, isAcknowledged }) =>
           (state === 'silent' || missingReports.length > 0) && !isAcknowledged,
       ).length,
+  );
+}
+
+function exposePositions(registry: Registry, live: GuardedDatabase, openingMsMax: number): void {
+  const age = new Gauge({
+    name: 'fleetwire_complete_until_age_seconds',
+    help: 'Age of the time until which every acknowledged reading is stored or a dead letter; no value while that is not known',
+    registers: [registry],
+  });
+  registry.registerMetric(
+    new Gauge({
+      name: 'fleetwire_settled_lag_envelopes',
+      help: 'Envelopes that the edges have numbered and whose readings do not all have their final fate, or follow such an envelope',
+      registers: [],
+      async collect() {
+        const positions = await live.run(currentPositions, { openingMsMax }).catch(() => undefined);
+        if (positions === undefined) this.remove();
+        else this.set(positions.unsettled);
+        const until = positions?.completeUntil ?? null;
+        if (until === null) age.remove();
+        else age.set(Math.max(0, Date.now() - until) / 1_000);
+      },
+    }),
   );
 }
 

@@ -1,5 +1,5 @@
-import type { FieldProblem } from '@fleetwire/runtime/problem';
-import type { TObject, TSchema } from 'typebox';
+import { badRequest, type FieldProblem } from '@fleetwire/runtime/problem';
+import Type, { type TObject, type TSchema } from 'typebox';
 import { Compile } from 'typebox/compile';
 
 /** The parts of JSON Schema that parameters use. */
@@ -14,6 +14,21 @@ interface ParameterSchema {
   readonly default?: unknown;
   readonly description?: string;
   readonly examples?: readonly unknown[];
+  readonly [repeated]?: true;
+}
+
+const repeated = 'x-repeated';
+
+/** A list whose values may contain commas: the parameter is repeated instead. */
+export function Repeated<T extends TSchema>(
+  items: T,
+  options: { readonly maxItems: number; readonly description: string },
+) {
+  return Type.Array(items, { ...options, minItems: 1, [repeated]: true });
+}
+
+export function isRepeated(schema: object): boolean {
+  return repeated in schema;
 }
 
 /** `values` are valid only if `errors` is empty. */
@@ -27,7 +42,7 @@ export interface ParsedParameters {
  * and each invalid or unknown parameter becomes an error that names it and what is allowed.
  */
 export function parameterParser(
-  where: 'path' | 'query',
+  where: 'path' | 'query' | 'header',
   schema: TObject,
 ): (raw: Readonly<Record<string, unknown>>) => ParsedParameters {
   const validator = Compile(schema);
@@ -64,6 +79,14 @@ export function parameterParser(
   };
 }
 
+const noParameters = parameterParser('query', Type.Object({}));
+
+/** Of an operation without parameters. @throws {Problem} 400 */
+export function refuseParameters({ query }: { readonly query: unknown }): void {
+  const { errors } = noParameters(query as Readonly<Record<string, unknown>>);
+  if (errors.length > 0) throw badRequest('Some parameters are not valid', errors);
+}
+
 /** What a parameter accepts, in words: `a whole number from 1 to 1000`. */
 function expectation(schema: TSchema | ParameterSchema): string {
   const {
@@ -81,13 +104,18 @@ function expectation(schema: TSchema | ParameterSchema): string {
   if (type === 'integer')
     return `a whole number from ${minimum ?? Number.MIN_SAFE_INTEGER} to ${maximum ?? Number.MAX_SAFE_INTEGER}`;
   if (type === 'boolean') return 'true or false';
-  if (type === 'array') return `at most ${maxItems} values separated by commas, each ${expectation(items ?? {})}`;
+  if (type === 'array') {
+    const separation = isRepeated(schema) ? 'each in a parameter of its own' : 'separated by commas';
+    return `at most ${maxItems} values ${separation}, each ${expectation(items ?? {})}`;
+  }
   if (examples) return `a text like ${examples.join(' or ')}`;
   if (maxLength !== undefined) return `a text of 1 to ${maxLength} characters`;
   return description ?? 'a different value';
 }
 
-function read({ type }: ParameterSchema, text: unknown): unknown {
+function read(schema: ParameterSchema, text: unknown): unknown {
+  const { type } = schema;
+  if (type === 'array' && isRepeated(schema)) return [text].flat();
   if (type === 'array') return [text].flat().flatMap((part) => String(part).split(','));
   if (typeof text !== 'string') return text;
   if (type === 'integer') return /^-?\d{1,16}$/.test(text) ? Number(text) : text;

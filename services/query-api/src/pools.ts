@@ -7,6 +7,10 @@ export interface PoolOptions {
   /** Shown in `pg_stat_activity` and in the log. */
   readonly purpose: string;
   readonly logger: Logger;
+  /** Statements that are sent together are answered together; there is no COPY. */
+  readonly pipelined?: boolean;
+  /** How long a wait for a connection may take; as a statement, if undefined. */
+  readonly connectTimeoutMs?: number;
 }
 
 /** Connections that are read-only, whatever statement they run. */
@@ -17,7 +21,7 @@ export function openReadPool(
   return openPool(config, { ...options, databaseUrl: config.databaseUrl, readOnly: true });
 }
 
-/** Connections that may write: operators' decisions about dead letters. */
+/** Connections that may write: operators' decisions about dead letters, changes of the device registry. */
 export function openWritePool(
   config: Pick<QueryApiConfiguration, 'databaseUrl' | 'databaseWriteUrl' | 'statementTimeoutMs'>,
   options: PoolOptions,
@@ -27,12 +31,17 @@ export function openWritePool(
 
 function openPool(
   { statementTimeoutMs }: Pick<QueryApiConfiguration, 'statementTimeoutMs'>,
-  { purpose, logger, ...options }: PoolOptions & { readonly databaseUrl: string; readonly readOnly: boolean },
+  {
+    purpose,
+    logger,
+    connectTimeoutMs = statementTimeoutMs,
+    ...options
+  }: PoolOptions & { readonly databaseUrl: string; readonly readOnly: boolean },
 ): Database {
   return openDatabase({
     ...options,
     statementTimeoutMs,
-    connectTimeoutMs: statementTimeoutMs,
+    connectTimeoutMs,
     applicationName: `query-api ${purpose}`,
     onConnectionLost: (error) => logger.warn({ err: error, pool: purpose }, 'database connection lost'),
   });

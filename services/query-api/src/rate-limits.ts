@@ -1,28 +1,26 @@
-import { Counter, type Registry } from '@fleetwire/runtime/metrics';
+import { Counter, fromZero, type Registry } from '@fleetwire/runtime/metrics';
 import { tooManyRequests } from '@fleetwire/runtime/problem';
 import type { RequestHandler } from 'express';
-import { rateLimit, type Options } from 'express-rate-limit';
+import { rateLimit } from 'express-rate-limit';
 import type { Caller } from './caller.ts';
 import { callerOf } from './router.ts';
 
 const windowMs = 60_000;
 
-const shared: Partial<Options> = {
-  windowMs,
-  standardHeaders: 'draft-8',
-  legacyHeaders: false,
-  handler: () => {
-    throw tooManyRequests(
-      `Too many requests in ${windowMs / 1000} s; the RateLimit headers give the limit, Retry-After the time to wait`,
-      windowMs,
-    );
-  },
-};
-
 /** Limits each caller by its role and subject, whatever its address. */
-export function limitCalls(callsPerMinute: number): RequestHandler {
+export function limitCalls(callsPerMinute: number, refused: Counter<'reason'>): RequestHandler {
   return rateLimit({
-    ...shared,
+    windowMs,
+    standardHeaders: 'draft-8',
+    legacyHeaders: false,
+    handler: () => {
+      refused.inc({ reason: 'calls-per-minute' });
+      throw tooManyRequests(
+        `Too many requests in ${windowMs / 1000} s; at most ${callsPerMinute} (RATE_LIMIT_PER_MINUTE). Retry-After gives the time to wait`,
+        windowMs,
+        { limit: 'calls-per-minute' },
+      );
+    },
     identifier: 'calls',
     limit: callsPerMinute,
     keyGenerator: (_request, response) => keyOf(callerOf(response)),
@@ -35,19 +33,22 @@ export interface CallsInFlightLimits {
 }
 
 /** Limits the calls of each caller that are being answered at the same time. */
-export function limitCallsInFlight(limits: CallsInFlightLimits, refusedCalls: Counter<'limit'>): RequestHandler {
+export function limitCallsInFlight(limits: CallsInFlightLimits, refused: Counter<'reason'>): RequestHandler {
   const inFlight = new Map<string, number>();
   return (_request, response, next) => {
+    // The client went while its token was checked: there is no `close` to come that would end the call.
+    if (response.destroyed) return;
     const caller = callerOf(response);
     const name = caller.role === 'device' ? 'callsInFlightPerDeviceMax' : 'callsInFlightPerCallerMax';
     const key = keyOf(caller);
     const calls = inFlight.get(key) ?? 0;
     if (calls >= limits[name]) {
-      refusedCalls.inc({ limit: 'calls_in_flight_per_caller' });
+      refused.inc({ reason: 'calls-in-flight' });
       const variable = name.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase();
       throw tooManyRequests(
         `You have ${calls} calls in flight; at most ${limits[name]} (${variable}). Wait for an answer before the next call`,
         1_000,
+        { limit: 'calls-in-flight' },
       );
     }
     inFlight.set(key, calls + 1);
@@ -64,12 +65,28 @@ function keyOf({ role, sub }: Caller): string {
   return `${role} ${sub}`;
 }
 
-/** Calls that were refused because of a limit, by the limit. */
-export function refusedCallsCounter(registry: Registry): Counter<'limit'> {
-  return new Counter({
-    name: 'fleetwire_query_refused_calls_total',
-    help: 'Calls that were refused with 429 or 503 because of a limit, by the limit',
-    labelNames: ['limit'],
-    registers: [registry],
-  });
+const refusalReasons = [
+  'calls-per-minute',
+  'calls-in-flight',
+  'exports-in-flight',
+  'export-streams',
+  'cost-per-minute',
+  'too-expensive',
+  'answer-bytes',
+  'unavailable',
+  'timeout',
+] as const;
+
+/** Calls that got no answer because of a limit, or because the database is away or too slow for them. */
+export function refusedCounter(registry: Registry): Counter<'reason'> {
+  return fromZero(
+    new Counter({
+      name: 'fleetwire_query_refused_total',
+      help: 'Calls that were refused because of a limit, and questions that were not answered because the database is away (unavailable) or too slow (timeout), by reason',
+      labelNames: ['reason'] as const,
+      registers: [registry],
+    }),
+    'reason',
+    refusalReasons,
+  );
 }

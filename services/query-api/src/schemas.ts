@@ -6,6 +6,9 @@ import Type, { type TProperties } from 'typebox';
 /** The schemas of answers. Table types are never sent. */
 export const Time = Type.String({ format: 'date-time', description: 'RFC 3339, UTC, to the millisecond' });
 
+export const orNull = <T extends Type.TSchema>(schema: T, description: string) =>
+  Type.Union([schema, Type.Null()], { description });
+
 const DeviceName = Type.String({ description: 'Device id' });
 const StoredMetrics = Type.Unsafe<Metrics>(
   Type.Record(Type.String(), MetricValue, {
@@ -14,11 +17,18 @@ const StoredMetrics = Type.Unsafe<Metrics>(
   }),
 );
 
+const ahead = Type.Optional(
+  Type.Literal(true, {
+    description: `ts is more than ${limits.latestAheadMaxMs / 60_000} minutes after receivedAt: the clock of the device is wrong, and the reading does not become its latest state`,
+  }),
+);
+
 export const LatestState = Type.Object(
   {
     deviceId: DeviceName,
     ts: Type.String({ format: 'date-time', description: 'Newest device time of all metrics' }),
     receivedAt: Type.String({ format: 'date-time', description: 'When the newest reading was received' }),
+    ahead,
     metrics: StoredMetrics,
     metricTimes: Type.Record(Type.String(), Time, {
       description: 'Device time of each metric; metrics may come from different readings',
@@ -27,44 +37,13 @@ export const LatestState = Type.Object(
   { title: 'LatestState' },
 );
 
-export const Device = Type.Object(
-  {
-    deviceId: DeviceName,
-    firstSeenAt: Time,
-    lastSeenAt: Type.Union([Time, Type.Null()], {
-      description: 'When the newest reading was received; null if none was ever stored',
-    }),
-    lastTs: Type.Union([Time, Type.Null()], { description: 'Newest device time' }),
-  },
-  { title: 'Device' },
-);
-
-export const DeviceDetails = Type.Object(
-  {
-    ...Device.properties,
-    epochs: Type.Array(
-      Type.Object({
-        epoch: Epoch,
-        firstSeenAt: Time,
-        lastSeq: Type.Union([Seq, Type.Null()], { description: 'The highest stored sequence number' }),
-      }),
-      { description: 'Boots of the device, newest first' },
-    ),
-  },
-  { title: 'DeviceDetails' },
-);
-
 export const Reading = Type.Object(
   {
     ts: Type.String({ format: 'date-time', description: 'Device time' }),
     epoch: Epoch,
     seq: Seq,
     receivedAt: Type.String({ format: 'date-time', description: 'When ingest-ws received it' }),
-    ahead: Type.Optional(
-      Type.Literal(true, {
-        description: `ts is more than ${limits.latestAheadMaxMs / 60_000} minutes after receivedAt: the clock of the device is wrong, and the reading does not become its latest state`,
-      }),
-    ),
+    ahead,
     metrics: StoredMetrics,
   },
   { title: 'Reading' },
@@ -96,6 +75,23 @@ export function PageOf<T extends Type.TSchema, C extends TProperties, E extends 
 export const freshness = {
   asOf: Type.String({ format: 'date-time', description: 'When this was read from the database' }),
   stale: Type.Boolean({ description: 'The database is unavailable: this is its last good answer' }),
+};
+
+/** Of `covers` in the answer to a question. */
+export const replicaLag = {
+  replicaLagMs: Type.Optional(
+    Type.Integer({
+      description: 'Read from a replica that was at most so many milliseconds behind the database (DATABASE_READ_URL)',
+    }),
+  ),
+};
+
+/** Members of the answer to a question. */
+export const questionFreshness = {
+  stale: Type.Optional(Type.Boolean({ description: 'The database is unavailable: this is its last good answer' })),
+  asOf: Type.Optional(
+    Type.String({ format: 'date-time', description: 'With `stale`: when it was read from the database' }),
+  ),
 };
 
 /**

@@ -76,7 +76,7 @@ export const statusRoutes = [
   }),
 ];
 
-async function storedIn({ probe, registry, lastStored }: ApiContext): Promise<Static<typeof Status>['store']> {
+export async function storedIn({ probe, registry, lastStored }: ApiContext): Promise<Static<typeof Status>['store']> {
   const read = async () => {
     // The probe knows already: the report does not wait for a timeout.
     if (probe.state().state === 'down') throw unavailable('The database is unavailable', 1_000);

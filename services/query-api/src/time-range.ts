@@ -20,6 +20,12 @@ export function Instant(description: string) {
   });
 }
 
+/** In an answer, the range that was searched. */
+export const searchedRange = {
+  from: Type.String({ format: 'date-time', description: 'Start of the range that was searched, included' }),
+  to: Type.String({ format: 'date-time', description: 'End of the range that was searched, excluded' }),
+};
+
 /** The forms that {@link parseInstant} reads. */
 export const instantForms = 'RFC 3339 (2026-01-31T08:00:00Z), epoch milliseconds, or now-6h (s, m, h, d, w)';
 
@@ -36,6 +42,14 @@ export interface TimeRange {
 export function parseInstant(text: string, now: number): number | undefined {
   const ms = toEpochMs(text, now);
   return ms >= 0 && ms <= instantMaxMs ? ms : undefined;
+}
+
+/** @throws {Problem} 400 that names the field */
+export function readInstant(text: string, now: number, field: string): number {
+  const instant = parseInstant(text, now);
+  if (instant !== undefined) return instant;
+  const detail = `is ${JSON.stringify(text)}; expected ${instantForms}`;
+  throw badRequest(`${field} is not a time`, [{ field, detail }]);
 }
 
 /** NaN when the text has none of the forms. */
@@ -58,11 +72,14 @@ export function parseRange({ from, to }: { readonly from?: string; readonly to?:
   if (range.from === undefined) errors.push(notATime('from', from));
   if (range.to === undefined) errors.push(notATime('to', to));
   if (range.from === undefined || range.to === undefined) throw badRequest('The time range is not valid', errors);
-  if (range.from >= range.to) {
-    const detail = `is ${isoTime(range.from)}; it must be before to, which is ${isoTime(range.to)}`;
-    throw badRequest('The time range is empty', [{ field: 'query.from', detail }]);
-  }
-  return { from: range.from, to: range.to };
+  return requireRange({ from: range.from, to: range.to }, 'query');
+}
+
+/** @param where `query` or `body`, for the problem. @throws {Problem} 400 where the range is empty or reversed */
+export function requireRange({ from, to }: TimeRange, where: string): TimeRange {
+  if (from < to) return { from, to };
+  const detail = `is ${isoTime(from)}; it must be before to, which is ${isoTime(to)}`;
+  throw badRequest('The time range is empty', [{ field: `${where}.from`, detail }]);
 }
 
 /** RFC 3339 in UTC, to the millisecond. */

@@ -1,3 +1,4 @@
+import { eventually } from '@fleetwire/platform/testing/eventually';
 import { describe, expect, it } from 'vitest';
 import { startApi, type Reply } from './running-api.ts';
 import { freshStore, reading } from './stored.ts';
@@ -96,7 +97,7 @@ describe('readings', () => {
   });
 
   it('of an unknown device are a 404, not an empty list', async () => {
-    expect((await api.get('/api/v1/devices/nobody/readings')).status).toBe(404);
+    expect((await api.get('/api/v1/devices/unknown/readings')).status).toBe(404);
   });
 
   it('are refused with the cursor of another query', async () => {
@@ -177,8 +178,8 @@ describe('the latest state', () => {
     });
   });
 
-  it('of all devices is paged, fresh, and also at /api/data', async () => {
-    const pages = await allPages('/api/data?limit=10');
+  it('of all devices is paged and fresh', async () => {
+    const pages = await allPages('/api/v1/data?limit=10');
     expect(pages.every(({ body }) => body.stale === false && Date.parse(body.asOf) <= Date.now())).toBe(true);
     expect(dataOf(pages)).toHaveLength(28);
     expect((await api.get('/api/v1/data')).body.covers).toEqual({ count: 28, complete: true });
@@ -202,4 +203,64 @@ it('readings far ahead of their arrival are marked, and are not the latest state
     [2, true],
   ]);
   expect((await api.get('/api/v1/devices/fast-clock/latest')).body.metrics).toEqual({ temperature: 20 });
+});
+
+describe('the latest state by arrival', () => {
+  const latest = async (deviceId: string, by: string) =>
+    (await api.get(`/api/v1/devices/${deviceId}/latest?by=${by}`)).body;
+
+  it('is the reading that arrived last, also one whose clock is behind or ahead', async () => {
+    const year = 366 * 86_400_000;
+    const arriving = (seq: number, ts: number, metrics: object = { x: seq }) =>
+      reading({ deviceId: 'clock', seq, ts, receivedAt: noon + seq * 1_000, metrics: metrics as never });
+    await store.write([arriving(1, noon), arriving(2, noon + 5_000), arriving(3, noon - year / 4, { y: 3 })]);
+    const behind = await latest('clock', 'arrival');
+    expect(behind).toEqual({
+      deviceId: 'clock',
+      ts: new Date(noon - year / 4).toISOString(),
+      receivedAt: new Date(noon + 3_000).toISOString(),
+      metrics: { y: 3 },
+      metricTimes: { y: behind.ts },
+    });
+    expect(await latest('clock', 'ts')).toMatchObject({
+      ts: new Date(noon + 5_000).toISOString(),
+      metrics: { x: 2, y: 3 },
+    });
+    await store.write([arriving(4, noon + 3_600_000)]);
+    expect(await latest('clock', 'arrival')).toMatchObject({ ahead: true, metrics: { x: 4 } });
+    expect(await latest('clock', 'ts')).not.toHaveProperty('ahead');
+  });
+
+  it('is the last of those that arrived together, and 404 where nothing arrived', async () => {
+    expect((await latest('repeating', 'arrival')).metrics).toEqual({ index: 41 });
+    expect((await api.get('/api/v1/devices/unknown/latest?by=arrival')).status).toBe(404);
+    expect((await api.get('/api/v1/devices/clock/latest?by=seq')).body.errors[0].field).toBe('query.by');
+  });
+
+  it('is found by the index on arrival, however much the device has sent', async () => {
+    const receivedAt = noon + 100_000;
+    await store.write([reading({ deviceId: 'chatty', ts: noon, receivedAt })]);
+    await store.database.pool.query(
+      `insert into readings (ts, received_at, seq, device_key, stream_key, shape_key, numbers)
+       select r.ts + n * interval '1 s', r.received_at - n * interval '1 s', r.seq + n, r.device_key, r.stream_key, r.shape_key, r.numbers
+       from readings r join devices d using (device_key), generate_series(1, 20000) as n where d.device_id = 'chatty'`,
+    );
+    const counted = async (what: 'idx_scan' | 'idx_tup_read', index: string): Promise<number> => {
+      const { rows } = await store.database.pool.query(
+        `select coalesce(sum(${what}), 0) as count from pg_stat_user_indexes where relname like 'readings%' and indexrelname like $1`,
+        [`%${index}%`],
+      );
+      return Number(rows[0].count);
+    };
+    const [byArrival, byDevice] = [
+      await counted('idx_scan', 'received_at'),
+      await counted('idx_tup_read', 'device_key_ts'),
+    ];
+    // What a connection has counted is seen by others within a second, at the end of a later transaction.
+    await eventually(async () => {
+      expect((await latest('chatty', 'arrival')).receivedAt).toBe(new Date(receivedAt).toISOString());
+      expect(await counted('idx_scan', 'received_at')).toBeGreaterThan(byArrival);
+    });
+    expect((await counted('idx_tup_read', 'device_key_ts')) - byDevice).toBeLessThan(20_000);
+  });
 });

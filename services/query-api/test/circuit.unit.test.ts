@@ -1,6 +1,7 @@
+import { eventually } from '@fleetwire/platform/testing/eventually';
 import { createLogger } from '@fleetwire/runtime/logger';
 import { createRegistry } from '@fleetwire/runtime/metrics';
-import { afterEach, describe, expect, it, vi } from 'vitest';
+import { afterEach, describe, expect, it } from 'vitest';
 import { circuitGauge, createCircuit, type Circuit } from '../src/circuit.ts';
 
 const registry = createRegistry();
@@ -34,7 +35,7 @@ describe('a circuit', () => {
     expect(await stateMetric()).toBe(2);
     await expect(circuit.run(reading)).rejects.toMatchObject({ status: 503, headers: { 'Retry-After': '1' } });
 
-    await vi.waitFor(() => expect(circuit.state()).toBe('half-open'));
+    await eventually(() => expect(circuit.state()).toBe('half-open'));
     expect(await circuit.run(reading)).toBe('rows');
     expect(circuit.state()).toBe('closed');
     expect(await stateMetric()).toBe(0);
@@ -43,7 +44,7 @@ describe('a circuit', () => {
   it('lets one trial call through, and opens again when that fails', async () => {
     create();
     for (let call = 0; call < 3; call += 1) await circuit.run(away).catch(() => {});
-    await vi.waitFor(() => expect(circuit.state()).toBe('half-open'));
+    await eventually(() => expect(circuit.state()).toBe('half-open'));
     const hang = Promise.withResolvers<string>();
     const trying = circuit.run(() => hang.promise);
     await expect(circuit.run(reading)).rejects.toMatchObject({ status: 503 });

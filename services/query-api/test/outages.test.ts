@@ -130,7 +130,7 @@ it('/status counts queued messages over AMQP where no management API is configur
 });
 
 it('not-found answers never open a circuit', async () => {
-  for (let call = 0; call < 20; call += 1) expect((await api.get('/api/v1/devices/nobody')).status).toBe(404);
+  for (let call = 0; call < 20; call += 1) expect((await api.get('/api/v1/devices/unknown')).status).toBe(404);
   expect(await circuitState('registry')).toBe('closed');
 });
 

@@ -13,6 +13,8 @@ const memoryBytesMax = 512 * mebibyte;
 /** As in deploy/compose.yaml. */
 const heapLimit = '--max-old-space-size=256';
 const pageBytesMax = 8 * mebibyte;
+/** A statement that reads megabytes takes long on a busy machine; these tests are about sizes. */
+const patient = { STATEMENT_TIMEOUT_MS: '30000', BREAKER_TIMEOUT_MS: '31000' };
 const fatReadings = 400;
 const noon = Date.UTC(2026, 0, 1, 12);
 
@@ -46,35 +48,40 @@ await store.write([
 ]);
 
 describe('a process with the memory limit of Compose', () => {
-  it('answers three requests at the same time for 400 readings of 250 kB, and every reading is on one page', async () => {
-    const service = await startProcess({ DATABASE_URL: store.databaseUrl, NODE_OPTIONS: heapLimit });
-    cleanUp(() => service.stop());
-    const headers = { authorization: `Bearer ${await tokenFor('analyst')}` };
-    const walk = async (): Promise<number[]> => {
-      const found: number[] = [];
-      for (let cursor = ''; ;) {
-        const response = await fetch(`${service.url}/api/v1/devices/fat/readings?limit=5000&order=asc${cursor}`, {
-          headers,
-        });
-        const text = await response.text();
-        expect(response.status, text.slice(0, 200)).toBe(200);
-        expect(text.length).toBeLessThan(1.1 * pageBytesMax);
-        const { data, page } = JSON.parse(text) as { data: { seq: number }[]; page: { next: string | null } };
-        expect(data.length).toBeGreaterThan(0);
-        found.push(...data.map(({ seq }) => seq));
-        if (page.next === null) return found;
-        cursor = `&cursor=${page.next}`;
-      }
-    };
-    const all = Array.from({ length: fatReadings }, (_, seq) => seq);
-    for (const found of await Promise.all([walk(), walk(), walk()])) expect(found).toEqual(all);
-    expect(service.peakMemoryBytes()).toBeLessThan(memoryBytesMax);
-  });
+  // 300 MB of answers: a limit of its own.
+  it(
+    'answers three requests at the same time for 400 readings of 250 kB, and every reading is on one page',
+    { timeout: 300_000 },
+    async () => {
+      const service = await startProcess({ DATABASE_URL: store.databaseUrl, NODE_OPTIONS: heapLimit, ...patient });
+      cleanUp(() => service.stop());
+      const headers = { authorization: `Bearer ${await tokenFor('analyst')}` };
+      const walk = async (): Promise<number[]> => {
+        const found: number[] = [];
+        for (let cursor = ''; ;) {
+          const response = await fetch(`${service.url}/api/v1/devices/fat/readings?limit=5000&order=asc${cursor}`, {
+            headers,
+          });
+          const text = await response.text();
+          expect(response.status, text.slice(0, 200)).toBe(200);
+          expect(text.length).toBeLessThan(1.1 * pageBytesMax);
+          const { data, page } = JSON.parse(text) as { data: { seq: number }[]; page: { next: string | null } };
+          expect(data.length).toBeGreaterThan(0);
+          found.push(...data.map(({ seq }) => seq));
+          if (page.next === null) return found;
+          cursor = `&cursor=${page.next}`;
+        }
+      };
+      const all = Array.from({ length: fatReadings }, (_, seq) => seq);
+      for (const found of await Promise.all([walk(), walk(), walk()])) expect(found).toEqual(all);
+      expect(service.peakMemoryBytes()).toBeLessThan(memoryBytesMax);
+    },
+  );
 });
 
 describe('a page', () => {
   it('of the latest state ends before its limit when it is full, and the next pages have the other devices', async () => {
-    const api = await startApi({ DATABASE_URL: store.databaseUrl, PAGE_BYTES_MAX: String(mebibyte / 4) });
+    const api = await startApi({ DATABASE_URL: store.databaseUrl, PAGE_BYTES_MAX: String(mebibyte / 4), ...patient });
     const found: string[] = [];
     let pages = 0;
     for (let path: string | undefined = '/api/v1/data'; path !== undefined; pages += 1) {
@@ -92,7 +99,7 @@ describe('a page', () => {
       `insert into dead_letter_actions (actor, action, details)
        select 'operator', 'discarded', jsonb_build_object('n', n, 'ids', repeat('x', 100000)) from generate_series(1, 50) as n`,
     );
-    const api = await startApi({ DATABASE_URL: store.databaseUrl, PAGE_BYTES_MAX: String(mebibyte) });
+    const api = await startApi({ DATABASE_URL: store.databaseUrl, PAGE_BYTES_MAX: String(mebibyte), ...patient });
     const found: number[] = [];
     let pages = 0;
     for (let path: string | undefined = '/api/v1/dead-letters/actions?limit=1000'; path !== undefined; pages += 1) {
@@ -105,7 +112,7 @@ describe('a page', () => {
   });
 
   it('of small readings is as long as its limit', async () => {
-    const api = await startApi({ DATABASE_URL: store.databaseUrl });
+    const api = await startApi({ DATABASE_URL: store.databaseUrl, ...patient });
     const { body } = await api.get('/api/v1/devices/thin/readings?limit=2999');
     expect(body.covers).toMatchObject({ count: 2_999, complete: false });
     expect((await api.get('/api/v1/devices/thin/readings?limit=3000')).body.covers).toMatchObject({ complete: true });
@@ -120,17 +127,18 @@ describe('a page', () => {
 
 it('answers in flight above ANSWER_BYTES_IN_FLIGHT_MAX are refused with 503 and Retry-After, until others are read', async () => {
   const api = await startApi({
+    ...patient,
     DATABASE_URL: store.databaseUrl,
-    PAGE_BYTES_MAX: String(4 * mebibyte),
-    ANSWER_BYTES_IN_FLIGHT_MAX: String(10 * mebibyte),
+    // The buffers of the kernel take 4 MiB and more of an answer that is not read: what they take whole is sent.
+    PAGE_BYTES_MAX: String(12 * mebibyte),
+    ANSWER_BYTES_IN_FLIGHT_MAX: String(28 * mebibyte),
   });
   const path = '/api/v1/devices/fat/readings?limit=5000';
   const headers = { authorization: `Bearer ${await tokenFor('analyst', 'slow-reader')}` };
-  // Their bodies are not read: the bytes stay in flight.
-  const abort = new AbortController();
-  const first = await fetch(api.url + path, { headers, signal: abort.signal });
-  expect(first.status).toBe(200);
-  expect((await fetch(api.url + path, { headers, signal: abort.signal })).status).toBe(200);
+  // Their bodies are not read: the bytes stay in flight. `fetch` ends an answer that is not read when its object is garbage.
+  const request = () => fetch(api.url + path, { headers });
+  const unread = [await request(), await request()];
+  expect(unread.map(({ status }) => status)).toEqual([200, 200]);
 
   const refused = await api.get(path);
   expect(refused.status).toBe(503);
@@ -139,8 +147,12 @@ it('answers in flight above ANSWER_BYTES_IN_FLIGHT_MAX are refused with 503 and 
   expect((await api.get('/api/v1/devices/thin/readings?limit=10')).status).toBe(200);
   const metrics = (await api.get('/metrics')).body;
   expect(metrics).toMatch(/^fleetwire_query_answer_bytes_in_flight [1-9]\d{5,}$/m);
-  expect(metrics).toContain('fleetwire_query_refused_calls_total{limit="answer_bytes"} 1');
+  expect(metrics).toContain('fleetwire_query_refused_total{reason="answer-bytes"} 1');
 
-  abort.abort();
-  await eventually(async () => expect((await api.get(path)).status).toBe(200));
+  for (const { body } of unread) await body?.cancel();
+  await eventually(async () => {
+    const { status, body } = await request();
+    await body?.cancel();
+    expect(status).toBe(200);
+  });
 });

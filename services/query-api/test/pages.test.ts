@@ -43,7 +43,7 @@ describe('paths', () => {
   it('answer 405 to other methods, with the allowed ones in Allow', async () => {
     const { status, headers } = await api.get('/api/v1/devices', { method: 'DELETE' });
     expect(status).toBe(405);
-    expect(headers.get('allow')).toBe('GET, HEAD');
+    expect(headers.get('allow')).toBe('GET, HEAD, POST');
   });
 
   it('with characters that are not valid in a device id are refused with 400', async () => {

@@ -16,6 +16,7 @@ const empty: MinuteEntries = {
   replayed: 0,
   duplicates: 0,
   repeats: 0,
+  conflicting: 0,
   dead: 0,
   dropped: 0,
   rows: null,
@@ -172,6 +173,20 @@ describe('reconciliation', () => {
     expect(alarmingOf({ stored: 4 }, [silent], later)).toEqual({ missing: 0, surplus: 0 });
   });
 
+  it('names duplicates that differ from the stored reading as a part of the duplicates', () => {
+    const total = audited({ accepted: 10, stored: 6, duplicates: 4, conflicting: 3 });
+    expect(total).toMatchObject({ state: 'balanced', duplicate: 4, conflicting: 3 });
+    expect(total.explanation).toBe(
+      'All readings are accounted for; 3 of the duplicates differ from the stored reading of the same device, epoch and seq, and were not stored',
+    );
+    // The same message, delivered twice.
+    expect(audited({ accepted: 4, duplicates: 4, repeats: 4, conflicting: 8 })).toMatchObject({
+      state: 'balanced',
+      duplicate: 4,
+      conflicting: 4,
+    });
+  });
+
   it('satisfies its equation whatever the entries', () => {
     const n = fc.nat(50);
     const entry = fc.record({
@@ -183,6 +198,7 @@ describe('reconciliation', () => {
       replayed: n,
       duplicates: n,
       repeats: n,
+      conflicting: n,
       dead: n,
       dropped: n,
       rows: fc.option(n),
@@ -194,6 +210,7 @@ describe('reconciliation', () => {
         expect(total.received + total.replayed + total.surplus).toBe(
           stored + duplicate + rejected + deadLettered + inFlight + missing,
         );
+        expect(total.conflicting).toBeLessThanOrEqual(duplicate);
         for (const count of [inFlight, missing, total.surplus]) expect(count).toBeGreaterThanOrEqual(0);
       }),
     );

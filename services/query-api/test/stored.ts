@@ -2,13 +2,15 @@ import type { IdentifiedReading } from '@fleetwire/contracts/reading';
 import { createBatchWriter } from '@fleetwire/store/batch-writer';
 import { openDatabase, type Database } from '@fleetwire/store/database';
 import { migrate } from '@fleetwire/store/migrate';
+import { timesOf } from '@fleetwire/store/positions/settled-envelope';
 import { freshDatabase } from '@fleetwire/platform/testing/fresh-database';
 import { cleanUp } from '@fleetwire/platform/testing/clean-up';
 
 export interface TestStore {
   readonly databaseUrl: string;
   readonly database: Database;
-  write(readings: readonly IdentifiedReading[]): Promise<unknown>;
+  /** @param numbers of the envelopes of edge `edge` that are settled with these readings */
+  write(readings: readonly IdentifiedReading[], numbers?: readonly number[]): Promise<unknown>;
 }
 
 /** A fresh, migrated database, and the worker's own writer to fill it. */
@@ -20,7 +22,16 @@ export async function freshStore(): Promise<TestStore> {
   const database = openDatabase(options);
   cleanUp(() => Promise.all([writing.close(), database.close()]));
   const writer = createBatchWriter(writing.pool);
-  return { databaseUrl, database, write: (readings) => writer.write(readings) };
+  return {
+    databaseUrl,
+    database,
+    write: (readings, numbers = []) =>
+      writer.write(
+        readings,
+        'first',
+        numbers.map((number) => ({ position: { instanceId: 'edge', number, part: '' }, times: timesOf(readings) })),
+      ),
+  };
 }
 
 /** A reading of `pump-1`, with `changes`. */

@@ -1,5 +1,6 @@
 import { notFound } from '@fleetwire/runtime/problem';
 import {
+  countDeadLetters,
   getDeadLetter,
   groupDeadLetters,
   historyOfDeadLetter,
@@ -9,7 +10,7 @@ import {
 import Type, { type Static } from 'typebox';
 import { Cursor, cursorCodec, positionFields } from '../cursor.ts';
 import { type ApiContext, route } from '../route.ts';
-import { PageOf, toPage } from '../schemas.ts';
+import { PageOf, Time, toPage } from '../schemas.ts';
 import {
   DeadLetter,
   DeadLetterDetails,
@@ -20,9 +21,12 @@ import {
   presentEvent,
   presentGroup,
 } from './schemas.ts';
+import { isoTime } from '../time-range.ts';
 import { DeadLetterId, filterFields, selectionOf } from './select.ts';
 
 const historyEventsMax = 200;
+const minuteMs = 60_000;
+const dayMs = 24 * 60 * minuteMs;
 
 const cursors = cursorCodec(
   Type.Object({
@@ -96,6 +100,56 @@ export const browseRoutes = [
       });
       const data = found.slice(0, limit).map(presentGroup);
       return { data, covers: { count: data.length, complete: found.length <= limit } };
+    },
+  }),
+  route({
+    ...common,
+    path: '/dead-letters/histogram',
+    operationId: 'deadLetterHistogram',
+    summary: 'How many dead letters of each group failed when',
+    description:
+      'By the time of the last failure; `from` is a day ago if left out. Intervals without any are left out.',
+    query: {
+      ...filterFields,
+      maxPoints: Type.Integer({ minimum: 1, maximum: 1_000, default: 96, description: 'Intervals at most' }),
+      limit: Type.Integer({
+        minimum: 1,
+        maximum: 100,
+        default: 20,
+        description: 'Groups at most, most frequent first',
+      }),
+    },
+    success: {
+      status: 200,
+      description: 'Counts by group and interval, oldest first',
+      schema: Type.Object(
+        {
+          from: Time,
+          to: Time,
+          intervalSeconds: Type.Number({ description: 'Of one count; whole minutes' }),
+          data: Type.Array(
+            Type.Object({
+              fingerprint: Type.String({ description: 'Of GET /dead-letters/groups' }),
+              counts: Type.Array(Type.Object({ at: Time, count: Type.Integer({ minimum: 1 }) })),
+            }),
+          ),
+        },
+        { title: 'DeadLetterHistogram' },
+      ),
+    },
+    handler: async ({ query: { maxPoints, limit, ...filter }, now }, { deadLetters }) => {
+      const { to = now, from = to - dayMs, ...rest } = selectionOf(filter, now, 'query');
+      const intervalMs = Math.max(1, Math.ceil((to - from) / maxPoints / minuteMs)) * minuteMs;
+      const rows = await deadLetters.scans.run(countDeadLetters, {
+        selection: { ...rest, from, to },
+        intervalMs,
+        limit,
+      });
+      const data = [...Map.groupBy(rows, ({ fingerprint }) => fingerprint)].map(([fingerprint, counts]) => ({
+        fingerprint,
+        counts: counts.map(({ at, count }) => ({ at: isoTime(at), count })),
+      }));
+      return { from: isoTime(from), to: isoTime(to), intervalSeconds: intervalMs / 1_000, data };
     },
   }),
   route({

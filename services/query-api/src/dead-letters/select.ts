@@ -3,7 +3,7 @@ import { limits } from '@fleetwire/contracts/limits';
 import { badRequest } from '@fleetwire/runtime/problem';
 import { type DeadLetterStatus, deadLetterStatuses, type Selection } from '@fleetwire/store/dead-letters/selection';
 import Type, { type Static } from 'typebox';
-import { Instant, parseInstant } from '../time-range.ts';
+import { Instant, readInstant, requireRange } from '../time-range.ts';
 
 const idsMax = 1_000;
 
@@ -43,16 +43,15 @@ export interface Choice {
 export function selectionOf({ status, fingerprint, ...filter }: Filter, now: number, where: string): Selection {
   const instant = (name: 'from' | 'to') => {
     const text = filter[name];
-    const at = text === undefined ? undefined : parseInstant(text, now);
-    if (text === undefined || at !== undefined) return at;
-    const detail = `is ${JSON.stringify(text)}; expected a time like 2026-01-31T08:00:00Z or now-6h`;
-    throw badRequest('Invalid time', [{ field: `${where}.${name}`, detail }]);
+    return text === undefined ? undefined : readInstant(text, now, `${where}.${name}`);
   };
+  const [from, to] = [instant('from'), instant('to')];
+  if (from !== undefined && to !== undefined) requireRange({ from, to }, where);
   return {
     deviceId: filter.deviceId,
     reason: filter.reason,
-    from: instant('from'),
-    to: instant('to'),
+    from,
+    to,
     ...(fingerprint !== undefined && { fingerprints: [fingerprint] }),
     ...(status !== undefined && { statuses: [status] }),
   };

@@ -3,7 +3,7 @@ import type { ReconciledEdge, SurplusByCause, Totals } from './reconcile.ts';
 
 /** The result of a reconciliation as a sentence, followed by what makes it uncertain. Missing and surplus readings are named apart. */
 export function explain(
-  { missing, acknowledgedMissing, inFlight }: Totals,
+  { missing, acknowledgedMissing, inFlight, conflicting }: Totals,
   surplus: SurplusByCause,
   edges: readonly ReconciledEdge[],
   { acceptedOfOthers, unreadable }: Pick<ReconciliationEntries, 'acceptedOfOthers' | 'unreadable'>,
@@ -22,6 +22,10 @@ export function explain(
     ...(surplus.settling > 0 ? [`${surplus.settling} ${readings} are stored whose report has not arrived yet`] : []),
   ];
   if (findings.length === 0) findings.push(`All ${readings} are accounted for`);
+  if (conflicting > 0)
+    findings.push(
+      `${conflicting} of the duplicates differ from the stored reading of the same device, epoch and seq, and were not stored`,
+    );
   return [...findings, ...edges.flatMap(uncertaintiesOf), ...uncertainEntries()].join('; ');
 
   function uncertainEntries(): string[] {

@@ -2,11 +2,12 @@ import { DeviceId, Epoch } from '@fleetwire/contracts/identifiers';
 import { notFound } from '@fleetwire/runtime/problem';
 import type { Database } from '@fleetwire/store/database';
 import { gaps, type GapsQuery, sequencesOf, serverEpochPrefix } from '@fleetwire/store/gaps';
-import { getDevice } from '@fleetwire/store/readers';
+import { epochsOf, getDevice } from '@fleetwire/store/registry/devices';
 import Type from 'typebox';
 import { Cursor, cursorCodec, positionFields } from '../cursor.ts';
 import { route } from '../route.ts';
-import { PageOf, toPage } from '../schemas.ts';
+import { PageOf, Time, toPage } from '../schemas.ts';
+import { isoTime } from '../time-range.ts';
 
 const cursors = cursorCodec(Type.Object({ streamKey: positionFields.key, to: positionFields.number }));
 
@@ -27,6 +28,16 @@ const Gap = Type.Object(
   { title: 'Gap' },
 );
 
+const Conflict = Type.Object(
+  {
+    seq: Seq,
+    storedTs: Time,
+    refusedTs: Time,
+    receivedAt: Time,
+  },
+  { title: 'Conflict' },
+);
+
 const Sequence = Type.Object(
   {
     epoch: Epoch,
@@ -34,6 +45,12 @@ const Sequence = Type.Object(
     last: Seq,
     stored: Count,
     missing: Type.Integer({ minimum: 0, description: 'Between first and last' }),
+    conflicting: Type.Integer({
+      minimum: 0,
+      description:
+        'Readings that were not stored because another reading with the same seq was stored before, with other content: the device uses an epoch twice. Those of a redelivered message count again; in batches with many duplicates only a sample is compared',
+    }),
+    newestConflicts: Type.Array(Conflict, { description: 'The newest of them, newest first' }),
     numberedBy: Type.Enum(['device', 'server'], {
       description:
         '`server`: the device sends no numbers; a missing one was given to a reading by another instance, or to none',
@@ -48,9 +65,9 @@ export const gapRoutes = [
     path: '/devices/{id}/gaps',
     operationId: 'listGaps',
     tag: 'Operations',
-    summary: 'Sequence numbers of a device that are missing',
+    summary: 'Sequence numbers of a device that are missing, or were used for two readings',
     description:
-      'Numbers between the first and the last stored one, by boot: readings that never arrived, were never sent, or were rejected for good. Numbers lost before the first or after the last stored one are not found here; the reconciliation report (`GET /ledger`) counts them, if they were acknowledged. Epochs that the server numbered are listed only when `epoch` names one.',
+      'Numbers between the first and the last stored one, by boot: readings that never arrived, were never sent, or were rejected. Numbers lost before the first or after the last stored one are not found here; the reconciliation report (`GET /ledger`) counts them, if they were acknowledged. Epochs that the server numbered are listed only when `epoch` names one.',
     roles: ['device', 'analyst', 'operator', 'admin'],
     params: { id: DeviceId },
     query: {
@@ -84,6 +101,13 @@ export const gapRoutes = [
           last: sequence.last,
           stored: sequence.stored,
           missing: sequence.last - sequence.first + 1 - sequence.stored,
+          conflicting: sequence.conflicting,
+          newestConflicts: sequence.newestConflicts.map(({ seq, storedTs, refusedTs, receivedAt }) => ({
+            seq,
+            storedTs: isoTime(storedTs),
+            refusedTs: isoTime(refusedTs),
+            receivedAt: isoTime(receivedAt),
+          })),
           numberedBy: sequence.epoch.startsWith(serverEpochPrefix) ? ('server' as const) : ('device' as const),
         })),
         data: rows.map(({ epoch: boot, from, to, deadLettered }) => ({
@@ -108,7 +132,9 @@ async function gapsOfKnownDevice(
   const { deviceId, signal } = query;
   const sequences = await sequencesOf(database, { deviceId, epoch, signal });
   if (sequences.length > 0) return { sequences, gaps: await gaps(database, { ...query, streams: sequences }) };
-  const device = await getDevice(database, { deviceId, signal });
-  const isKnown = epoch === undefined || device?.epochs.some((one) => one.epoch === epoch);
-  return device && isKnown ? { sequences, gaps: [] } : undefined;
+  const isKnown =
+    epoch === undefined
+      ? (await getDevice(database, { deviceId, signal })) !== undefined
+      : (await epochsOf(database, { deviceId, signal })).some((one) => one.epoch === epoch);
+  return isKnown ? { sequences, gaps: [] } : undefined;
 }

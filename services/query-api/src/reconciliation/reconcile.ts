@@ -22,6 +22,8 @@ export interface Totals {
   readonly replayed: number;
   readonly stored: number;
   readonly duplicate: number;
+  /** The part of `duplicate` that was found to have another content than the stored reading. */
+  readonly conflicting: number;
   readonly rejected: number;
   readonly deadLettered: number;
   readonly inFlight: number;
@@ -142,7 +144,8 @@ function reconcileMinute(
   entries: MinuteEntries,
   { isSettling, surplusCause }: { isSettling: boolean; surplusCause: SurplusCause },
 ): Omit<MinuteTotals, 'acknowledgedMissing' | 'acknowledgedSurplus'> {
-  const { minute, accepted, rejected, nacked, unconfirmed, stored, replayed, duplicates, repeats, dead } = entries;
+  const { minute, accepted, rejected, nacked, unconfirmed, stored, replayed, duplicates, repeats, conflicting, dead } =
+    entries;
   const expected = accepted - duplicates - dead;
   const fewer = Math.max(0, expected - stored);
   const more = Math.max(0, stored - expected);
@@ -165,6 +168,8 @@ function reconcileMinute(
     replayed,
     stored: stored + replayed - deletedRows,
     duplicate: duplicates + repeatedDuplicates,
+    // A message that is delivered again counts its conflicting readings again.
+    conflicting: Math.min(conflicting, duplicates + repeatedDuplicates),
     rejected,
     deadLettered: dead,
     inFlight,
@@ -197,6 +202,7 @@ const summed = [
   'replayed',
   'stored',
   'duplicate',
+  'conflicting',
   'rejected',
   'deadLettered',
   'inFlight',

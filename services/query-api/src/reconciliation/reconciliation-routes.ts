@@ -6,7 +6,7 @@ import Type from 'typebox';
 import { type ApiContext, route } from '../route.ts';
 import { Time } from '../schemas.ts';
 import { type Acknowledgement, insertAcknowledgement } from '@fleetwire/store/reconciliation-acknowledgements';
-import { Instant, instantForms, isoTime, parseInstant, parseRange, type TimeRange } from '../time-range.ts';
+import { Instant, isoTime, parseRange, readInstant, requireRange, type TimeRange } from '../time-range.ts';
 import { type Totals, reconcile, reconciliationStates } from './reconcile.ts';
 
 const minutesMax = 7 * 24 * 60;
@@ -15,10 +15,15 @@ const recountedRowsMax = 2_000_000;
 
 const Count = Type.Integer({ minimum: 0 });
 const counts = {
-  received: Type.Integer({ minimum: 0, description: 'Readings that ingest-ws accepted, or rejected for good' }),
+  received: Type.Integer({ minimum: 0, description: 'Readings that ingest-ws accepted or rejected' }),
   replayed: Type.Integer({ minimum: 0, description: 'Dead letters that were stored later' }),
   stored: Count,
   duplicate: Count,
+  conflicting: Type.Integer({
+    minimum: 0,
+    description:
+      'The part of `duplicate` whose content was found to differ from the stored reading of the same device, epoch and seq; these readings were acknowledged and not stored. `GET /devices/{id}/gaps` names the newest',
+  }),
   rejected: Count,
   deadLettered: Count,
   inFlight: Count,
@@ -209,17 +214,8 @@ function minutesOf({ from, to }: TimeRange, where: string): { fromMinute: number
 
 /** @throws {Problem} 400 when it is not a range, or ends in the future: what has not happened cannot be acknowledged */
 function pastRange(body: { readonly from: string; readonly to: string }, now: number): TimeRange {
-  const instant = (name: 'from' | 'to'): number => {
-    const at = parseInstant(body[name], now);
-    if (at !== undefined) return at;
-    const detail = `is ${JSON.stringify(body[name])}; expected ${instantForms}`;
-    throw badRequest('The time range is not valid', [{ field: `body.${name}`, detail }]);
-  };
-  const [from, to] = [instant('from'), instant('to')];
-  if (from >= to) {
-    const detail = `is ${isoTime(from)}; it must be before to, which is ${isoTime(to)}`;
-    throw badRequest('The time range is empty', [{ field: 'body.from', detail }]);
-  }
+  const [from, to] = [readInstant(body.from, now, 'body.from'), readInstant(body.to, now, 'body.to')];
+  requireRange({ from, to }, 'body');
   if (to > now) {
     const detail = `is ${isoTime(to)}, which is in the future; give a time up to now`;
     throw badRequest('Only the past can be acknowledged', [{ field: 'body.to', detail }]);
