@@ -1,5 +1,5 @@
 import { type Command, CommanderError } from 'commander';
-import { ApiProblem } from './api.ts';
+import { ApiProblem } from '@fleetwire/client/client';
 
 /** Prints a result as text for an operator, or as JSON for a program. */
 export function print(result: object, text: string, isJson: boolean): void {

@@ -1,4 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { answerOf } from '@fleetwire/client/client';
+import type { components } from '@fleetwire/client/openapi';
 import { parseDuration } from '@fleetwire/contracts/timestamp';
 import { Command, InvalidArgumentError } from 'commander';
 import { type Connection, createApi, withConnection } from './api.ts';
@@ -8,24 +10,7 @@ interface Settings extends Connection {
   readonly watch?: number | true;
 }
 
-/** The API's answer (docs/openapi.json: Queues). */
-interface Queues {
-  readonly asOf: string;
-  readonly source: string;
-  readonly alarms: readonly string[];
-  readonly workers: { readonly answering: number; readonly holding: number };
-  readonly data: readonly {
-    readonly name: string;
-    readonly ready: number;
-    readonly unacked: number | null;
-    readonly readingsEstimate: number | null;
-    readonly consumers: number;
-    readonly rates: { readonly in: number | null; readonly out: number | null };
-    readonly oldest: { readonly ageSeconds: number | null; readonly atLeast: boolean; readonly atMost: boolean };
-    readonly drain: { readonly seconds: number | null };
-    readonly bottleneck: { readonly verdict: string; readonly why: string };
-  }[];
-}
+type Queues = components['schemas']['Queues'];
 
 const watchDefaultMs = 2_000;
 const clearScreen = '\u001B[H\u001B[2J\u001B[3J';
@@ -40,7 +25,7 @@ export function queuesCommand(signal: AbortSignal): Command {
     const api = createApi(settings, signal);
     const intervalMs = watch === true ? watchDefaultMs : watch;
     for (;;) {
-      const queues: Queues = await api.get('/queues');
+      const queues = await answerOf(api.GET('/api/v1/queues'));
       const isScreen = intervalMs !== undefined && !json && process.stdout.isTTY;
       print(queues, `${isScreen ? clearScreen : ''}${queuesText(queues)}`, json);
       if (intervalMs === undefined) return;

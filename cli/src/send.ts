@@ -1,4 +1,4 @@
-import type { TelemetryAccepted } from '@fleetwire/contracts/telemetry-http';
+import { answerOf } from '@fleetwire/client/client';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { type Connection, createApi, withConnection } from './api.ts';
 import { jsonFromInput } from './arguments.ts';
@@ -22,11 +22,7 @@ export function sendCommand(signal: AbortSignal): Command {
       )
       .argument('<metrics...>', 'name=value pairs, values as JSON or text; or - for a JSON body from standard input'),
   )
-    .addOption(
-      new Option('--ingest-url <url>', `URL of ingest-ws (default: --url if given, else ${localIngest})`).env(
-        'FLEETWIRE_INGEST_URL',
-      ),
-    )
+    .addOption(ingestOption())
     .option('--device <id>', 'device id; not needed with a device token')
     .option('--epoch <text>', 'boot of the device that --seq counts in')
     .option(
@@ -42,10 +38,8 @@ export function sendCommand(signal: AbortSignal): Command {
     const body = isFromInput
       ? await jsonFromInput()
       : { deviceId, epoch, seq, ts, metrics: Object.fromEntries(command.args.map((text) => metric(text, command))) };
-    const isElsewhere = command.getOptionValueSource('url') !== 'default';
-    const url = settings.ingestUrl ?? (isElsewhere ? settings.url : localIngest);
-    const api = createApi({ url, ...(token !== undefined && { token }) }, signal);
-    const accepted: TelemetryAccepted = await api.post('/telemetry', body);
+    const api = createApi({ url: ingestUrlOf(settings, command), ...(token !== undefined && { token }) }, signal);
+    const accepted = await answerOf(api.POST('/api/v1/telemetry', { body: body as never }));
     const streams = accepted.streams.map(
       ({ deviceId: device, epoch: boot, firstSeq, lastSeq }) =>
         `  ${device} ${boot} ${firstSeq === lastSeq ? firstSeq : `${firstSeq} to ${lastSeq}`}`,
@@ -53,6 +47,18 @@ export function sendCommand(signal: AbortSignal): Command {
     const summary = `${accepted.accepted} ${accepted.accepted === 1 ? 'reading' : 'readings'} accepted`;
     print(accepted, [summary, ...streams].join('\n'), json);
   });
+}
+
+/** For commands that send readings. */
+export function ingestOption(): Option {
+  return new Option('--ingest-url <url>', `URL of ingest-ws (default: --url if given, else ${localIngest})`).env(
+    'FLEETWIRE_INGEST_URL',
+  );
+}
+
+export function ingestUrlOf(settings: Pick<Settings, 'ingestUrl' | 'url'>, command: Command): string {
+  const isElsewhere = command.getOptionValueSource('url') !== 'default';
+  return settings.ingestUrl ?? (isElsewhere ? settings.url : localIngest);
 }
 
 function metric(text: string, command: Command): [string, unknown] {

@@ -1,7 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { answerOf, type FleetwireClient } from '@fleetwire/client/client';
 import { parseDuration } from '@fleetwire/contracts/timestamp';
 import { Command, InvalidArgumentError } from 'commander';
-import { type Api, type Connection, createApi, withConnection } from './api.ts';
+import { type Connection, createApi, withConnection } from './api.ts';
 import { action, print, printable } from './output.ts';
 
 interface Settings extends Connection {
@@ -16,6 +17,12 @@ interface Line {
   readonly epoch?: string;
   readonly seq?: number;
   readonly metrics: object;
+}
+
+/** The type says what `answerOf` gives: it depends on the page before. */
+interface LatestPage {
+  readonly data: readonly Line[];
+  readonly page: { readonly next: string | null };
 }
 
 /** Fetches once and gives the readings that are new since the previous call, oldest first. */
@@ -56,13 +63,13 @@ export function tailCommand(signal: AbortSignal): Command {
 }
 
 /** New readings of one device. Of more than `readingsPerPoll` between two polls, the oldest are left out. */
-function pollDevice(api: Api, deviceId: string): Poll {
+function pollDevice(api: FleetwireClient, deviceId: string): Poll {
   let seen = new Set<string>();
   return async () => {
-    const path = `/devices/${encodeURIComponent(deviceId)}/readings`;
-    const { data }: { data: readonly Line[] } = await api.get(path, { order: 'desc', limit: readingsPerPoll });
+    const params = { path: { id: deviceId }, query: { order: 'desc', limit: readingsPerPoll } } as const;
+    const { data } = await answerOf(api.GET('/api/v1/devices/{id}/readings', { params }));
     const known = seen;
-    const name = ({ epoch, seq }: Line) => `${epoch}/${seq}`;
+    const name = ({ epoch, seq }: Pick<Line, 'epoch' | 'seq'>) => `${epoch}/${seq}`;
     seen = new Set(data.map(name));
     return data
       .filter((reading) => !known.has(name(reading)))
@@ -71,16 +78,14 @@ function pollDevice(api: Api, deviceId: string): Poll {
   };
 }
 
-function pollAll(api: Api): Poll {
+function pollAll(api: FleetwireClient): Poll {
   const lastOf = new Map<string, string>();
   return async () => {
     const lines: Line[] = [];
     let cursor: string | undefined;
     do {
-      const { data, page }: { data: readonly Line[]; page: { next: string | null } } = await api.get('/data', {
-        limit: devicesPerPage,
-        cursor,
-      });
+      const query = { limit: devicesPerPage, ...(cursor !== undefined && { cursor }) };
+      const { data, page }: LatestPage = await answerOf(api.GET('/api/v1/data', { params: { query } }));
       for (const line of data) {
         const version = `${line.receivedAt} ${line.ts}`;
         if (lastOf.get(line.deviceId) !== version) lines.push(line);

@@ -101,7 +101,7 @@ function decode(token: string) {
 async function verify(token: string, keys: string, issuer: string, audience: string): Promise<string> {
   const verifier = createTokenVerifier({ jwks: await readKeys(keys), issuer, audience });
   try {
-    const claims = parseClaims(await verifier.verify(token));
+    const claims = parseClaims((await verifier.verify(token)).payload);
     return claims.ok ? 'good' : `refused: ${claims.issue.message}`;
   } catch (error) {
     return `refused: ${(error as Error).message}`;

@@ -1,3 +1,5 @@
+import { answerOf } from '@fleetwire/client/client';
+import type { components, paths } from '@fleetwire/client/openapi';
 import { Command } from 'commander';
 import { type Connection, createApi, withConnection } from '../api.ts';
 import { positiveInteger } from '../arguments.ts';
@@ -8,54 +10,10 @@ interface ListSettings extends Connection, FilterSettings {
   readonly limit: number;
 }
 
-/** A dead letter in the API's answers (docs/openapi.json: DeadLetter). */
-interface DeadLetter {
-  readonly id: string;
-  readonly status: string;
-  readonly reason: string;
-  readonly error: { readonly code: string; readonly message: string };
-  readonly fingerprint: string;
-  readonly deviceId: string | null;
-  readonly epoch: string | null;
-  readonly seq: number | null;
-  readonly attempts: number;
-  readonly firstFailedAt: string;
-  readonly lastFailedAt: string;
-  readonly replays: number;
-  readonly repeated: number;
-}
-
-interface Page {
-  readonly data: readonly DeadLetter[];
-  readonly page: { readonly next: string | null };
-}
-
-interface Groups {
-  readonly data: readonly {
-    readonly fingerprint: string;
-    readonly reason: string;
-    readonly count: number;
-    readonly byStatus: { readonly open: number };
-    readonly repeated: number;
-    readonly devices: number;
-    readonly firstSeenAt: string;
-    readonly lastSeenAt: string;
-    readonly example: { readonly id: string; readonly message: string };
-  }[];
-}
-
-interface Details extends DeadLetter {
-  readonly receivedAt: string | null;
-  readonly headers: object;
-  readonly payload: {
-    readonly encoding: string;
-    readonly bytes: number;
-    readonly json?: unknown;
-    readonly preview: string;
-    readonly truncated: boolean;
-  };
-  readonly history: readonly { at: string; actor: string; action: string; replayId: string | null; details: object }[];
-}
+type LettersQuery = NonNullable<paths['/api/v1/dead-letters']['get']['parameters']['query']>;
+type DeadLetter = components['schemas']['DeadLetter'];
+type DeadLetterGroup = components['schemas']['DeadLetterGroup'];
+type Details = components['schemas']['DeadLetterDetails'];
 
 const pageMax = 1_000;
 
@@ -73,11 +31,8 @@ export function listCommand(signal: AbortSignal): Command {
     let next: string | null | undefined;
     do {
       const limit = Math.min(pageMax, settings.limit - letters.length);
-      const { data, page }: Page = await api.get('/dead-letters', {
-        ...filterOf(settings),
-        limit,
-        cursor: next ?? undefined,
-      });
+      const query = { ...filterOf(settings), limit, ...(next && { cursor: next }) } as LettersQuery;
+      const { data, page } = await answerOf(api.GET('/api/v1/dead-letters', { params: { query } }));
       letters.push(...data);
       next = page.next;
     } while (next !== null && letters.length < settings.limit);
@@ -92,11 +47,10 @@ export function groupsCommand(signal: AbortSignal): Command {
   ).option('--limit <n>', 'maximum number of groups', positiveInteger, 50);
 
   return action(command, async (settings: ListSettings) => {
-    const groups: Groups = await createApi(settings, signal).get('/dead-letters/groups', {
-      ...filterOf(settings),
-      limit: settings.limit,
-    });
-    print(groups, groupsText(groups), settings.json);
+    const query = { ...filterOf(settings), limit: settings.limit } as LettersQuery;
+    const api = createApi(settings, signal);
+    const groups = await answerOf(api.GET('/api/v1/dead-letters/groups', { params: { query } }));
+    print(groups, groupsText(groups.data), settings.json);
   });
 }
 
@@ -109,7 +63,8 @@ export function showCommand(signal: AbortSignal): Command {
 
   return action(command, async (settings: Connection) => {
     const [id = ''] = command.args;
-    const letter: Details = await createApi(settings, signal).get(`/dead-letters/${encodeURIComponent(id)}`);
+    const api = createApi(settings, signal);
+    const letter = await answerOf(api.GET('/api/v1/dead-letters/{id}', { params: { path: { id } } }));
     print(letter, detailsText(letter), settings.json);
   });
 }
@@ -131,7 +86,7 @@ function listText(letters: readonly DeadLetter[]): string {
   );
 }
 
-function groupsText({ data }: Groups): string {
+function groupsText(data: readonly DeadLetterGroup[]): string {
   if (data.length === 0) return 'no dead letters';
   return table(
     ['FINGERPRINT', 'COUNT', 'OPEN', 'REPEATED', 'DEVICES', 'REASON', 'FIRST SEEN', 'LAST SEEN', 'EXAMPLE', 'ERROR'],

@@ -1,3 +1,4 @@
+import { answerOf } from '@fleetwire/client/client';
 import { Command } from 'commander';
 import { type Connection, createApi, withConnection } from '../api.ts';
 import { action, print } from '../output.ts';
@@ -35,7 +36,7 @@ function decisionCommand({ verb, done, description }: Decision, signal: AbortSig
     let count = 0;
     let isComplete = false;
     while (!isComplete) {
-      const answer: { count: number; complete: boolean } = await api.post(`/dead-letters/${verb}`, body);
+      const answer = await answerOf(api.POST(`/api/v1/dead-letters/${verb}`, { body }));
       count += answer.count;
       isComplete = answer.complete;
     }

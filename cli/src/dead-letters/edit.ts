@@ -1,8 +1,10 @@
+import { answerOf } from '@fleetwire/client/client';
+import type { components } from '@fleetwire/client/openapi';
 import { Command } from 'commander';
 import { type Connection, createApi, withConnection } from '../api.ts';
 import { jsonFromInput, jsonObject } from '../arguments.ts';
 import { action, print } from '../output.ts';
-import { type Replay, replayText, untilSettled, waitDescription } from './replay.ts';
+import { replayText, untilSettled, waitDescription } from './replay.ts';
 
 interface Settings extends Connection {
   readonly patch?: object | '-';
@@ -30,11 +32,13 @@ export function editCommand(signal: AbortSignal): Command {
       command.error('error: give either --patch or --replacement');
     const given = async (value: Settings['patch']) => (value === '-' ? jsonFromInput() : value);
     const api = createApi(settings, signal);
-    const started: Replay = await api.patch(`/dead-letters/${encodeURIComponent(id)}`, {
-      patch: await given(patch),
-      replacement: await given(replacement),
-      note,
-    });
+    const body = { patch: await given(patch), replacement: await given(replacement), note };
+    const started = await answerOf(
+      api.PATCH('/api/v1/dead-letters/{id}', {
+        params: { path: { id } },
+        body: body as components['schemas']['DeadLetterEdit'],
+      }),
+    );
     const replay = wait ? await untilSettled(api, started, signal) : started;
     print(replay, replayText(replay), json);
     if (replay.counts.failedAgain > 0) process.exitCode = 1;

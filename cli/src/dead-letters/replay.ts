@@ -1,6 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { answerOf, type FleetwireClient } from '@fleetwire/client/client';
+import type { components } from '@fleetwire/client/openapi';
 import { Command } from 'commander';
-import { type Api, type Connection, createApi, withConnection } from '../api.ts';
+import { type Connection, createApi, withConnection } from '../api.ts';
 import { positiveInteger, positiveNumber } from '../arguments.ts';
 import { action, print, table } from '../output.ts';
 import { type SelectionSettings, selectionOf, withSelection } from './selection.ts';
@@ -16,17 +18,7 @@ interface ReplaysSettings extends Connection {
   readonly limit: number;
 }
 
-/** A replay in the API's answers (docs/openapi.json: DeadLetterReplay). */
-export interface Replay {
-  readonly id: string;
-  readonly source: string;
-  readonly state: string;
-  readonly createdBy: string;
-  readonly createdAt: string;
-  readonly counts: Readonly<
-    Record<'matched' | 'queued' | 'published' | 'stored' | 'failedAgain' | 'unknown' | 'pending', number>
-  >;
-}
+export type Replay = components['schemas']['DeadLetterReplay'];
 
 export const waitDescription = 'wait until each outcome is known; exit code 1 if a reading failed again';
 const pollMs = 500;
@@ -42,7 +34,8 @@ export function replayCommand(signal: AbortSignal): Command {
     const { dryRun, rate: ratePerSecond, max, wait, json } = settings;
     const api = createApi(settings, signal);
     const selection = selectionOf(command.args, settings);
-    const started: Replay = await api.post('/dead-letters/replays', { ...selection, dryRun, ratePerSecond, max });
+    const body = { ...selection, dryRun, ratePerSecond, max } as components['schemas']['DeadLetterReplayRequest'];
+    const started = await answerOf(api.POST('/api/v1/dead-letters/replays', { body }));
     const replay = wait ? await untilSettled(api, started, signal) : started;
     print(replay, dryRun ? `${replay.counts.matched} dead letters would be published` : replayText(replay), json);
     if (replay.counts.failedAgain > 0) process.exitCode = 1;
@@ -60,10 +53,11 @@ export function replaysCommand(signal: AbortSignal): Command {
     const [id] = command.args;
     const api = createApi(settings, signal);
     if (id === undefined) {
-      const page: { data: readonly Replay[] } = await api.get('/dead-letters/replays', { limit: settings.limit });
+      const query = { limit: settings.limit };
+      const page = await answerOf(api.GET('/api/v1/dead-letters/replays', { params: { query } }));
       print(page, replaysText(page.data), settings.json);
     } else {
-      const replay: Replay = await api.get(`/dead-letters/replays/${encodeURIComponent(id)}`);
+      const replay = await answerOf(api.GET('/api/v1/dead-letters/replays/{id}', { params: { path: { id } } }));
       print(replay, replaysText([replay]), settings.json);
     }
   });
@@ -78,18 +72,18 @@ export function cancelCommand(signal: AbortSignal): Command {
 
   return action(command, async (settings: Connection) => {
     const [id = ''] = command.args;
-    const path = `/dead-letters/replays/${encodeURIComponent(id)}/cancel`;
-    const replay: Replay = await createApi(settings, signal).post(path, {});
+    const api = createApi(settings, signal);
+    const replay = await answerOf(api.POST('/api/v1/dead-letters/replays/{id}/cancel', { params: { path: { id } } }));
     print(replay, replayText(replay), settings.json);
   });
 }
 
 /** Waits until the outcome of every message that the replay published is known. */
-export async function untilSettled(api: Api, replay: Replay, signal: AbortSignal): Promise<Replay> {
+export async function untilSettled(api: FleetwireClient, replay: Replay, signal: AbortSignal): Promise<Replay> {
   let current = replay;
   while (['queued', 'running', 'settling'].includes(current.state)) {
     await sleep(pollMs, undefined, { signal });
-    current = await api.get(`/dead-letters/replays/${encodeURIComponent(replay.id)}`);
+    current = await answerOf(api.GET('/api/v1/dead-letters/replays/{id}', { params: { path: { id: replay.id } } }));
   }
   return current;
 }
