@@ -8,6 +8,8 @@ export interface Accounting {
   readonly acked: number;
   readonly stored: number;
   readonly deadLettered: number;
+  /** Of the stored ones, those that were dead-lettered and replayed. */
+  readonly replayed: number;
   readonly refused: number;
   /** Neither stored nor dead-lettered nor refused, and never acknowledged. */
   readonly neverAcked: number;
@@ -40,7 +42,16 @@ export function audit(
       breach.identities.push(`${deviceId} (epoch ${epoch}): ${rangesText(readings)}`);
   };
 
-  const accounting = { attempted: 0, acked: 0, stored: 0, deadLettered: 0, refused: 0, neverAcked: 0, lost: 0 };
+  const accounting = {
+    attempted: 0,
+    acked: 0,
+    stored: 0,
+    deadLettered: 0,
+    replayed: 0,
+    refused: 0,
+    neverAcked: 0,
+    lost: 0,
+  };
   const unclaimed = new Map(evidence.streams.map((stream) => [keyOf(stream), stream]));
   const contradictions: string[] = [];
   for (const journal of journals) {
@@ -64,6 +75,7 @@ export function audit(
     check('refused, though valid', journal, refused.difference(invalid));
     check('invalid, but acknowledged', journal, acked.intersection(invalid));
     check('dead-lettered, though storable', journal, deadLettered.difference(journal.numbersOfKind('poison')));
+    check('a replayed dead letter that is not stored', journal, stream.replayed.difference(stored));
     check('neither acknowledged nor refused after all faults were healed', journal, open);
     contradictions.push(...journal.contradictions.map((what) => `${journal.deviceId}: ${what}`));
 
@@ -71,6 +83,7 @@ export function audit(
     accounting.acked += acked.size;
     accounting.stored += stored.size;
     accounting.deadLettered += onlyDead.size;
+    accounting.replayed += stream.replayed.size;
     accounting.refused += refused.size;
     accounting.neverAcked += missing.size - lost.size;
     accounting.lost += lost.size;

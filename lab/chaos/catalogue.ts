@@ -4,7 +4,8 @@ import { killAtWorkFaults } from './kill-at-work-faults.ts';
 import { linkFaults } from './link-faults.ts';
 import { postgresFaults } from './postgres-faults.ts';
 import { rabbitmqFaults } from './rabbitmq-faults.ts';
-import { serviceFaults } from './service-faults.ts';
+import { refusalFaults } from './refusal-faults.ts';
+import { leaseFaults, serviceFaults } from './service-faults.ts';
 
 /** Every fault; docs/chaos.md describes them. */
 export const catalogue: readonly Fault[] = [
@@ -12,7 +13,9 @@ export const catalogue: readonly Fault[] = [
   ...clusterFaults,
   ...postgresFaults,
   ...serviceFaults,
+  ...leaseFaults,
   ...killAtWorkFaults,
+  ...refusalFaults,
   ...linkFaults,
 ];
 

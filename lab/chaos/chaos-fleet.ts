@@ -3,6 +3,7 @@ import { badFrame, badReading } from '../fleet/misbehaviour.ts';
 import { type Random, seededRandom } from '../fleet/random.ts';
 import { deviceSignals } from '../fleet/signals.ts';
 import { ChaosDevice, type DeviceStatistics, newDeviceStatistics } from './device.ts';
+import type { CommandJournal } from './command-journal.ts';
 import type { DeviceJournal, JournalEntry } from './device-journal.ts';
 import { poisonTemperature } from './poison.ts';
 
@@ -18,7 +19,7 @@ export interface ChaosFleetOptions {
 const readingsPerFrame = 5;
 /** Shares of frames, of frames, and of readings. */
 const misbehaviour = { duplicates: 0.05, malformed: 0.01, outOfOrder: 0.05 };
-/** Of each device, one of so many readings; the devices take turns. */
+/** One of this many readings of each device; the devices take turns. */
 const poisonEvery = 1_000;
 const outOfOrderMaxMs = 60 * 60 * 1_000;
 const tickMs = 10;
@@ -41,6 +42,7 @@ export class ChaosFleet {
   static async start({ url, token, devices, rate, seed }: ChaosFleetOptions): Promise<ChaosFleet> {
     const statistics = newDeviceStatistics();
     const sources: Source[] = [];
+    const newestCommand = {};
     for (let index = 0; index < devices; index += 1) {
       const deviceId = `chaos-${index + 1}`;
       const random = seededRandom(seed * 1_000_003 + index);
@@ -51,6 +53,7 @@ export class ChaosFleet {
         token: await token(deviceId),
         readingsPerFrame,
         random: seededRandom(seed * 31 + index),
+        newestCommand,
         statistics,
       });
       const poisonInReadings = Math.floor(((index + 0.5) * poisonEvery) / devices);
@@ -70,6 +73,10 @@ export class ChaosFleet {
     return this.#sources.map(({ device }) => device.journal);
   }
 
+  get commandJournals(): readonly CommandJournal[] {
+    return this.#sources.map(({ device }) => device.commands.journal);
+  }
+
   get failures(): readonly string[] {
     return this.#sources.flatMap(({ device: { failure, journal } }) =>
       failure === undefined ? [] : [`${journal.deviceId} was refused for good: ${failure}`],
@@ -84,23 +91,37 @@ export class ChaosFleet {
     return this.#sources.reduce((sum, { repeatedReadings }) => sum + repeatedReadings, 0);
   }
 
-  /**
-   * Stops measuring, and waits until each reading is acknowledged or refused, but not longer than this. The last frame of each device is late:
-   * newer readings would hide that an older one has replaced the latest state.
-   */
-  async settle(timeoutMs: number): Promise<void> {
+  /** Stops measuring. */
+  async stop(): Promise<void> {
     this.#stopping.abort();
     await this.#running;
+  }
+
+  /** Each device sends a frame that is late. Once all others are stored, no newer reading can hide that an older one replaces the latest state. */
+  sendLate(): void {
     const late = Date.now() - outOfOrderMaxMs;
     for (const source of this.#sources) source.emit(late);
+  }
+
+  /**
+   * Waits until each reading is acknowledged or refused; but not longer than this, and not after the devices, connected and free to send, have
+   * been without an answer for `silenceMs`.
+   */
+  async settle({ timeoutMs, silenceMs }: { timeoutMs: number; silenceMs: number }): Promise<void> {
     const deadline = performance.now() + timeoutMs;
-    const isOpen = () => this.#sources.some(({ device }) => device.journal.unsettledCount > 0);
-    while (isOpen() && performance.now() < deadline) await sleep(settleIntervalMs);
+    let silentSince = performance.now();
+    for (let last = Infinity; last > 0;) {
+      const now = performance.now();
+      const open = this.#sources.reduce((sum, { device }) => sum + device.journal.unsettledCount, 0);
+      if (open !== last || this.#sources.some(({ device }) => !device.isFree)) silentSince = now;
+      if (now > deadline || now > silentSince + silenceMs) return;
+      last = open;
+      await sleep(settleIntervalMs);
+    }
   }
 
   async close(): Promise<void> {
-    this.#stopping.abort();
-    await this.#running;
+    await this.stop();
     await Promise.all(this.#sources.map(({ device }) => device.stop()));
   }
 
@@ -149,7 +170,9 @@ class Source {
     });
     const entries = this.device.send(readings);
     if (isMalformed && badIndex < 0 && this.device.sendRaw(badFrame(this.#random))) this.badFrames += 1;
-    if (badIndex < 0 && this.#random() < misbehaviour.duplicates) this.#toRepeat.push(entries);
+    // Reconciliation counts two arrivals of one dead letter in the same millisecond once; after a stall, both frames may arrive in one.
+    const isPoison = entries.some(({ kind }) => kind === 'poison');
+    if (badIndex < 0 && this.#random() < misbehaviour.duplicates && !isPoison) this.#toRepeat.push(entries);
     this.#repeat();
   }
 

@@ -12,14 +12,17 @@ const faultList = catalogue
 
 const mutantList = mutants.map(({ name, what }) => `  ${name.padEnd(36)}${what}`).join('\n');
 
-type Options = Omit<ChaosSettings, 'env' | 'signal' | 'say'> & {
+type Options = Omit<ChaosSettings, 'env' | 'signal' | 'abandoned' | 'say'> & {
   readonly json?: string;
   /** `true`: all of them. */
   readonly mutants?: readonly Mutant[] | true;
 };
 
-/** @param signal ends the faults early; the run still heals, drains and audits */
-export function chaosCommand(env: NodeJS.ProcessEnv, signal: AbortSignal): Command {
+/**
+ * @param signal ends the faults early; the run still heals, drains and audits
+ * @param abandoned ends the run without an audit
+ */
+export function chaosCommand(env: NodeJS.ProcessEnv, signal: AbortSignal, abandoned: AbortSignal): Command {
   return new Command('chaos')
     .description('break a complete platform under load, heal it, and audit that no acknowledged reading was lost')
     .addOption(
@@ -58,7 +61,7 @@ export function chaosCommand(env: NodeJS.ProcessEnv, signal: AbortSignal): Comma
           : 1;
         return;
       }
-      const report = await runChaos({ ...settings, env, signal, say });
+      const report = await runChaos({ ...settings, env, signal, abandoned, say });
       process.stdout.write(`\n${reportText(report)}\n`);
       if (json !== undefined) await writeFile(json, `${JSON.stringify(report, undefined, 2)}\n`);
       process.exitCode = report.breaches.length === 0 ? 0 : 1;

@@ -14,6 +14,8 @@ export type Counters = Readonly<Record<string, number>>;
 export class CounterWatch {
   readonly #services: readonly ServiceProcess[];
   readonly #last = new Map<string, Record<string, number>>();
+  /** When the workers were seen to have stored more: milliseconds of `performance.now()`. */
+  readonly storedAt: number[] = [];
   readonly #stopping = new AbortController();
   readonly #running: Promise<void>;
 
@@ -49,6 +51,9 @@ export class CounterWatch {
     const counts: Record<string, number> = {};
     for (const [, metric, label, count] of (await response.text()).matchAll(sample))
       counts[`${metric === 'fleetwire_ingest_readings_total' ? 'ingest' : 'worker'} ${label}`] = Number(count);
-    this.#last.set(`${name} ${starts}`, counts);
+    const key = `${name} ${starts}`;
+    if ((counts['worker stored'] ?? 0) > (this.#last.get(key)?.['worker stored'] ?? 0))
+      this.storedAt.push(performance.now());
+    this.#last.set(key, counts);
   }
 }

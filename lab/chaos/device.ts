@@ -1,6 +1,8 @@
 import { type RecordableHistogram, createHistogram } from 'node:perf_hooks';
 import { WebSocket } from 'ws';
 import type { Random } from '../fleet/random.ts';
+import type { ControlFrame } from './command-journal.ts';
+import { DeviceCommands, type NewestCommand } from './device-commands.ts';
 import { DeviceJournal, type JournalEntry, type Kind } from './device-journal.ts';
 
 export interface DeviceOptions {
@@ -9,8 +11,9 @@ export interface DeviceOptions {
   readonly epoch: string;
   readonly token: string;
   readonly readingsPerFrame: number;
-  /** For the jitter of reconnect delays. */
+  /** For the jitter of reconnect delays, and how long it takes for a command. */
   readonly random: Random;
+  readonly newestCommand: NewestCommand;
   readonly statistics: DeviceStatistics;
 }
 
@@ -25,7 +28,9 @@ export interface DeviceStatistics {
   /** `error` messages, by code. */
   readonly errors: Map<string, number>;
   readonly disconnects: Map<string, number>;
-  /** From the first sending to the ack of each reading, in microseconds. */
+  /** One time in each interval of `ackTickMs` with an ack, in order: milliseconds of `performance.now()`. */
+  readonly ackedAt: number[];
+  /** From the last sending to the ack of each reading, in microseconds. */
   readonly ackMicros: RecordableHistogram;
 }
 
@@ -38,6 +43,7 @@ export function newDeviceStatistics(): DeviceStatistics {
     nacks: new Map(),
     errors: new Map(),
     disconnects: new Map(),
+    ackedAt: [],
     ackMicros: createHistogram(),
   };
 }
@@ -61,7 +67,15 @@ type Message =
       readonly retryable: boolean;
       readonly retryAfterMs?: number;
     }
-  | { readonly type: 'error'; readonly code: string; readonly retryAfterMs?: number }
+  | ({ readonly type: 'control' } & ControlFrame)
+  // With an id it is about the answer to a command.
+  | {
+      readonly type: 'error';
+      readonly id?: string;
+      readonly code: string;
+      readonly retryable?: boolean;
+      readonly retryAfterMs?: number;
+    }
   | { readonly type: 'pong' };
 
 const answerTimeoutMs = 5_000;
@@ -69,6 +83,7 @@ const reconnectBaseMs = 200;
 const reconnectCapMs = 2_000;
 const silentIntervalsMax = 2.5;
 const closeTimeoutMs = 2_000;
+const ackTickMs = 50;
 /** After these the device would be refused again: HTTP statuses of the upgrade, and close codes. */
 const finalRefusals = new Set([400, 401, 403, 404, 1002, 1003, 1007, 1008, 1009, 4400, 4401, 4403, 4409]);
 
@@ -78,6 +93,7 @@ const finalRefusals = new Set([400, 401, 403, 404, 1002, 1003, 1007, 1008, 1009,
  */
 export class ChaosDevice {
   readonly journal: DeviceJournal;
+  readonly commands: DeviceCommands;
   readonly #options: DeviceOptions;
   /** Numbers that need no sending on the present connection, with the time they were sent. */
   readonly #inFlight = new Map<number, number>();
@@ -93,13 +109,26 @@ export class ChaosDevice {
 
   constructor(options: DeviceOptions) {
     this.#options = options;
-    this.journal = new DeviceJournal(options.deviceId, options.epoch);
+    const { deviceId, epoch, random, newestCommand: newest } = options;
+    this.journal = new DeviceJournal(deviceId, epoch);
+    this.commands = new DeviceCommands({
+      deviceId,
+      random,
+      newest,
+      send: (frame) => this.sendRaw(frame),
+      disconnect: () => this.#socket?.terminate(),
+    });
     this.#connect();
   }
 
   /** Why the server refuses this device for good, once it has. */
   get failure(): string | undefined {
     return this.#failure;
+  }
+
+  /** Connected, and not asked to wait before it sends again. */
+  get isFree(): boolean {
+    return this.#hello !== undefined && this.#heldUntil <= performance.now();
   }
 
   /** Enters readings in the journal and sends them as soon as the protocol allows. */
@@ -134,6 +163,7 @@ export class ChaosDevice {
   /** Closes the connection and makes no other. */
   async stop(): Promise<void> {
     this.#isStopping = true;
+    this.commands.stop();
     this.#clearTimers();
     const socket = this.#socket;
     if (socket === undefined) return;
@@ -195,6 +225,7 @@ export class ChaosDevice {
         return this.#welcome(message);
       case 'ack':
         this.#attempts = 0;
+        if (this.#heardAt > (statistics.ackedAt.at(-1) ?? 0) + ackTickMs) statistics.ackedAt.push(this.#heardAt);
         this.#settle(message.upTo, (seq) => this.#inFlight.has(seq));
         return this.#pump();
       case 'nack': {
@@ -207,7 +238,11 @@ export class ChaosDevice {
       }
       case 'error':
         increment(statistics.errors, message.code);
-        return this.#hold(message.retryAfterMs ?? 0);
+        if (message.id === undefined) return this.#hold(message.retryAfterMs ?? 0);
+        if (message.retryable === true) this.commands.refused(message.id, message.retryAfterMs ?? 0);
+        return;
+      case 'control':
+        return this.commands.receive(message);
       case 'pong':
         return;
     }
@@ -221,6 +256,7 @@ export class ChaosDevice {
     statistics.connected += 1;
     statistics.connects += 1;
     this.#hello = hello;
+    this.commands.connected();
     this.#heldUntil = 0;
     if (hello.lastSeq !== undefined) this.#settle(hello.lastSeq);
     const { heartbeatIntervalMs } = hello.limits;
@@ -234,12 +270,15 @@ export class ChaosDevice {
 
   #settle(upTo: number, isSentHere?: (seq: number) => boolean): void {
     const now = performance.now();
+    let newestSentAt = 0;
     for (const { seq } of this.journal.acknowledged(upTo, isSentHere)) {
       const sentAt = this.#inFlight.get(seq);
       if (sentAt === undefined) continue;
       this.#inFlight.delete(seq);
+      newestSentAt = Math.max(newestSentAt, sentAt);
       this.#options.statistics.ackMicros.record(Math.max(1, Math.round((now - sentAt) * 1_000)));
     }
+    this.commands.acknowledged(newestSentAt);
   }
 
   #hold(forMs: number): void {

@@ -11,7 +11,10 @@ export interface StoredStream {
   readonly storedTwice: Set<number>;
   /** In the view that applications read. */
   readonly inView: Set<number>;
+  /** Dead letters that were not stored by a replay. */
   readonly deadLettered: Set<number>;
+  /** Dead letters that a replay has stored, by their status. */
+  readonly replayed: Set<number>;
 }
 
 export interface Evidence {
@@ -72,10 +75,13 @@ export async function gatherEvidence(databaseUrl: string, journals: readonly Dev
           );
       }
     }
-    const dead = await rows<{ device_id: string; epoch: string; seq: number }>(
-      'select device_id, epoch, seq from dead_letters where device_id is not null and epoch is not null and seq is not null',
+    const dead = await rows<{ device_id: string; epoch: string; seq: number; status: string }>(
+      'select device_id, epoch, seq, status from dead_letters where device_id is not null and epoch is not null and seq is not null',
     );
-    for (const { device_id, epoch, seq } of dead) streamOf(device_id, epoch).deadLettered.add(seq);
+    for (const { device_id, epoch, seq, status } of dead) {
+      const { deadLettered, replayed } = streamOf(device_id, epoch);
+      (status === 'stored' ? replayed : deadLettered).add(seq);
+    }
     const deadLetters = await rows<{ reason: string; error: string; count: number }>(
       `select reason, error_code || ': ' || error_message as error, count(*)::int4 as count from dead_letters group by 1, 2`,
     );
@@ -106,5 +112,6 @@ export function emptyStream({ deviceId, epoch }: { deviceId: string; epoch: stri
     storedTwice: new Set(),
     inView: new Set(),
     deadLettered: new Set(),
+    replayed: new Set(),
   };
 }

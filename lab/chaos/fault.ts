@@ -5,7 +5,14 @@ import type { ChaosPlatform } from './platform.ts';
 export type Backing = 'native' | 'containers' | 'cluster';
 
 /** What a fault breaks. Faults of one component never overlap; those of different components may. */
-type Component = 'rabbitmq' | 'postgres' | 'ingest-ws' | 'persistence-worker' | 'query-api' | `link ${LinkName}`;
+type Component =
+  | 'rabbitmq'
+  | 'postgres'
+  | 'ingest-ws'
+  | 'persistence-worker'
+  | 'query-api'
+  | 'refusals'
+  | `link ${LinkName}`;
 
 export const linkNames = [
   'device-ingest',

@@ -42,7 +42,7 @@ async function killWhileStalled(
   proxy.stall(random() < 2 / 3 ? 'both' : 'to-client');
   try {
     await sleep(stallMinMs + random() * (stallMaxMs - stallMinMs));
-    const chosen = (await oldestHolder(instances)) ?? instances[Math.floor(random() * instances.length)]!;
+    const chosen = await pickHolder(instances, random);
     await chosen.kill();
     return async () => {
       chosen.start();
@@ -53,6 +53,11 @@ async function killWhileStalled(
     proxy.reset();
     proxy.resume();
   }
+}
+
+/** The worker that holds the oldest reading; where none holds any, one at random. */
+export async function pickHolder(instances: readonly ServiceProcess[], random: Random): Promise<ServiceProcess> {
+  return (await oldestHolder(instances)) ?? instances[Math.floor(random() * instances.length)]!;
 }
 
 /** The worker that holds the oldest reading; undefined where none holds any, and for ingest-ws, which has no such state. */

@@ -2,8 +2,9 @@
 import { runCommandLine } from '@fleetwire/cli/command-line';
 import { chaosCommand } from './command.ts';
 
-const interrupted = new AbortController();
-// Further signals change nothing: the servers that were started must be stopped before this process exits.
-for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => interrupted.abort());
+const [interrupted, abandoned] = [new AbortController(), new AbortController()];
+// In both cases the servers that were started are stopped before this process exits.
+for (const signal of ['SIGINT', 'SIGTERM'] as const)
+  process.on(signal, () => (interrupted.signal.aborted ? abandoned : interrupted).abort());
 
-await runCommandLine(chaosCommand(process.env, interrupted.signal), process.argv);
+await runCommandLine(chaosCommand(process.env, interrupted.signal, abandoned.signal), process.argv);

@@ -3,6 +3,7 @@ import { createWriteStream } from 'node:fs';
 import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { breachMark } from './report.ts';
 import { type MutantCopy, copyWithMutant, repository } from './mutant-copy.ts';
 import type { Mutant } from './mutants.ts';
 
@@ -26,13 +27,15 @@ export interface MutantResult {
   readonly chaos: Catch;
 }
 
-/** Bound of the chaos runs for one mutant. A run that has started is finished. */
+/** Bound of the chaos runs for one mutant. A run that has started is finished, or ended at its first breach. */
 const chaosMsMax = 120_000;
 const testsMsMax = 300_000;
 const roundMinutes = 0.25;
-const chaosLoad = ['--rate', '500', '--devices', '20'];
-const stopGraceMs = 60_000;
-const breachMark = 'BREACH: ';
+const chaosLoad = ['--rate', '500', '--devices', '40'];
+/** The first signal ends the faults of a chaos run, each further one the run. */
+const signalIntervalMs = 1_000;
+/** Starting servers and stopping them take most of it. */
+const stopGraceMs = 120_000;
 
 /** Runs the tests and then the chaos, in a copy of the repository for each mutant, one after the other. */
 export async function runMutants(chosen: readonly Mutant[], options: MutantOptions): Promise<MutantResult[]> {
@@ -72,14 +75,18 @@ async function chaosOn({ folder }: MutantCopy, mutant: Mutant, options: MutantOp
       log,
       timeoutMs: chaosMsMax * 2,
       options,
-      onLine: (line) => {
-        if (line.startsWith(breachMark)) caught ??= { by: line.slice(breachMark.length), seconds: seconds() };
+      isDone: (line) => {
+        if (!line.startsWith(breachMark) || !line.includes(mutant.breach ?? '')) return false;
+        caught ??= { by: line.slice(breachMark.length), seconds: seconds() };
+        return true;
       },
     });
     if (caught !== undefined) return caught;
     if (code === 0) continue;
-    // A run that failed without a verdict says nothing about the mutant.
-    options.say(`  chaos with seed ${seed} ended with code ${code} and no verdict; its output is in ${log}`);
+    // A run that failed for another reason says nothing about the mutant.
+    options.say(
+      `  chaos with seed ${seed} ended with code ${code} and no breach of the mutant; its output is in ${log}`,
+    );
   }
   return { by: undefined, seconds: seconds() };
 }
@@ -88,7 +95,14 @@ async function testsOn({ folder }: MutantCopy, mutant: Mutant, options: MutantOp
   const startedAt = performance.now();
   const report = join(folder, 'test-report.json');
   const log = await logFileOf(mutant, 'tests');
-  const args = ['node_modules/vitest/vitest.mjs', 'run', '--reporter=json', `--outputFile=${report}`, ...mutant.tests];
+  const args = [
+    'node_modules/vitest/vitest.mjs',
+    'run',
+    '--bail=1',
+    '--reporter=json',
+    `--outputFile=${report}`,
+    ...mutant.tests,
+  ];
   const code = await run(args, { folder, log, timeoutMs: testsMsMax, options });
   const seconds = Math.round((performance.now() - startedAt) / 1_000);
   if (code === 0) return { by: undefined, seconds };
@@ -120,7 +134,11 @@ async function logFileOf({ name }: Mutant, what: string): Promise<string> {
   return join(folder, `${name}-${what}.log`);
 }
 
-/** Runs Node in the copy. Ends it in order at the timeout, and after a grace period by force. @returns its exit code, null after a signal */
+/**
+ * Runs Node in the copy. It is ended in order at the timeout or the signal, or when `isDone` says so, and after a grace period by force. What it
+ * has started in its process group and not stopped is ended with it.
+ * @returns its exit code, null after a signal
+ */
 async function run(
   args: readonly string[],
   {
@@ -128,20 +146,43 @@ async function run(
     log,
     timeoutMs,
     options,
-    onLine = () => {},
-  }: { folder: string; log: string; timeoutMs: number; options: MutantOptions; onLine?: (line: string) => void },
+    isDone = () => false,
+  }: {
+    folder: string;
+    log: string;
+    timeoutMs: number;
+    options: MutantOptions;
+    /** Called with each line of its output. */
+    isDone?: (line: string) => boolean;
+  },
 ): Promise<number | null> {
-  const child = spawn(process.execPath, args, { cwd: folder, env: options.env, stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(process.execPath, args, {
+    cwd: folder,
+    env: options.env,
+    stdio: ['ignore', 'pipe', 'pipe'],
+    // Ctrl-C in a terminal reaches this process only.
+    detached: true,
+  });
   const output = createWriteStream(log);
   child.stdout.pipe(output, { end: false });
   child.stderr.pipe(output, { end: false });
-  createInterface({ input: child.stdout }).on('line', onLine);
-  const ended = AbortSignal.any([options.signal, AbortSignal.timeout(timeoutMs)]);
-  let force: NodeJS.Timeout | undefined;
+  const done = new AbortController();
+  createInterface({ input: child.stdout }).on('line', (line) => {
+    if (isDone(line)) done.abort();
+  });
+  const ended = AbortSignal.any([options.signal, done.signal, AbortSignal.timeout(timeoutMs)]);
+  let [repeat, force]: NodeJS.Timeout[] = [];
   const stop = () => {
     child.kill('SIGTERM');
-    force = setTimeout(() => child.kill('SIGKILL'), stopGraceMs);
+    repeat = setInterval(() => child.kill('SIGTERM'), signalIntervalMs);
+    force = setTimeout(() => {
+      options.say(
+        `  it was killed ${stopGraceMs / 1_000} s after it was asked to end; servers that it started may be left`,
+      );
+      child.kill('SIGKILL');
+    }, stopGraceMs);
   };
+  if (ended.aborted) stop();
   ended.addEventListener('abort', stop, { once: true });
   try {
     return await new Promise((resolve, reject) => {
@@ -150,7 +191,18 @@ async function run(
     });
   } finally {
     ended.removeEventListener('abort', stop);
+    clearInterval(repeat);
     clearTimeout(force);
+    endGroup(child.pid);
     await new Promise<void>((resolve) => output.end(resolve));
+  }
+}
+
+/** SIGKILL for what is left of a process group. */
+function endGroup(leader: number | undefined): void {
+  try {
+    if (leader !== undefined) process.kill(-leader, 'SIGKILL');
+  } catch {
+    // Nothing is left.
   }
 }

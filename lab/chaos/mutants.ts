@@ -8,6 +8,8 @@ export interface Mutant {
   readonly tests: readonly string[];
   /** Faults or components of the chaos run that should report a breach. */
   readonly faults: readonly string[];
+  /** In the text of the breach; any, unless given. */
+  readonly breach?: string;
 }
 
 /** `text` occurs exactly once in the file. */
@@ -72,7 +74,20 @@ export const mutants: readonly Mutant[] = [
       },
     ],
     tests: ['services/ingest-ws/test/broker-faults.test.ts'],
-    faults: ['rabbitmq-binding-removed', 'rabbitmq-killed'],
+    faults: ['rabbitmq-binding-removed'],
+  },
+  {
+    name: 'reconnect-resends-nothing',
+    what: 'after a reconnect the device is told that everything it sent is settled, so it sends nothing again',
+    edits: [
+      {
+        file: 'services/ingest-ws/src/session-streams.ts',
+        text: 'const upTo = acks.gaplessUpTo;',
+        replacement: 'const upTo = acks.next === undefined ? undefined : acks.next - 1;',
+      },
+    ],
+    tests: ['services/ingest-ws/test/broker-faults.test.ts'],
+    faults: ['rabbitmq-paused', 'rabbitmq-killed', 'link device-ingest'],
   },
   {
     name: 'mandatory-ignored',
@@ -80,7 +95,7 @@ export const mutants: readonly Mutant[] = [
     edits: [
       {
         file: 'libs/broker/src/publish-channel.ts',
-        text: 'mandatory: true,',
+        text: 'mandatory: !isTransient,',
         replacement: 'mandatory: false,',
       },
     ],
@@ -93,8 +108,8 @@ export const mutants: readonly Mutant[] = [
     edits: [
       {
         file: 'libs/store/src/batch-statements.ts',
-        text: 'added = excluded.seen - stored.seen',
-        replacement: 'added = excluded.seen',
+        text: 'newly_stored = excluded.seen - stored.seen',
+        replacement: 'newly_stored = excluded.seen',
       },
     ],
     tests: ['libs/store/test/batch-writer.test.ts'],
@@ -133,7 +148,7 @@ export const mutants: readonly Mutant[] = [
       },
     ],
     tests: ['libs/broker/test/consumer.test.ts'],
-    faults: ['link worker-rabbitmq', 'rabbitmq-killed'],
+    faults: ['link worker-rabbitmq'],
   },
   {
     name: 'dead-letter-dropped',
@@ -141,8 +156,8 @@ export const mutants: readonly Mutant[] = [
     edits: [
       {
         file: 'services/persistence-worker/src/dead-letter-drain.ts',
-        text: 'await this.#store(deadLettersOf(delivery), delivery);',
-        replacement: 'deadLettersOf(delivery);',
+        text: 'await Promise.all(dead.map((deadLetter) => this.#store(deadLetter, delivery)));',
+        replacement: '',
       },
     ],
     tests: ['services/persistence-worker/test/dead-letter-drain.test.ts'],
@@ -162,8 +177,8 @@ export const mutants: readonly Mutant[] = [
       routingKey: retryQueue(step),`,
       },
     ],
-    tests: ['services/persistence-worker/test/faults.test.ts', 'services/persistence-worker/test/persistence.test.ts'],
-    faults: ['postgres', 'link worker-rabbitmq', 'persistence-worker'],
+    tests: ['services/persistence-worker/test/faults.test.ts'],
+    faults: ['persistence-worker-killed-while-retrying'],
   },
   {
     name: 'replay-counted-twice',
@@ -175,8 +190,8 @@ export const mutants: readonly Mutant[] = [
         replacement: '',
       },
     ],
-    tests: ['lab/e2e/replay.test.ts', 'lab/e2e/dead-letters.test.ts'],
-    faults: workerFaults,
+    tests: ['lab/e2e/dead-letters.test.ts'],
+    faults: ['persistence-worker-killed-in-replay'],
   },
   {
     name: 'late-overwrites-latest',
@@ -189,7 +204,75 @@ export const mutants: readonly Mutant[] = [
       },
     ],
     tests: ['libs/store/test/batch-writer.test.ts'],
+    faults: ['readings-refused'],
+  },
+  {
+    name: 'live-loss-ignored',
+    what: 'a subscription does not notice that live messages were lost between instances',
+    edits: [
+      {
+        file: 'libs/live/src/watch.ts',
+        text: 'if (prev > hi) this.#addGap(edge, hi + 1, prev, this.#lossReason, from, now);',
+        replacement: '',
+      },
+    ],
+    tests: ['libs/live/test/watch.unit.test.ts'],
+    faults: ['link ingest-rabbitmq', 'rabbitmq-killed'],
+  },
+  {
+    name: 'lease-never-ends',
+    what: 'an edge that gives no sign of life keeps its lease, so its sessions stay open',
+    edits: [
+      {
+        file: 'libs/contracts/src/presence.ts',
+        text: 'if (edge.leaseUntil <= now.monotonic) edge.lost = edge.latest;',
+        replacement: '',
+      },
+    ],
+    tests: ['libs/contracts/test/presence.unit.test.ts'],
+    faults: ['ingest-ws-killed'],
+  },
+  {
+    name: 'command-now-repeated',
+    what: 'a command of the mode now is sent again where the session ended before the device said that it has it',
+    edits: [
+      {
+        file: 'libs/store/src/commands/outcomes.ts',
+        text: "where id = $1 and device_id = $2 and mode = 'when-online'",
+        replacement: 'where id = $1 and device_id = $2',
+      },
+    ],
+    tests: ['libs/store/test/commands.test.ts'],
+    faults: ['query-api-killed'],
+    breach: 'of the mode now, and reached a socket more than once',
+  },
+  {
+    name: 'command-attempt-written-again',
+    what: 'an edge that is asked about an attempt that it has sent writes it to the socket again',
+    edits: [
+      {
+        file: 'services/ingest-ws/src/edge-commands.ts',
+        text: 'known.attempt >= dispatch.attempt',
+        replacement: 'known.attempt > dispatch.attempt',
+      },
+    ],
+    tests: ['services/ingest-ws/test/commands.test.ts'],
+    faults: ['query-api-killed'],
+    breach: 'the same attempt came twice on one connection',
+  },
+  {
+    name: 'command-outcome-acked-early',
+    what: 'a worker acknowledges what edges report of commands before it is written',
+    edits: [
+      {
+        file: 'services/persistence-worker/src/command-outcomes.ts',
+        text: 'return settled.promise;',
+        replacement: "return 'ack';",
+      },
+    ],
+    tests: ['services/persistence-worker/test/commands.test.ts'],
     faults: workerFaults,
+    breach: 'the answer of the device is not shown',
   },
 ];
 

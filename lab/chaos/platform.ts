@@ -41,7 +41,7 @@ export interface ChaosPlatformOptions {
   readonly onCrash: (sentence: string) => void;
 }
 
-const instances = { 'ingest-ws': 2, 'persistence-worker': 2, 'query-api': 1 };
+const edges = 2;
 
 /** A crash is a breach; the run goes on, to see what else there is. */
 const restartAlways: RestartPolicy = {
@@ -59,6 +59,12 @@ const shortDeadlines = {
   HEARTBEAT_INTERVAL_MS: '1500',
   HOLD_CAP_MS: '1000',
   DRAIN_TIMEOUT_MS: '10000',
+  REPLAY_LEASE_MS: '1000',
+  REPORT_INTERVAL_MS: '1000',
+  INTEREST_REFRESH_MS: '1000',
+  INTEREST_TTL_MS: '5000',
+  // Subscribers fetch what they miss again and again.
+  RATE_LIMIT_PER_MINUTE: '100000',
 } as const;
 
 /** The whole platform in a temporary folder: real servers, services as processes, and a fault proxy on every connection between them. */
@@ -115,7 +121,14 @@ export async function startChaosPlatform(options: ChaosPlatformOptions): Promise
     onCrash: ({ description }) => options.onCrash(`${description}; its log is in ${logDir}`),
   });
   acquired.defer(() => platform.kill());
-  await platform.startAll(instances);
+  // Together: a service that fails while another is awaited would end this process before its servers are stopped.
+  const startEdges = async () => {
+    const api = await platform.start('query-api');
+    // They read the history of their subscribers from it.
+    const env = { QUERY_API_URL: api.url };
+    await Promise.all(Array.from({ length: edges }, () => platform.start('ingest-ws', { env })));
+  };
+  await Promise.all([platform.startAll({ 'persistence-worker': 2 }), startEdges()]);
 
   const stack = acquired.move();
   return {

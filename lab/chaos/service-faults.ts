@@ -23,6 +23,22 @@ export const serviceFaults: readonly Fault[] = serviceNames.flatMap((service): F
   },
 ]);
 
+/** Longer than the lease of an edge (12 s): its devices are lost, although it goes on. */
+export const leaseFaults: readonly Fault[] = [
+  {
+    name: 'ingest-ws-paused-beyond-lease',
+    what: 'one instance hangs (SIGSTOP) until its devices are marked offline, and goes on',
+    component: 'ingest-ws',
+    holdMinMs: 14_000,
+    holdMaxMs: 16_000,
+    async inject({ services }, random) {
+      const chosen = pick(services['ingest-ws'], random());
+      chosen.pause();
+      return async () => chosen.resume();
+    },
+  },
+];
+
 function exitFault(
   name: string,
   service: ServiceName,

@@ -32,7 +32,7 @@ function fleetOf(
 }
 
 function evidenceOf(
-  stream: Partial<Record<'stored' | 'storedTwice' | 'inView' | 'deadLettered', Numbers>>,
+  stream: Partial<Record<'stored' | 'storedTwice' | 'inView' | 'deadLettered' | 'replayed', Numbers>>,
   rest: Partial<Evidence> = {},
   identity = device,
 ): Evidence {
@@ -42,6 +42,7 @@ function evidenceOf(
     storedTwice: setOf(stream.storedTwice),
     inView: setOf(stream.inView ?? stream.stored),
     deadLettered: setOf(stream.deadLettered),
+    replayed: setOf(stream.replayed),
   };
   return { streams: [kept], deadLetters: [], namelessDeadLetters: 0, contentsCompared: 0, altered: [], ...rest };
 }
@@ -72,6 +73,7 @@ describe('the audit', () => {
       acked: 99,
       stored: 99,
       deadLettered: 0,
+      replayed: 0,
       refused: 1,
       neverAcked: 0,
       lost: 0,
@@ -139,6 +141,11 @@ describe('the audit', () => {
       'dead-lettered, though storable: 1',
       fleetOf({ attempted: acked, acked }),
       evidenceOf({ stored: [[1, 9]], deadLettered: [[10, 10]] }),
+    ],
+    [
+      'a replayed dead letter that is not stored: 1',
+      fleetOf({ attempted: acked, acked }),
+      evidenceOf({ stored: [[1, 9]], replayed: [[9, 10]] }),
     ],
     [
       'neither acknowledged nor refused after all faults were healed: 1',
