@@ -3,15 +3,20 @@ import { availableParallelism, cpus } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import type { BackingMode } from '@fleetwire/platform/servers/backing-services';
 import { startTemporaryBackingServices } from '@fleetwire/platform/servers/temporary';
-import { CommanderError } from 'commander';
 import { createLogger } from '@fleetwire/runtime/logger';
 import { type Figure, figureTable, judge } from './figure.ts';
+import { interruption } from './interruption.ts';
+import { studyCommands } from './studies/commands.ts';
 import { studyConnections } from './studies/connections.ts';
 import { studyFleet } from './studies/fleet.ts';
 import { studyGrowth } from './studies/growth.ts';
 import { studyInstances } from './studies/instances.ts';
+import { studyLive } from './studies/live.ts';
 import { studyOutage } from './studies/outage.ts';
+import { studyPast } from './studies/past.ts';
 import { studyPeers } from './studies/peers.ts';
+import { studyPresence } from './studies/presence.ts';
+import { studyQuery } from './studies/query.ts';
 import { studyReconnect } from './studies/reconnect.ts';
 import { studyThroughput } from './studies/throughput.ts';
 import type { Study, StudySettings } from './study.ts';
@@ -22,7 +27,12 @@ const studies = {
   growth: studyGrowth,
   connections: studyConnections,
   reconnect: studyReconnect,
+  live: studyLive,
+  presence: studyPresence,
+  commands: studyCommands,
   outage: studyOutage,
+  past: studyPast,
+  query: studyQuery,
   peers: studyPeers,
   fleet: studyFleet,
 } as const satisfies Record<string, Study>;
@@ -61,11 +71,7 @@ export async function bench(settings: BenchSettings): Promise<boolean> {
     logger,
     log,
   };
-  const interruption = new Promise<never>((_, reject) => {
-    for (const signal of ['SIGINT', 'SIGTERM'] as const)
-      process.on(signal, () => reject(new CommanderError(1, 'bench.interrupted', `interrupted by ${signal}`)));
-  });
-  interruption.catch(({ message }: Error) => log(message));
+  const interrupted = interruption(log);
   const machine = { cpus: availableParallelism(), model: cpus()[0]?.model, node: process.version };
   const backing = services.describe().map(({ what, version }) => `${what} ${version}`);
   const figures: Figure[] = [];
@@ -73,7 +79,7 @@ export async function bench(settings: BenchSettings): Promise<boolean> {
   for (const name of settings.only) {
     log(`${name}:`);
     // Processes that an interrupted study has started end with this process.
-    const result = await Promise.race([studies[name](context), interruption]);
+    const result = await Promise.race([studies[name](context), interrupted]);
     figures.push(...result.figures);
     data[name] = result.data;
     if (result.details !== undefined) process.stdout.write(`\n${result.details}\n\n`);

@@ -1,3 +1,4 @@
+import type { Role } from '@fleetwire/contracts/access';
 import { type Load, startLoad } from './load.ts';
 import type { LoadResult } from './load-messages.ts';
 import { median, percentile } from './figure.ts';
@@ -96,6 +97,14 @@ export class LoadedPlatform implements AsyncDisposable {
     return this.#platform.databaseUrl;
   }
 
+  get apiUrl(): string {
+    return this.#platform.apiUrl;
+  }
+
+  roleToken(subject: string, role: Role): Promise<string> {
+    return this.#platform.roleToken(subject, role);
+  }
+
   /** Rows of the warm-up and of all floods. */
   get stored(): number {
     return this.#stored;
@@ -120,6 +129,19 @@ export class LoadedPlatform implements AsyncDisposable {
       readingsPerEnvelope: Math.max(1, Math.round(readings / batches.envelopes)),
       batches,
     };
+  }
+
+  /** Sends at an even rate, and waits until every reading is stored. */
+  async steady(
+    seconds: number,
+    readingsPerSecond: number,
+  ): Promise<Pick<Flood, 'readingsPerSecond' | 'othersCpuShare'>> {
+    const meter = await this.#meter();
+    const { readings, startedAt } = await this.#load.request({ type: 'pace', seconds, readingsPerSecond });
+    this.#stored += readings;
+    const storedAt = await this.#platform.untilStored(this.#stored);
+    const { othersCpuShare } = await meter.stop();
+    return { readingsPerSecond: (readings * 1_000) / (storedAt - startedAt), othersCpuShare };
   }
 
   /** Every row of the floods is stored. */

@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import type { Role } from '@fleetwire/contracts/access';
 import { Platform } from '@fleetwire/platform/platform';
 import type { ServiceProcess } from '@fleetwire/platform/processes/service-process';
 import { eventually } from '@fleetwire/platform/testing/eventually';
@@ -14,6 +15,7 @@ export interface PlatformOptions {
   readonly name: string;
   readonly ingests?: number;
   readonly workers?: number;
+  readonly apis?: number;
   /** Configuration of the services, besides what the bench must set. */
   readonly env?: Readonly<Record<string, string>>;
 }
@@ -36,7 +38,7 @@ export class BenchPlatform implements AsyncDisposable {
 
   static async start(
     context: StudyContext,
-    { name, ingests = 1, workers = 1, env = {} }: PlatformOptions,
+    { name, ingests = 1, workers = 1, apis = 0, env = {} }: PlatformOptions,
   ): Promise<BenchPlatform> {
     const { services, logDir, profileDir } = context;
     await using started = new AsyncDisposableStack();
@@ -44,7 +46,12 @@ export class BenchPlatform implements AsyncDisposable {
     const platform = await Platform.create({
       amqpUrl,
       databaseUrl,
-      env: () => ({ LOG_LEVEL: 'warn', ...env }),
+      env: (service) => ({
+        LOG_LEVEL: 'warn',
+        // Only with it can an edge say `stored`.
+        ...(service === 'ingest-ws' && apis > 0 && { QUERY_API_URL: platform.services['query-api'][0]!.url }),
+        ...env,
+      }),
       logDir: join(logDir, name),
       nodeOptions: (instance) =>
         profileDir === undefined
@@ -53,6 +60,7 @@ export class BenchPlatform implements AsyncDisposable {
     });
     // In order, because a process writes its profile when it exits.
     started.defer(() => platform.stop());
+    await platform.startAll({ 'query-api': apis });
     await platform.startAll({ 'ingest-ws': ingests, 'persistence-worker': workers });
     return new BenchPlatform(context, databaseUrl, platform, started.move());
   }
@@ -65,6 +73,17 @@ export class BenchPlatform implements AsyncDisposable {
     return this.#platform.services['persistence-worker'];
   }
 
+  get apis(): readonly ServiceProcess[] {
+    return this.#platform.services['query-api'];
+  }
+
+  /** Of the first query-api. */
+  get apiUrl(): string {
+    const [api] = this.#platform.services['query-api'];
+    if (api === undefined) throw new Error('the study has started no query-api');
+    return api.url;
+  }
+
   /** One for each ingest instance. */
   get webSocketUrls(): string[] {
     return this.ingests.map(({ url }) => `${url.replace('http', 'ws')}/ws`);
@@ -72,6 +91,10 @@ export class BenchPlatform implements AsyncDisposable {
 
   tokenOf(deviceId: string): Promise<string> {
     return this.#platform.keys.token(deviceId, 'device');
+  }
+
+  roleToken(subject: string, role: Role): Promise<string> {
+    return this.#platform.keys.token(subject, role);
   }
 
   /** Tokens of the workload's first devices, in their order. */
@@ -83,7 +106,12 @@ export class BenchPlatform implements AsyncDisposable {
   meter(loadPids: Readonly<Record<string, number>>): Promise<UsageMeter> {
     const named = (name: string, processes: readonly ServiceProcess[]) =>
       processes.map(({ pid }, index) => [index === 0 ? name : `${name} ${index + 1}`, pid] as const);
-    const pids = [...named('ingest-ws', this.ingests), ...named('persistence-worker', this.workers)];
+    const { services } = this.#platform;
+    const pids = [
+      ...named('ingest-ws', this.ingests),
+      ...named('persistence-worker', this.workers),
+      ...named('query-api', services['query-api']),
+    ];
     return meterBesideServers(this.#context.services, { ...Object.fromEntries(pids), ...loadPids });
   }
 

@@ -5,7 +5,8 @@ import { type SignalMetrics, deviceSignals } from '../fleet/signals.ts';
 export const metricsPerReading = 5;
 
 const samplesMax = 512;
-const samples: readonly SignalMetrics[] = takeSamples();
+/** Of a reading of device d and number n that of (31 d + n) modulo their count. */
+export const samples: readonly SignalMetrics[] = takeSamples();
 const sampleTexts = samples.map((metrics) => JSON.stringify(metrics));
 export const readingIntervalMs = 100;
 

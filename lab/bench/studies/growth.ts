@@ -1,4 +1,5 @@
 import { statfs } from 'node:fs/promises';
+import { type CaughtUp, catchUpRollups } from '../catch-up-rollups.ts';
 import { type Figure, type Goal, columns, median } from '../figure.ts';
 import { LoadedPlatform } from '../loaded-platform.ts';
 import type { StudyContext, StudyResult } from '../study.ts';
@@ -14,6 +15,7 @@ const rowsMax = lastMark + windowRowsMax;
 const readingsPerFrame = 20;
 /** Little is stored before the first window begins. */
 const warmUpSeconds = 1;
+const hourMs = 3_600_000;
 /** Of load; storing it takes about twice as long. */
 const roundSeconds = 4;
 /** 33 million rows with their indexes, 2 GB of WAL, and what the queue holds. */
@@ -31,10 +33,15 @@ export interface Round {
 
 export interface GrowthRun {
   readonly rounds: readonly Round[];
+  /** After the last round. */
+  readonly rollups: CaughtUp;
   readonly tables: readonly TableSize[];
 }
 
-/** Fills one database through the whole platform: does throughput fall, and how much disk space does a value take? */
+/**
+ * Fills one database through the whole platform: does throughput fall, and how much disk space does a value take? The readings are of hours that
+ * are over, so that writers mark tiles, which is the dearest case of rollups; they are built at the end, and are part of the disk space.
+ */
 export async function studyGrowth(context: StudyContext): Promise<StudyResult> {
   const runs: GrowthRun[] = [];
   for (let run = 1; run <= context.settings.runs; run += 1) runs.push(await measureRun(context, run));
@@ -43,8 +50,9 @@ export async function studyGrowth(context: StudyContext): Promise<StudyResult> {
 
 async function measureRun(context: StudyContext, run: number): Promise<GrowthRun> {
   const { settings, log } = context;
-  // The readings' timestamps end about now: 300 devices with ten readings per second have sent for three hours.
-  const startTs = Date.now() - (rowsMax / settings.devices) * readingIntervalMs;
+  // The readings' timestamps end with the last whole hour: 300 devices with ten readings per second have sent for three hours.
+  const lastHour = Math.floor(Date.now() / hourMs) * hourMs;
+  const startTs = lastHour - (rowsMax / settings.devices) * readingIntervalMs;
   const name = `growth-${run}`;
   await using platform = await LoadedPlatform.start(context, { name, readingsPerFrame, startTs, warmUpSeconds });
   await assertDiskSpace(platform.databaseUrl);
@@ -56,7 +64,11 @@ async function measureRun(context: StudyContext, run: number): Promise<GrowthRun
     log(`run ${run}: ${millions(platform.stored)} rows, ${Math.round(readingsPerSecond)}/s`);
   }
   await platform.assertRows();
-  return { rounds, tables: await tableSizes(platform.databaseUrl) };
+  const rollups = await catchUpRollups(platform.databaseUrl);
+  log(
+    `run ${run}: ${rollups.tiles} tiles of ${millions(rollups.readings)} readings built in ${seconds(rollups.seconds)}`,
+  );
+  return { rounds, rollups, tables: await tableSizes(platform.databaseUrl) };
 }
 
 async function assertDiskSpace(databaseUrl: string): Promise<void> {
@@ -111,7 +123,16 @@ export function growthFigures(runs: readonly GrowthRun[]): Figure[] {
     goal: bytesGoal,
     samples: runs.map((run) => ({ value: bytesPerValue(run), othersCpuShare: othersCpuShareOf(run.rounds) })),
   };
-  return [...later, bytes];
+  const built = {
+    id: { kind: 'rollupsBuilt' },
+    name: 'rollups built at the end, after marking: readings/s',
+    unit: '',
+    samples: runs.map(({ rounds, rollups }) => ({
+      value: rollups.readings / rollups.seconds,
+      othersCpuShare: othersCpuShareOf(rounds.slice(-1)),
+    })),
+  };
+  return [...later, bytes, built];
 }
 
 function growthTable(runs: readonly GrowthRun[]): string {
@@ -121,7 +142,14 @@ function growthTable(runs: readonly GrowthRun[]): string {
     Math.round(median(runs.map(({ rounds }) => rateAround(mark, rounds)))).toLocaleString('en-US'),
   ]);
   const numbered = runs.map((_, index) => `run ${index + 1}`);
-  return `${columns([['throughput', ...numbered, 'median'], ...rates])}\n\n${sizesTable(runs.at(-1)!)}`;
+  const rollups = [
+    ['tiles marked at the end', ...runs.map(({ rollups: { marked } }) => marked.toLocaleString('en-US'))],
+    ['tiles built within a minute', ...runs.map(({ rollups: { tiles } }) => tiles.toLocaleString('en-US'))],
+    ['in', ...runs.map(({ rollups: { seconds: taken } }) => seconds(taken))],
+  ];
+  const table = (head: string, rows: readonly (readonly string[])[], ...more: readonly string[]) =>
+    columns([[head, ...numbered, ...more], ...rows]);
+  return `${table('throughput', rates, 'median')}\n\n${table('rollups', rollups)}\n\n${sizesTable(runs.at(-1)!)}`;
 }
 
 /** The tables of the last run; those below a thousandth of a byte per value have no row, but are in the sum. */
@@ -143,6 +171,10 @@ function valuesStored(rounds: readonly Round[]): number {
 
 function millions(rows: number): string {
   return `${Number((rows / 1e6).toFixed(1))} M`;
+}
+
+function seconds(value: number): string {
+  return `${value.toFixed(1)} s`;
 }
 
 function gigabytes(bytes: number): string {

@@ -170,7 +170,9 @@ describe('growth', () => {
       { table: 'device_latest', heapBytes: 500e6, toastBytes: 9e6, indexBytes: 0 },
     ];
     const rounds = fill(everyMillion, (rowsAfter) => (rowsAfter < 20e6 ? 5 : 6));
-    const [tenMillion, thirtyMillion, bytes] = growthFigures([{ rounds, tables }]);
+    const [tenMillion, thirtyMillion, bytes] = growthFigures([
+      { rounds, tables, rollups: { marked: 0, tiles: 900, readings: 30e6, seconds: 60 } },
+    ]);
     expect(tenMillion!.samples[0]!.value).toBeCloseTo(1);
     expect(thirtyMillion!.samples[0]!.value).toBeCloseTo(5 / 6);
     expect(bytes!.samples[0]!.value).toBeCloseTo(4_509e6 / (33.4e6 * metricsPerReading));

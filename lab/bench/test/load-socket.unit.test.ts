@@ -1,3 +1,4 @@
+import { eventually } from '@fleetwire/platform/testing/eventually';
 import { once } from 'node:events';
 import { type IncomingMessage, type Server, createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -46,7 +47,7 @@ describe('a load socket that the server drops', () => {
     const { http, sockets } = await server(() => refusals.shift());
     const { socket, onFailure } = await device(http, () => 10);
     drop(sockets);
-    await vi.waitFor(() => expect(socket.helloAt).toBeGreaterThan(socket.lostAt ?? Number.POSITIVE_INFINITY), 5_000);
+    await eventually(() => expect(socket.helloAt).toBeGreaterThan(socket.lostAt ?? Number.POSITIVE_INFINITY));
     expect(socket).toMatchObject({ failures: 1, isRefused: false });
     expect(onFailure).not.toHaveBeenCalled();
     await socket.close();
@@ -57,7 +58,7 @@ describe('a load socket that the server drops', () => {
     const { http, sockets } = await server(() => refusals.shift());
     const { socket } = await device(http, () => 10);
     drop(sockets);
-    await vi.waitFor(() => expect(socket.isRefused).toBe(true));
+    await eventually(() => expect(socket.isRefused).toBe(true));
     expect(socket.helloAt).toBeLessThan(socket.lostAt ?? 0);
   });
 
@@ -65,6 +66,6 @@ describe('a load socket that the server drops', () => {
     const { http, sockets } = await server(() => undefined);
     const { onFailure } = await device(http, undefined);
     drop(sockets);
-    await vi.waitFor(() => expect(onFailure).toHaveBeenCalledOnce());
+    await eventually(() => expect(onFailure).toHaveBeenCalledOnce());
   });
 });
