@@ -9,7 +9,7 @@ export interface Failure extends Finding {
   readonly path: string;
 }
 
-/** Ends the run: after so many inputs, at a time, or early. */
+/** Ends the run: after a number of inputs, at a time, or early. */
 export class Budget {
   readonly #inputsMax: number;
   readonly #endsAt: number;

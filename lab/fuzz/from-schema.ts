@@ -15,6 +15,8 @@ export interface JsonSchema {
   readonly minimum?: number;
   readonly maximum?: number;
   readonly items?: JsonSchema;
+  /** Of a tuple; `items` is false then. */
+  readonly prefixItems?: readonly JsonSchema[];
   readonly maxItems?: number;
   readonly properties?: Readonly<Record<string, JsonSchema>>;
   readonly required?: readonly string[];
@@ -46,6 +48,7 @@ function validValues(schema: JsonSchema, context: SchemaContext): fc.Arbitrary<J
     case 'object':
       return objects(schema, context);
     case 'array':
+      if (schema.prefixItems !== undefined) return fc.tuple(...schema.prefixItems.map((one) => valuesOf(one, context)));
       return fc.array(valuesOf(schema.items ?? {}, context), {
         maxLength: Math.min(schema.maxItems ?? itemsMax, itemsMax),
       });

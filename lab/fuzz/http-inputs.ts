@@ -89,7 +89,40 @@ const cursors = fc.oneof(
     .constantFrom(-1, 1e300, '\0', null, '9223372036854775808')
     .map((number) => base64Json({ number, ts: number, seq: number })),
 );
+/** Of questions about history: combinations that are valid, nearly valid, or beyond a limit. */
+const questionHints: Readonly<Record<string, readonly string[]>> = {
+  metrics: ['temperature', 'temperature,humidity', 'door open', 'é,0,a.b', 'nothing'],
+  metric: ['a,b', 'temperature'],
+  pattern: ['*', 'fuzz-*', '?uzz-http*', '*a*b*c*d*'],
+  devices: ['fuzz-http', 'fuzz-http,fuzz-http-2,neighbour,unregistered'],
+  agg: [
+    'avg',
+    'p95',
+    'p0.1,p100',
+    'rate,increase,delta',
+    'm4',
+    'state,distinct',
+    'twavg,stddev',
+    'first,last,count,sum,min,max',
+  ],
+  from: ['now-1h', 'now-5m', 'now-26w', '1970-01-01', '2026-03-29', 'now'],
+  to: ['now', 'now+1d', '9999-12-31', '2026-10-25'],
+  interval: ['1s', '10s', '1m', '1h', '6h', '1d', '1w', '1mo', '1y', '7mo'],
+  maxPoints: ['10', '100', '4000'],
+  tz: ['UTC', 'Europe/Berlin', 'Australia/Lord_Howe', 'Pacific/Apia', 'America/Nowhere'],
+  groupBy: ['none', 'type', 'tag:site', 'device'],
+  by: ['device', 'type', 'tag:site', 'arrival', 'receivedAt'],
+  where: ['temperature>0', 'temperature!=1e308', 'humidity>NaN', 'a<b<=1'],
+  offset: ['1h', '7d', '1mo'],
+  edges: ['0,10,20', '-1e308,1e308', '1,1', '0,NaN'],
+  fill: ['locf', 'linear', 'none'],
+  downsample: ['lttb'],
+};
+/** Without these, most questions would be refused for what they lack. */
+const usualParameters = ['metrics', 'pattern'];
+
 const parameterHints: Readonly<Record<string, fc.Arbitrary<string>>> = {
+  ...Object.fromEntries(Object.entries(questionHints).map(([name, values]) => [name, fc.constantFrom(...values)])),
   cursor: cursors,
   deviceId: fc.constantFrom(...httpDevices, 'neighbour'),
   limit: fc.oneof(fc.integer({ min: -1, max: 5_001 }).map(String), nastyText),
@@ -99,18 +132,23 @@ const parameterHints: Readonly<Record<string, fc.Arbitrary<string>>> = {
 function inputsOf(operation: ApiOperation, { resolve }: ApiDescription): fc.Arbitrary<HttpInput> {
   const { service, method, tag } = operation;
   const texts = ({ name, schema }: ApiOperation['parameters'][number]) => {
-    const hint = name === 'id' ? idsFor(operation.path) : parameterHints[name];
+    const hint = name === 'id' ? idsFor(operation) : parameterHints[name];
     const own = schema.enum ? fc.constantFrom(...schema.enum.map(String)) : textsOf(schema);
     return hint === undefined
       ? fc.oneof({ weight: 3, arbitrary: own }, { weight: 1, arbitrary: nastyText })
       : fc.oneof({ weight: 2, arbitrary: hint }, { weight: 1, arbitrary: nastyText });
   };
   const inPath = operation.parameters.filter(({ in: where }) => where === 'path');
+  const inHeaders = operation.parameters.filter(({ in: where }) => where === 'header');
   const inQuery = operation.parameters.filter(({ in: where }) => where === 'query');
   const path = fc.tuple(...inPath.map(texts)).map((values) => pathOf(operation.path, values));
   const known = inQuery.map((parameter) => fc.tuple(fc.constant(parameter.name), texts(parameter)));
+  const usual = inQuery
+    .filter(({ name }) => usualParameters.includes(name))
+    .map(({ name }) => fc.tuple(fc.constant(name), parameterHints[name]!));
   const query = fc
     .tuple(
+      fc.oneof({ weight: 2, arbitrary: fc.tuple(...usual) }, { weight: 1, arbitrary: fc.constant([]) }),
       known.length === 0 ? fc.constant([]) : fc.array(fc.oneof(...known), { maxLength: 4 }),
       strayParameters(inQuery.map(({ name }) => name)),
     )
@@ -126,9 +164,24 @@ function inputsOf(operation: ApiOperation, { resolve }: ApiDescription): fc.Arbi
       service === 'ingest-ws'
         ? tokensOf('device', 'admin')
         : tokensOf('admin', 'admin', 'operator', 'operator', 'analyst', 'device'),
-    headers,
+    headers: fc
+      .tuple(headers, fc.tuple(...inHeaders.map(headerOf)))
+      .map(([usual, own]) => ({ ...usual, ...Object.fromEntries(own.flat()) })),
     body: bodiesOf(operation, resolve),
   });
+}
+
+/** A header that the operation reads; sometimes it is missing. Bytes that HTTP does not allow in headers are left out. */
+function headerOf({
+  name,
+  schema,
+}: ApiOperation['parameters'][number]): fc.Arbitrary<readonly (readonly [string, string])[]> {
+  const value = fc.oneof({ weight: 6, arbitrary: textsOf(schema) }, { weight: 1, arbitrary: headerValue });
+  const allowed = value.map((text) => text.replace(/[^\t\x20-\x7e\x80-\xff]/g, ''));
+  return fc.oneof(
+    { weight: 9, arbitrary: allowed.map((text) => [[name, text] as const]) },
+    { weight: 1, arbitrary: fc.constant([]) },
+  );
 }
 
 function bodiesOf(
@@ -144,8 +197,11 @@ function bodiesOf(
   const ids: fc.Arbitrary<JsonTree> = fc.array(fc.oneof(fc.constant('@dead-letter'), nastyText), { maxLength: 3 });
   const hints = {
     ids,
-    deviceId: fc.constantFrom<JsonTree>(...httpDevices),
+    deviceId: fc.constantFrom<JsonTree>(...httpDevices, 'fuzz-registry', 'fuzz-registry-2'),
     from: fc.constantFrom<JsonTree>('now-1h', 'now'),
+    interval: fc.constantFrom<JsonTree>(...questionHints['interval']!),
+    tz: fc.constantFrom<JsonTree>(...questionHints['tz']!),
+    pattern: fc.constantFrom<JsonTree>(...questionHints['pattern']!),
   };
   return fc.tuple(valuesOf(body, { resolve, hints }), damage).map(
     ([tree, damaged]) =>
@@ -154,9 +210,11 @@ function bodiesOf(
   );
 }
 
-function idsFor(path: string): fc.Arbitrary<string> {
+function idsFor({ method, path }: ApiOperation): fc.Arbitrary<string> {
   if (path.includes('replays')) return fc.constant('@replay');
   if (path.includes('dead-letters')) return fc.constant('@dead-letter');
+  // Erased readings would be missed by the comparison.
+  if (method !== 'GET') return fc.constantFrom('fuzz-registry', 'fuzz-registry-2');
   return fc.constantFrom(...httpDevices, 'neighbour');
 }
 

@@ -96,13 +96,21 @@ function surrogateBytes(code: number): string {
   return bytes.map((byte) => `%${byte.toString(16)}`).join('');
 }
 
+/** Which part of a body is one JSON value, by the media type; an export as JSON has a line for each reading. */
+const wholeJson: ReadonlyMap<string, (body: string) => string> = new Map([
+  ['application/json', (body) => body],
+  ['application/x-ndjson', (body) => body.split('\n', 1)[0]!],
+]);
+
 /** What earlier answers held, for the {@link placeholders}. */
 class Memory {
   readonly #values = new Map<string, string>();
 
-  keep(operation: string, { status, body }: HttpAnswer): void {
-    if (status >= 300 || !body.startsWith('{')) return;
-    const answer = JSON.parse(body) as { id?: unknown; data?: readonly { id?: unknown }[]; page?: { next?: unknown } };
+  keep(operation: string, { status, headers, body }: HttpAnswer): void {
+    const [type = ''] = String(headers['content-type']).split(';', 1);
+    const text = wholeJson.get(type)?.(body);
+    if (status >= 300 || text === undefined || !text.startsWith('{')) return;
+    const answer = JSON.parse(text) as { id?: unknown; data?: readonly { id?: unknown }[]; page?: { next?: unknown } };
     const { next } = answer.page ?? {};
     if (typeof next === 'string') this.#values.set('@cursor', next);
     const id = answer.data?.[0]?.id;

@@ -16,7 +16,9 @@ let socket: WebSocket;
 
 function connect(): void {
   reconnects += 1;
-  socket = new WebSocket(`${url}?epoch=${epoch}`, { headers: { authorization: `Bearer ${token}` } });
+  socket = new WebSocket(`${url}?epoch=${epoch}`, 'fleetwire.v1.json', {
+    headers: { authorization: `Bearer ${token}` },
+  });
   socket.on('open', () => [...sentAt.keys()].toSorted((a, b) => a - b).forEach(send));
   socket.on('message', (data: Buffer) => receive(JSON.parse(data.toString('utf8')) as Answer));
   socket.on('error', () => {});

@@ -8,7 +8,11 @@ export interface ApiOperation {
   readonly path: string;
   /** `Dead letters` */
   readonly tag: string;
-  readonly parameters: readonly { readonly in: 'path' | 'query'; readonly name: string; readonly schema: JsonSchema }[];
+  readonly parameters: readonly {
+    readonly in: 'path' | 'query' | 'header';
+    readonly name: string;
+    readonly schema: JsonSchema;
+  }[];
   readonly body: JsonSchema | undefined;
 }
 
@@ -26,22 +30,25 @@ interface DocumentedOperation {
   readonly tags: readonly string[];
   readonly servers?: unknown;
   readonly parameters?: ApiOperation['parameters'];
+  readonly responses: Readonly<Record<string, { readonly content?: object }>>;
   readonly requestBody?: { readonly content: Readonly<Record<string, { readonly schema: JsonSchema }>> };
 }
 
-/** Every HTTP operation, from the document that query-api's own test keeps equal to the routes. */
+/** Every HTTP operation but streams of events, which have no end, from the document that query-api's own test keeps equal to the routes. */
 export async function readApiDescription(): Promise<ApiDescription> {
   const text = await readFile(new URL('../../docs/openapi.json', import.meta.url), 'utf8');
   const { paths, components } = JSON.parse(text) as Document;
   const operations = Object.entries(paths).flatMap(([path, methods]) =>
-    Object.entries(methods).map(([method, { tags, servers, parameters = [], requestBody }]): ApiOperation => ({
-      service: servers === undefined ? 'query-api' : 'ingest-ws',
-      method: method.toUpperCase(),
-      path,
-      tag: tags[0] ?? '',
-      parameters,
-      body: requestBody?.content['application/json']?.schema,
-    })),
+    Object.entries(methods)
+      .filter(([, operation]) => !isEventStream(operation))
+      .map(([method, { tags, servers, parameters = [], requestBody }]): ApiOperation => ({
+        service: servers === undefined ? 'query-api' : 'ingest-ws',
+        method: method.toUpperCase(),
+        path,
+        tag: tags[0] ?? '',
+        parameters,
+        body: requestBody === undefined ? undefined : Object.values(requestBody.content)[0]?.schema,
+      })),
   );
   const resolve = (reference: string): JsonSchema => {
     const schema = components.schemas[reference.replace('#/components/schemas/', '')];
@@ -49,4 +56,8 @@ export async function readApiDescription(): Promise<ApiDescription> {
     return schema;
   };
   return { operations, resolve };
+}
+
+function isEventStream({ responses }: DocumentedOperation): boolean {
+  return 'text/event-stream' in (responses['200']?.content ?? {});
 }

@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import type { Role } from '@fleetwire/contracts/access';
 import { createFreshDatabase, createFreshVhost } from '@fleetwire/platform/servers/fresh';
 import { createKeys } from '@fleetwire/platform/keys';
@@ -25,7 +26,11 @@ export interface FuzzedPlatform extends AsyncDisposable {
 /** Limits per caller that would answer a few callers with 429 and little else: raised here, and named in docs/fuzz.md. All others stay. */
 const raisedLimits = {
   'ingest-ws': { HTTP_REQUESTS_PER_MINUTE_MAX: '10000000', UNPRODUCTIVE_FRAMES_PER_SECOND_MAX: '100000' },
-  'query-api': { RATE_LIMIT_PER_MINUTE: '1000000' },
+  'query-api': {
+    RATE_LIMIT_PER_MINUTE: '1000000',
+    QUERY_COST_PER_MINUTE: '10000000000',
+    DEVICE_QUERY_COST_PER_MINUTE: '10000000000',
+  },
   'persistence-worker': {},
 } as const;
 
@@ -50,8 +55,9 @@ export async function startFuzzedPlatform(
     env: (service) => ({
       LOG_LEVEL: 'error',
       ...raisedLimits[service],
-      // With a private key it mints tokens; without one every valid request for one would be answered 501.
+      // With a private key it mints tokens, with a folder it runs export jobs; without them every valid request for one would be answered 501.
       ...(service === 'query-api' && {
+        EXPORTS_DIR: join(logDir, 'exports'),
         AUTH_JWKS: JSON.stringify(platform.keys.privateJwks),
         MANAGEMENT_URL: servers.managementUrl,
       }),
@@ -62,7 +68,8 @@ export async function startFuzzedPlatform(
     onCrash: ({ description }) => onCrash(description),
   });
   acquired.defer(() => platform.kill());
-  await platform.startAll({ 'ingest-ws': 1, 'persistence-worker': 1, 'query-api': 1 });
+  await platform.startAll({ 'ingest-ws': 1, 'persistence-worker': 1 });
+  await platform.start('query-api', { env: { INGEST_URL: platform.services['ingest-ws'][0]!.url } });
   await publishUnreadableMessages(servers.managementUrl, new URL(vhost.url).pathname.slice(1));
 
   const { services, keys } = platform;

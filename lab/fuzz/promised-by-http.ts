@@ -32,10 +32,18 @@ export function promisedBy(body: Buffer, { status, body: answer }: HttpAnswer, o
     );
   }
   if (status !== 422) return [];
-  const { accepted, errors } = JSON.parse(answer) as { accepted: number; errors: readonly { field: string }[] };
+  const {
+    accepted,
+    errors,
+    errorsOmitted = 0,
+  } = JSON.parse(answer) as {
+    accepted: number;
+    errors: readonly { field: string }[];
+    errorsOmitted?: number;
+  };
   // Without the byte order mark, which UTF-8 text may begin with.
   const elements = JSON.parse(new TextDecoder().decode(body)) as unknown;
-  if (accepted === 0 || !Array.isArray(elements)) return [];
+  if (accepted === 0 || errorsOmitted > 0 || !Array.isArray(elements)) return [];
   const refused = new Set(errors.map(({ field }) => Number(/^\[(\d+)\]/.exec(field)?.[1])));
   return elements.flatMap((element: Element | null, index) => {
     if (refused.has(index) || element === null) return [];

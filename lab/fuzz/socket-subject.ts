@@ -114,7 +114,7 @@ class Session {
 
   static async open(options: SocketSubjectOptions): Promise<Session> {
     const epoch = `${options.deviceId}-boot`;
-    const socket = new WebSocket(`${options.url}?epoch=${epoch}`, {
+    const socket = new WebSocket(`${options.url}?epoch=${epoch}`, 'fleetwire.v1.json', {
       headers: { authorization: `Bearer ${options.token}` },
       skipUTF8Validation: true,
       handshakeTimeout: hangMs,
