@@ -1,17 +1,18 @@
 import { faultsNamed } from '../chaos/catalogue.ts';
-import { type ChaosReport, type ChaosSettings, runChaos } from '../chaos/chaos.ts';
-import { reportText } from '../chaos/report.ts';
+import { type ChaosSettings, runChaos } from '../chaos/chaos.ts';
+import { type ChaosReport, reportText } from '../chaos/report.ts';
+import { cleanUp } from '@fleetwire/platform/testing/clean-up';
 import { expect, inject, it } from 'vitest';
 
 const kind = inject('backingKind');
 /** Includes start, healing and drain, while other suites use the machine too. */
-const timeoutMs = 420_000;
+const timeoutMs = 360_000;
 
 it.skipIf(kind === 'given')(
   'no acknowledged reading is lost while faults are injected into every component',
   { timeout: timeoutMs },
-  async () => {
-    await provePromise({
+  async ({ signal }) => {
+    await provePromise(signal, {
       faults: faultsNamed(['all']),
       minutes: 0.6,
       backing: kind === 'containers' ? 'containers' : 'native',
@@ -22,17 +23,22 @@ it.skipIf(kind === 'given')(
 it.skipIf(kind !== 'containers')(
   'no acknowledged reading is lost while the RabbitMQ cluster loses its leader, and its majority',
   { timeout: timeoutMs },
-  async () => {
+  async ({ signal }) => {
     const faults = faultsNamed(['rabbitmq-leader-killed', 'rabbitmq-majority-killed', 'rabbitmq-leader-paused']);
-    const { timeline } = await provePromise({ faults, minutes: 0.4, backing: 'cluster' });
+    const { timeline } = await provePromise(signal, { faults, minutes: 0.4, backing: 'cluster' });
     expect(timeline.length).toBeGreaterThanOrEqual(faults.length);
   },
 );
 
-async function provePromise(settings: Pick<ChaosSettings, 'faults' | 'minutes' | 'backing'>): Promise<ChaosReport> {
+/** @param abandoned aborts when the test has run out of time: the servers are stopped then */
+async function provePromise(
+  abandoned: AbortSignal,
+  settings: Pick<ChaosSettings, 'faults' | 'minutes' | 'backing'>,
+): Promise<ChaosReport> {
   const lines: string[] = [];
-  const report = await runChaos({
+  const running = runChaos({
     ...settings,
+    abandoned,
     seed: 20_260_101,
     rate: 300,
     devices: 30,
@@ -40,6 +46,8 @@ async function provePromise(settings: Pick<ChaosSettings, 'faults' | 'minutes' |
     signal: AbortSignal.timeout(timeoutMs),
     say: (line) => lines.push(line),
   });
+  cleanUp(() => running.catch(() => {}));
+  const report = await running;
   expect(report.breaches, `${lines.join('\n')}\n${reportText(report)}`).toEqual([]);
   expect(report.accounting).toMatchObject({ balanced: true, lost: 0 });
   // The run proves something only if the faults were injected and the load continued.

@@ -119,6 +119,20 @@ describe('fleetwire send, tail, devices and queues', () => {
     expect((await fleetwire(['queues'])).stdout).toContain('telemetry.persist');
   });
 
+  it('registers, patches, shows and retires a device, and refuses a version that is not the present one', async () => {
+    const made = await json('devices', 'register', 'press-7', '--name', 'Press 7', '--tag', 'site:north', 'line:2');
+    expect(made).toMatchObject({ name: 'Press 7', tags: ['site:north', 'line:2'], version: 1 });
+    const patched = await json('devices', 'patch', 'press-7', '--set', '{"metadata":{"firmware":"1.2"},"name":null}');
+    expect(patched).toMatchObject({ name: null, metadata: { firmware: '1.2' }, version: 2 });
+    expect(await json('devices', 'list', '--tag', 'line:2')).toMatchObject({ data: [{ deviceId: 'press-7' }] });
+    const stale = await fleetwire(['devices', 'patch', 'press-7', '--set', '{"name":"x"}', '--version', '1']);
+    expect(stale).toMatchObject({ code: 1, stderr: expect.stringContaining('412') });
+    expect(await json('devices', 'status', 'press-7', '--set', 'maintenance')).toMatchObject({ status: 'maintenance' });
+    expect(await json('devices', 'retire', 'press-7')).toMatchObject({ status: 'retired', version: 4 });
+    expect((await fleetwire(['devices', 'show', 'press-7'])).stdout).toContain('retired');
+    expect(await json('devices', '--search', 'press-7')).toMatchObject({ data: [] });
+  });
+
   it('tails the readings of one device, each once', async () => {
     const tail = start(['tail', 'probe', '--interval', '100ms', '--json']);
     const seqs: number[] = [];

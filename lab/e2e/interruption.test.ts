@@ -5,21 +5,27 @@ import { processTree, untilGone } from '@fleetwire/platform/processes/process-tr
 import { cleanUp } from '@fleetwire/platform/testing/clean-up';
 import { eventually } from '@fleetwire/platform/testing/eventually';
 import { expect, inject, it } from 'vitest';
+import { findBrowser } from '../../scripts/browser.mjs';
 
 const kind = inject('backingKind');
-const startTimeoutMs = 120_000;
-const endTimeoutMs = 30_000;
+const startTimeoutMs = 300_000;
+const endTimeoutMs = 60_000;
 const repeatMs = 50;
 
-it.skipIf(kind === 'given').each([
-  { tool: 'bench', args: ['--only', 'reconnect', '--runs', '1'], begins: /^reconnect:$/m },
-  { tool: 'chaos', args: ['--minutes', '1'], begins: /devices send/ },
-])(
+it
+  .skipIf(kind === 'given')
+  .each([
+    { tool: 'bench/main.ts', args: ['--only', 'reconnect', '--runs', '1'], begins: /^reconnect:$/m },
+    { tool: 'chaos/main.ts', args: ['--minutes', '1'], begins: /devices send/ },
+    ...(findBrowser() === undefined
+      ? []
+      : [{ tool: 'browser/bench.ts', args: ['--devices', '20', '--rate', '20', '--runs', '1'], begins: /^run 1:$/m }]),
+  ])(
   '$tool stops everything it started, however often it is interrupted',
   { timeout: startTimeoutMs + 2 * endTimeoutMs },
   async ({ tool, args, begins }) => {
     const { AMQP_URL: _amqpUrl, DATABASE_URL: _databaseUrl, ...env } = process.env;
-    const main = fileURLToPath(new URL(`../${tool}/main.ts`, import.meta.url));
+    const main = fileURLToPath(new URL(`../${tool}`, import.meta.url));
     const backing = kind === 'containers' ? 'containers' : 'native';
     const child = spawn(process.execPath, [main, '--backing', backing, ...args], {
       env,

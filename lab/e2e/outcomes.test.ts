@@ -2,12 +2,11 @@ import { once } from 'node:events';
 import type { ServerMessage } from '@fleetwire/contracts/device-protocol';
 import { freshDatabase } from '@fleetwire/platform/testing/fresh-database';
 import { freshVhost } from '@fleetwire/platform/testing/fresh-vhost';
-import { cleanUp } from '@fleetwire/platform/testing/clean-up';
 import { eventually } from '@fleetwire/platform/testing/eventually';
-import { openDatabase } from '@fleetwire/store/database';
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import WebSocket from 'ws';
+import { openTestDatabase } from './database.ts';
 import { createPlatform, webSocketUrlOf } from './platform.ts';
 
 const now = Date.now();
@@ -109,13 +108,7 @@ async function startServices() {
     UNPRODUCTIVE_FRAMES_PER_SECOND_MAX: '100000',
   });
   await platform.startAll({ 'ingest-ws': 1, 'persistence-worker': 1, 'query-api': 1 });
-  const database = openDatabase({
-    databaseUrl: servers.databaseUrl,
-    poolMax: 1,
-    statementTimeoutMs: 30_000,
-    applicationName: 'e2e',
-  });
-  cleanUp(() => database.close());
+  const database = openTestDatabase(servers.databaseUrl);
   const { services, keys } = platform;
   const operator = await keys.token('olga', 'operator');
   return {
@@ -149,7 +142,9 @@ it('tells the device one outcome for every reading, over any mixture of good and
       runs += 1;
       const deviceId = `device-${runs}`;
       const authorization = `Bearer ${await services.token(deviceId, 'device')}`;
-      const socket = new WebSocket(`${services.webSocketUrl}?epoch=boot`, { headers: { authorization } });
+      const socket = new WebSocket(`${services.webSocketUrl}?epoch=boot`, 'fleetwire.v1.json', {
+        headers: { authorization },
+      });
       const messages: ServerMessage[] = [];
       socket.on('message', (data: Buffer) => messages.push(JSON.parse(data.toString()) as ServerMessage));
       await once(socket, 'message');
@@ -255,4 +250,4 @@ it('tells the device one outcome for every reading, over any mixture of good and
     }),
     { numRuns: 40 },
   );
-}, 180_000);
+});

@@ -1,13 +1,14 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { openDatabase } from '@fleetwire/store/database';
 import { Platform } from '@fleetwire/platform/platform';
 import { freePort } from '@fleetwire/platform/processes/free-ports';
 import { type ServiceName, ServiceProcess } from '@fleetwire/platform/processes/service-process';
 import { cleanUp } from '@fleetwire/platform/testing/clean-up';
 import { freshDatabase } from '@fleetwire/platform/testing/fresh-database';
 import { freshVhost } from '@fleetwire/platform/testing/fresh-vhost';
+import { migrate } from '@fleetwire/store/migrate';
+import { openTestDatabase } from './database.ts';
 
 /** The members that the tests read. */
 export interface LatestState {
@@ -31,9 +32,12 @@ export async function createPlatform(
   { amqpUrl, databaseUrl }: { readonly amqpUrl: string; readonly databaseUrl: string },
   env: NodeJS.ProcessEnv = {},
 ): Promise<Platform> {
+  // Without a process for it.
+  await migrate(databaseUrl);
   const platform = await Platform.create({
     amqpUrl,
     databaseUrl,
+    isMigrated: true,
     env: () => ({ ...quiet, ...env }),
     logDir: temporaryLogDir(),
   });
@@ -71,18 +75,14 @@ export async function startPlatform() {
     services['persistence-worker'][0]!,
     services['query-api'][0]!,
   ];
-  const database = openDatabase({
-    databaseUrl: servers.databaseUrl,
-    poolMax: 1,
-    statementTimeoutMs: 30_000,
-    applicationName: 'e2e',
-  });
-  cleanUp(() => database.close());
+  const database = openTestDatabase(servers.databaseUrl);
   const analyst = await keys.token('ada', 'analyst');
   return {
     ingest,
     worker,
     api,
+    /** One more instance of a service. */
+    startBeside: (service: ServiceName, env: NodeJS.ProcessEnv) => platform.start(service, { env }),
     /** Where devices connect. */
     webSocketUrl: webSocketUrlOf(ingest),
     token: keys.token,

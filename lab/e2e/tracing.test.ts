@@ -3,13 +3,10 @@ import type { ServiceProcess } from '@fleetwire/platform/processes/service-proce
 import { eventually } from '@fleetwire/platform/testing/eventually';
 import { freshDatabase } from '@fleetwire/platform/testing/fresh-database';
 import { freshVhost } from '@fleetwire/platform/testing/fresh-vhost';
-import { expect, test, vi } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import WebSocket from 'ws';
 import { createPlatform, webSocketUrlOf } from './platform.ts';
 import { type CollectedSpan, attribute, startSpanCollector } from './span-collector.ts';
-
-/** Each test starts three processes, and migrates. */
-vi.setConfig({ testTimeout: 90_000 });
 
 /** All three services, logging everything. */
 async function startServices(env: NodeJS.ProcessEnv) {
@@ -38,7 +35,7 @@ async function untilStored({ worker }: Services, readings: number): Promise<void
 }
 
 async function sendFrames({ ingest }: Services, frames: readonly object[]): Promise<void> {
-  const socket = new WebSocket(`${webSocketUrlOf(ingest)}?epoch=boot`);
+  const socket = new WebSocket(`${webSocketUrlOf(ingest)}?epoch=boot`, 'fleetwire.v1.json');
   await once(socket, 'open');
   for (const frame of frames) socket.send(JSON.stringify({ type: 'telemetry', ...frame }));
   await new Promise<void>((resolve) => {
@@ -128,39 +125,44 @@ test('a trace follows a reading from its device through all services to the tran
   expect(attribute(store!, 'fleetwire.batch.id')).toBe(written['batchId']);
 });
 
-test('without an exporter, trace and correlation id are still passed on, and nothing is exported', async () => {
+describe('without an exporter', async () => {
   const collector = await startSpanCollector();
-  const services = await startServices({});
-  await sendFrames(services, [{ deviceId: 'alone', ...reading(1), traceparent: traceparent(deviceTrace) }]);
-  await untilStored(services, 1);
-  const confirmed = await lineOf(services.ingest, ({ msg }) => msg === 'envelope confirmed');
-  const written = await lineOf(services.worker, ({ msg }) => msg === 'envelope stored');
-  expect(confirmed).toMatchObject({ correlationId: expect.any(String), traceId: deviceTrace });
-  expect(written).toMatchObject({ correlationId: confirmed['correlationId'], traceId: deviceTrace });
-  for (const service of Object.values(services)) expect(await service.stop()).toEqual({ code: 0, signal: null });
-  expect(collector.spans).toEqual([]);
-});
-
-test('a dead letter has the correlation id and the trace of the envelope that carried its reading', async () => {
   const services = await startServices({ RETENTION_DAYS: '30' });
-  const ts = Date.now() - 90 * 24 * 3_600_000;
-  await sendFrames(services, [{ ...reading(1), deviceId: 'late', ts, traceparent: traceparent(deviceTrace) }]);
-  const deadLetters = await eventually(async () => {
-    const answer = await fetch(`${services.api.url}/api/v1/dead-letters?deviceId=late`);
-    const { data } = (await answer.json()) as { data: { id: string }[] };
-    expect(data).toHaveLength(1);
-    return data;
+
+  test('trace and correlation id are still passed on', async () => {
+    await sendFrames(services, [{ deviceId: 'alone', ...reading(1), traceparent: traceparent(deviceTrace) }]);
+    await untilStored(services, 1);
+    const confirmed = await lineOf(services.ingest, ({ msg }) => msg === 'envelope confirmed');
+    const written = await lineOf(services.worker, ({ msg }) => msg === 'envelope stored');
+    expect(confirmed).toMatchObject({ correlationId: expect.any(String), traceId: deviceTrace });
+    expect(written).toMatchObject({ correlationId: confirmed['correlationId'], traceId: deviceTrace });
   });
-  const answer = await fetch(`${services.api.url}/api/v1/dead-letters/${deadLetters[0]!.id}`);
-  const { headers } = (await answer.json()) as { headers: Record<string, string> };
-  const confirmed = await lineOf(services.ingest, ({ msg }) => msg === 'envelope confirmed');
-  const deadLettered = await lineOf(services.worker, ({ msg }) => msg === 'dead-lettered');
-  const correlation = { correlationId: confirmed['correlationId'], traceId: deviceTrace };
-  expect(confirmed).toMatchObject(correlation);
-  expect(deadLettered).toMatchObject({ ...correlation, deviceId: 'late', epoch: 'boot', seq: 1 });
-  expect(headers).toMatchObject({
-    'x-fleetwire-correlation-id': correlation.correlationId,
-    traceparent: expect.stringContaining(deviceTrace!),
+
+  test('a dead letter has the correlation id and the trace of the envelope that carried its reading', async () => {
+    const ts = Date.now() - 90 * 24 * 3_600_000;
+    await sendFrames(services, [{ ...reading(1), deviceId: 'late', ts, traceparent: traceparent(deviceTrace) }]);
+    const deadLetters = await eventually(async () => {
+      const answer = await fetch(`${services.api.url}/api/v1/dead-letters?deviceId=late`);
+      const { data } = (await answer.json()) as { data: { id: string }[] };
+      expect(data).toHaveLength(1);
+      return data;
+    });
+    const answer = await fetch(`${services.api.url}/api/v1/dead-letters/${deadLetters[0]!.id}`);
+    const { headers } = (await answer.json()) as { headers: Record<string, string> };
+    const confirmed = await lineOf(services.ingest, ({ contents = [] }) => JSON.stringify(contents).includes('"late"'));
+    const deadLettered = await lineOf(services.worker, ({ msg }) => msg === 'dead-lettered');
+    const correlation = { correlationId: confirmed['correlationId'], traceId: deviceTrace };
+    expect(confirmed).toMatchObject(correlation);
+    expect(deadLettered).toMatchObject({ ...correlation, deviceId: 'late', epoch: 'boot', seq: 1 });
+    expect(headers).toMatchObject({
+      'x-fleetwire-correlation-id': correlation.correlationId,
+      traceparent: expect.stringContaining(deviceTrace!),
+    });
+  });
+
+  test('nothing is exported, also when the services stop', async () => {
+    for (const service of Object.values(services)) expect(await service.stop()).toEqual({ code: 0, signal: null });
+    expect(collector.spans).toEqual([]);
   });
 });
 

@@ -1,7 +1,4 @@
-import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
-import { pipeline } from 'node:stream/promises';
-import { type Info, parse } from 'csv-parse';
+import { parseTime, readCsvRecords } from '@fleetwire/cli/transfer/csv-file';
 
 /** A data line: `line` is its line number in the file; the header is line 1. */
 export interface CsvReading {
@@ -24,50 +21,23 @@ class CsvFileError extends Error {
   }
 }
 
-const recordCharactersMax = 64 * 1024;
-
 /**
  * Streams a CSV file (RFC 4180) with a header: the first column is the time, the others are numeric metrics named by the header. An empty
  * cell omits its metric. Invalid lines are reported and skipped.
  * @throws CsvFileError when the header is invalid
  */
 export async function* readCsv(path: string, { metric, onBadLine }: CsvOptions): AsyncGenerator<CsvReading> {
-  const parser = parse({
-    bom: true,
-    info: true,
-    trim: true,
-    skip_empty_lines: true,
-    relax_column_count: true,
-    skip_records_with_error: true,
-    max_record_size: recordCharactersMax,
-    on_skip: (error) => {
-      onBadLine(Number(error?.['lines'] ?? 0), error?.message ?? 'unreadable');
-      return undefined;
-    },
-  });
-  const source = createReadStream(path);
-  const reading = pipeline(source, parser);
-  // The loop below throws the same error.
-  reading.catch(() => undefined);
-
   let names: readonly string[] | undefined;
-  for await (const { record, info } of parser as AsyncIterable<{ record: string[]; info: Info }>) {
+  for await (const { cells, line } of readCsvRecords(path, { onBadLine })) {
+    const record = cells.map((cell) => cell?.trim() ?? '');
     if (names === undefined) {
       names = metricNames(path, record, metric);
       continue;
     }
     const parsed = parseRecord(record, names);
-    if (typeof parsed === 'string') onBadLine(info.lines, parsed);
-    else yield { line: info.lines, ...parsed };
+    if (typeof parsed === 'string') onBadLine(line, parsed);
+    else yield { line, ...parsed };
   }
-  await reading;
-}
-
-/** A hash of the content: the same file is the same boot of its device. */
-export async function csvEpoch(path: string): Promise<string> {
-  const hash = createHash('sha256');
-  await pipeline(createReadStream(path), hash);
-  return `csv-${hash.digest('hex').slice(0, 16)}`;
 }
 
 function metricNames(path: string, header: readonly string[], metric: string): readonly string[] {
@@ -97,12 +67,4 @@ function parseRecord(
     metrics[name] = value;
   }
   return Object.keys(metrics).length === 0 ? 'has no values' : { ts, metrics };
-}
-
-/** Epoch milliseconds, or a date and time, in UTC unless it has an offset. */
-function parseTime(text: string): number | undefined {
-  if (/^\d{11,14}$/.test(text)) return Number(text);
-  const match = /^(\d{4}-\d{2}-\d{2})[T ](\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?)(Z|[+-]\d{2}:\d{2})?$/.exec(text);
-  const ts = match === null ? Number.NaN : Date.parse(`${match[1]}T${match[2]}${match[3] ?? 'Z'}`);
-  return Number.isNaN(ts) ? undefined : ts;
 }

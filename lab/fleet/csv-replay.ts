@@ -1,7 +1,8 @@
 import { basename, extname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Credentials } from './credentials.ts';
-import { type CsvReading, csvEpoch, readCsv } from './csv-file.ts';
+import { csvEpoch } from '@fleetwire/cli/transfer/csv-file';
+import { type CsvReading, readCsv } from './csv-file.ts';
 import { type DeviceClient, startDeviceClient } from './device-client.ts';
 import { observationText } from './frame.ts';
 import type { ClientJournal } from './journal.ts';

@@ -4,7 +4,7 @@ import { badFrame, badReading } from './misbehaviour.ts';
 import type { ClientJournal } from './journal.ts';
 import type { OutgoingRun } from './outbox.ts';
 import type { Random } from './random.ts';
-import { RangeSet } from './range-set.ts';
+import { RangeSet } from '@fleetwire/contracts/range-set';
 import { deviceSignals } from './signals.ts';
 
 /** How often a device violates the protocol or sends odd data: shares between 0 and 1. */

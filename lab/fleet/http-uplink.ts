@@ -122,7 +122,8 @@ export class HttpUplink implements Uplink {
     return fetch(url, {
       method: 'POST',
       headers: { 'content-type': 'application/json', ...authorization },
-      body,
+      // Where the types of browsers hold, a body is not of shared memory; no Buffer here is.
+      body: body as string | Buffer<ArrayBuffer>,
       signal: AbortSignal.any([this.#stopping.signal, AbortSignal.timeout(answerTimeoutMs)]),
     });
   }

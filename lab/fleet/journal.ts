@@ -1,5 +1,5 @@
 import type { NackMessage } from '@fleetwire/contracts/device-protocol';
-import { RangeSet } from './range-set.ts';
+import { RangeSet } from '@fleetwire/contracts/range-set';
 
 /** The client journal: what a device knows about every reading of one epoch. It outlives connections; its memory grows with the gaps in its ranges. */
 export class ClientJournal {

@@ -110,7 +110,7 @@ export class Outbox {
     return settled.map(({ seq }) => seq);
   }
 
-  /** Settles readings that the server has refused for good. @returns the numbers that were still open */
+  /** Settles readings that had a final nack. @returns the numbers that were still open */
   refuse(seq: number, count: number): number[] {
     const refused = this.#sentBetween(seq, count);
     if (refused.length === 0) return [];

@@ -1,6 +1,6 @@
 import type { FleetDevice } from './fleet-device.ts';
 import type { ClientJournal } from './journal.ts';
-import type { RangeSet } from './range-set.ts';
+import type { RangeSet } from '@fleetwire/contracts/range-set';
 import type { LinkStatistics } from './uplink.ts';
 
 /** Totals of a run, in readings unless the name says otherwise. */
@@ -23,6 +23,7 @@ export interface Totals {
   readonly disconnects: Readonly<Record<string, number>>;
   readonly nacks: Readonly<Record<string, number>>;
   readonly errors: Readonly<Record<string, number>>;
+  readonly commands: number;
   readonly ackLatencyP50Ms: number;
   readonly ackLatencyP99Ms: number;
   readonly seconds: number;
@@ -65,6 +66,7 @@ export function totalsOf({ journals, fleet, statistics, startedAt }: Source, now
     disconnects: Object.fromEntries(statistics.disconnects),
     nacks: Object.fromEntries(nacks),
     errors: Object.fromEntries(statistics.errors),
+    commands: statistics.commands,
     ackLatencyP50Ms: latency.count === 0 ? 0 : latency.percentile(50) / 1_000,
     ackLatencyP99Ms: latency.count === 0 ? 0 : latency.percentile(99) / 1_000,
     seconds,
@@ -130,6 +132,7 @@ export function table(totals: Totals): string {
     ['deliberately bad frames', whole(totals.badFrames)],
     ['nacks by code', counts(totals.nacks)],
     ['errors by code', counts(totals.errors)],
+    ['commands', whole(totals.commands)],
     ['frames', whole(totals.frames)],
     ['reconnects', whole(totals.reconnects)],
     ['disconnects by code', counts(totals.disconnects)],

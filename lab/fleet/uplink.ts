@@ -34,12 +34,23 @@ export interface LinkStatistics {
   readonly disconnects: Map<string, number>;
   /** `error` messages, for frames that were refused without a number. */
   readonly errors: Map<string, number>;
+  /** Commands that were carried out, and those that came again. */
+  commands: number;
+  repeatedCommands: number;
   /** From sending to ack of each reading, in microseconds. */
   readonly latency: RecordableHistogram;
 }
 
 export function newLinkStatistics(): LinkStatistics {
-  return { connected: 0, connects: 0, disconnects: new Map(), errors: new Map(), latency: createHistogram() };
+  return {
+    connected: 0,
+    connects: 0,
+    disconnects: new Map(),
+    errors: new Map(),
+    commands: 0,
+    repeatedCommands: 0,
+    latency: createHistogram(),
+  };
 }
 
 export function increment(counts: Map<string, number>, key: string): void {

@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http';
+import type { ControlMessage } from '@fleetwire/contracts/command-frames';
 import {
   type HelloMessage,
   type NackMessage,
@@ -8,6 +9,7 @@ import {
 } from '@fleetwire/contracts/device-protocol';
 import { WebSocket } from 'ws';
 import { backoffMs } from '@fleetwire/contracts/backoff';
+import { CommandAnswers } from './command-answers.ts';
 import { frameOverheadBytesMax, telemetryFrame } from './frame.ts';
 import { LinkRefusedError, type Uplink, type UplinkOptions, increment } from './uplink.ts';
 
@@ -29,12 +31,13 @@ const messageBytesMax = 1024 * 1024;
 /** No further frames are made while the socket's buffer holds more bytes. */
 const sendBufferBytesMax = 256 * 1024;
 const closeTimeoutMs = 2_000;
-/** The server pings once per interval; a socket that has received nothing for so many intervals is terminated. */
+/** The server pings once per interval; a socket that has received nothing for this many intervals is terminated. */
 const silentIntervalsMax = 2.5;
 
 /** Speaks the device protocol of `@fleetwire/contracts/device-protocol` for one stream. */
 export class WebSocketUplink implements Uplink {
   readonly #options: UplinkOptions;
+  readonly #commands = new CommandAnswers();
   #socket: WebSocket | undefined;
   #limits: HelloMessage['limits'] | undefined;
   #failures = 0;
@@ -148,14 +151,25 @@ export class WebSocketUplink implements Uplink {
       case 'nack':
         if (this.#isOurs(message)) this.#nacked(message);
         return;
+      case 'control':
+        if (this.#isOurs(message)) this.#carryOut(message);
+        return;
       case 'error':
         increment(this.#options.statistics.errors, message.code);
-        if (message.retryAfterMs !== undefined) this.#hold(message.retryAfterMs);
+        if (message.id === undefined && message.retryAfterMs !== undefined) this.#hold(message.retryAfterMs);
         return;
       default:
         // A newer server may send message types that this client does not know.
         return;
     }
+  }
+
+  #carryOut(control: ControlMessage): void {
+    const { statistics } = this.#options;
+    const { frames, isRepeated } = this.#commands.answer(control);
+    if (isRepeated) statistics.repeatedCommands += 1;
+    else statistics.commands += 1;
+    for (const frame of frames) this.#socket?.send(frame);
   }
 
   #welcome(hello: HelloMessage): void {

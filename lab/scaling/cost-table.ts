@@ -8,7 +8,7 @@ export interface CostMeasurement {
   readonly machine: string;
   /** The studies of that run. */
   readonly studies: string;
-  /** Each value is the median of so many undisturbed runs. */
+  /** Each value is the median of this many undisturbed runs. */
   readonly runs: number;
   readonly figures: readonly MeasuredCost[];
 }

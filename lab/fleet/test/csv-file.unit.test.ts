@@ -1,8 +1,9 @@
 import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { csvEpoch } from '@fleetwire/cli/transfer/csv-file';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { type CsvReading, csvEpoch, readCsv } from '../csv-file.ts';
+import { type CsvReading, readCsv } from '../csv-file.ts';
 
 const dataDirectory = new URL('../data/', import.meta.url).pathname;
 

@@ -1,4 +1,5 @@
-import { describe, expect, it, onTestFinished, vi } from 'vitest';
+import { eventually } from '@fleetwire/platform/testing/eventually';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import { type DeviceClientOptions, startDeviceClient } from '../device-client.ts';
 import { LinkRefusedError } from '../uplink.ts';
 import {
@@ -51,7 +52,7 @@ describe('device client', () => {
       { isGateway: true, epoch: 'e1' },
     );
     client.send(at(1));
-    await vi.waitFor(() => expect(server.connection(1).frames).toMatchObject([{ deviceId: 'thermo-1', epoch: 'e1' }]));
+    await eventually(() => expect(server.connection(1).frames).toMatchObject([{ deviceId: 'thermo-1', epoch: 'e1' }]));
     server.connection(1).send({ type: 'ack', upTo: 1, deviceId: 'thermo-2', epoch: 'e1' });
     server.connection(1).send({ type: 'ack', upTo: 1, deviceId: 'thermo-1', epoch: 'e0' });
     server.connection(1).send({ type: 'pong', ts: 0 });
@@ -60,26 +61,45 @@ describe('device client', () => {
     await client.whenSettled();
   });
 
+  it('answers a command, and one that comes again with the same result without carrying it out twice', async () => {
+    const { server, client } = await startPair();
+    const { send, frames } = await eventually(() => server.connection(1));
+    const control = { type: 'control', id: 'c1', command: 'set', args: { min: 1 }, expiresAt: '', attempt: 1 } as const;
+    send(control);
+    send({ ...control, args: { min: 2 }, attempt: 2 });
+    send({ ...control, id: 'c2', command: 'fail' });
+    send({ ...control, id: 'c3', deviceId: 'thermo-2' });
+    const received = (id: string) => ({ type: 'control-received', id });
+    const result = (id: string, outcome: object) => ({ type: 'control-result', id, ...outcome });
+    const first = [received('c1'), result('c1', { ok: true, result: { min: 1 } })];
+    const failed = result('c2', {
+      ok: false,
+      error: { code: 'simulated', message: 'simulated devices fail this command' },
+    });
+    await eventually(() => expect(frames).toEqual([...first, ...first, received('c2'), failed]));
+    expect(client.statistics).toMatchObject({ commands: 2, repeatedCommands: 1 });
+  });
+
   it('keeps at most as many readings in flight as the server allows', async () => {
     const { server, client } = await startPair({ limits: { inFlightMax: 5 } });
     client.send(...upTo(12).map(at));
-    await vi.waitFor(() => expect(server.connection(1).seqs).toEqual(upTo(5)));
+    await eventually(() => expect(server.connection(1).seqs).toEqual(upTo(5)));
     server.connection(1).ack(3);
-    await vi.waitFor(() => expect(server.connection(1).seqs).toEqual(upTo(8)));
+    await eventually(() => expect(server.connection(1).seqs).toEqual(upTo(8)));
   });
 
   it('resends readings after a retryable nack, after the delay of the nack and before any new readings', async () => {
     const { server, client } = await startPair();
     client.send(at(1), at(2), at(3));
-    await vi.waitFor(() => expect(server.connection(1).seqs).toEqual([1, 2, 3]));
+    await eventually(() => expect(server.connection(1).seqs).toEqual([1, 2, 3]));
     const nackedAt = performance.now();
     server
       .connection(1)
       .send({ type: 'nack', seq: 2, count: 1, code: 'overloaded', message: '', retryable: true, retryAfterMs: 60 });
     server.connection(1).ack(1);
-    await vi.waitFor(() => expect(client.journal.postponed.size).toBe(1));
+    await eventually(() => expect(client.journal.postponed.size).toBe(1));
     client.send(at(4));
-    await vi.waitFor(() => expect(server.connection(1).seqs).toEqual([1, 2, 3, 2, 4]));
+    await eventually(() => expect(server.connection(1).seqs).toEqual([1, 2, 3, 2, 4]));
     expect(performance.now() - nackedAt).toBeGreaterThan(55);
     server.connection(1).ack(4);
     await client.whenSettled();

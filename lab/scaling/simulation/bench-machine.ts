@@ -76,8 +76,8 @@ export class BenchMachine {
       sent += readings;
       this.#send(readings);
     };
-    this.#onAck = ({ readings }) => {
-      if (this.#clock.now < seconds * 1_000) send(readings);
+    this.#onAck = ({ readingCount }) => {
+      if (this.#clock.now < seconds * 1_000) send(readingCount);
     };
     for (let readings = 0; readings < readingsInFlight; readings += groupReadings) send(groupReadings);
     this.#clock.run(seconds * 1_000);
@@ -111,7 +111,7 @@ export class BenchMachine {
   #send(readings: number): void {
     const { costs, bytesPerReading } = this.#options;
     this.#load.do((readings * costs.load.perReading) / 1_000, () => {
-      const group: Group = { readings, bytes: readings * bytesPerReading, sentAt: this.#clock.now };
+      const group: Group = { readingCount: readings, bytes: readings * bytesPerReading, sentAt: this.#clock.now };
       this.#ingest.receive(group, 0);
     });
   }

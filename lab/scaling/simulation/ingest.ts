@@ -60,7 +60,7 @@ export class Ingest {
   receive(group: Group, queue: number): void {
     const { thread, cost, clock } = this.#options;
     this.#buffer(group.bytes);
-    thread.do((group.readings * cost.perReading * receivingShare) / 1_000, () => {
+    thread.do((group.readingCount * cost.perReading * receivingShare) / 1_000, () => {
       this.#batchers[queue]!.batcher.add(group, clock.now);
       this.#flush(this.#batchers[queue]!);
     });
@@ -98,20 +98,20 @@ export class Ingest {
     );
   }
 
-  #answer({ groups, readings }: Envelope): void {
+  #answer({ groups, readingCount }: Envelope): void {
     const { thread, cost, acked, clock, onAck } = this.#options;
-    thread.do((readings * cost.perReading * (1 - receivingShare)) / 1_000, () => {
+    thread.do((readingCount * cost.perReading * (1 - receivingShare)) / 1_000, () => {
       for (const group of groups) {
-        acked.record(clock.now - group.sentAt, group.readings);
+        acked.record(clock.now - group.sentAt, group.readingCount);
         onAck?.(group);
       }
     });
   }
 
   /** The devices send refused readings again later. */
-  #refuse({ groups, readings }: Envelope, to: QueueBatcher): void {
+  #refuse({ groups, readingCount }: Envelope, to: QueueBatcher): void {
     const { clock, random } = this.#options;
-    this.nackedReadings += readings;
+    this.nackedReadings += readingCount;
     for (const group of groups)
       clock.after(refusedRetryMs * (1 + random()), () => this.receive(group, this.#batchers.indexOf(to)));
   }

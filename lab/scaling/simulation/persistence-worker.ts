@@ -18,7 +18,7 @@ export interface PersistenceWorkerOptions {
 }
 
 interface PendingMessage {
-  readonly readings: number;
+  readonly readingCount: number;
   readonly bytes: number;
   readonly envelope: Envelope;
   readonly from: WorkQueue;
@@ -57,9 +57,9 @@ export class PersistenceWorker {
   take(envelope: Envelope, from: WorkQueue): void {
     this.#held += 1;
     const { thread, cost, clock } = this.#options;
-    thread.do((envelope.readings * cost.perReading * decodingShare + cost.perEnvelope) / 1_000, () => {
+    thread.do((envelope.readingCount * cost.perReading * decodingShare + cost.perEnvelope) / 1_000, () => {
       this.#decoded += 1;
-      this.#batcher.add({ readings: envelope.readings, bytes: envelope.bytes, envelope, from }, clock.now);
+      this.#batcher.add({ readingCount: envelope.readingCount, bytes: envelope.bytes, envelope, from }, clock.now);
       this.#start();
     });
   }
@@ -91,7 +91,7 @@ export class PersistenceWorker {
 
   #run(batch: readonly PendingMessage[]): void {
     const { thread, cost, database } = this.#options;
-    const readings = batch.reduce((sum, message) => sum + message.readings, 0);
+    const readings = batch.reduce((sum, message) => sum + message.readingCount, 0);
     this.#running += 1;
     thread.do((readings * cost.perReading * (1 - decodingShare) + cost.perBatch) / 1_000, () =>
       database.write(readings, () => {
@@ -106,8 +106,8 @@ export class PersistenceWorker {
 
   #finish({ envelope, from }: PendingMessage): void {
     const { stored, clock } = this.#options;
-    for (const { readings, sentAt } of envelope.groups) stored.record(clock.now - sentAt, readings);
-    this.storedReadings += envelope.readings;
+    for (const { readingCount, sentAt } of envelope.groups) stored.record(clock.now - sentAt, readingCount);
+    this.storedReadings += envelope.readingCount;
     from.ack(envelope);
   }
 }

@@ -123,7 +123,10 @@ export class Site {
     for (let queue = 0; queue < queues; queue += 1) {
       const readings = poisson(meanMessages, this.random) * readingsPerMessage;
       if (readings === 0) continue;
-      ingest.receive({ readings, bytes: readings * bytesPerReading, sentAt: this.clock.now - tickMs / 2 }, queue);
+      ingest.receive(
+        { readingCount: readings, bytes: readings * bytesPerReading, sentAt: this.clock.now - tickMs / 2 },
+        queue,
+      );
     }
     this.clock.after(tickMs, () => this.#tick(ingest));
   }

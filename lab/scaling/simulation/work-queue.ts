@@ -57,7 +57,7 @@ export class WorkQueue {
       return;
     }
     const { leader, cost, clock, confirm, random } = this.#options;
-    leader.do(cpuMicros(cost, envelope.readings) / 1_000, () => {
+    leader.do(cpuMicros(cost, envelope.readingCount) / 1_000, () => {
       const isAccepted =
         this.#messages < production.queueMessagesMax && this.#bytes + envelope.bytes <= production.queueBytesMax;
       if (isAccepted) this.#count(envelope, 1);
@@ -99,11 +99,11 @@ export class WorkQueue {
     this.deliver();
   }
 
-  #count({ bytes, readings }: Envelope, sign: 1 | -1): void {
+  #count({ bytes, readingCount }: Envelope, sign: 1 | -1): void {
     this.#bytes += sign * bytes;
     this.#messages += sign;
     this.messagesMost = Math.max(this.messagesMost, this.#messages);
-    this.#readings += sign * readings;
+    this.#readings += sign * readingCount;
     this.bytesMost = Math.max(this.bytesMost, this.#bytes);
     this.readingsMost = Math.max(this.readingsMost, this.#readings);
   }
