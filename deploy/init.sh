@@ -19,7 +19,7 @@ password() { od -An -N24 -tx1 /dev/urandom | tr -d ' \n'; }
 secret() { cat "$secrets/$1"; }
 
 mkdir -p "$secrets/signing" "$secrets/verifying"
-for name in rabbitmq postgres reader operator; do keep "${name}_password" "$(password)"; done
+for name in rabbitmq postgres reader operator sql grafana; do keep "${name}_password" "$(password)"; done
 keep amqp_url "amqp://fleetwire:$(secret rabbitmq_password)@rabbitmq:5672/fleetwire"
 keep management_url "http://fleetwire:$(secret rabbitmq_password)@rabbitmq:15672"
 keep database_url "postgres://fleetwire:$(secret postgres_password)@postgres:5432/fleetwire"
