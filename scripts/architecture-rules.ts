@@ -1,19 +1,22 @@
 /**
  * Which folder may import which, and which text is allowed where. `architecture.ts` checks each source file against this.
- * Folders are relative to the repository. Those under `libs`, `services` and `cli` are packages and import each other as
+ * Folders are relative to the repository. Those under `libs`, `services`, `apps` and `cli` are packages and import each other as
  * `@fleetwire/<last part of the folder>/…`; the folders of the root package (`scripts`, `lab`) import each other by relative paths.
  */
 export const mayImport: Record<string, readonly string[]> = {
   'libs/contracts': [],
   'libs/runtime': [],
   'libs/auth': ['libs/contracts'],
+  'libs/client': [],
   'libs/broker': ['libs/contracts'],
   'libs/store': ['libs/contracts'],
+  'libs/live': ['libs/contracts', 'libs/broker', /* variables and metrics */ 'libs/runtime'],
   /* tokens and keys for the services that it runs, as programs */ 'libs/platform': ['libs/contracts', 'libs/auth'],
-  'services/ingest-ws': ['libs/contracts', 'libs/auth', 'libs/broker', 'libs/runtime'],
+  'services/ingest-ws': ['libs/contracts', 'libs/auth', 'libs/broker', 'libs/live', 'libs/runtime'],
   'services/persistence-worker': ['libs/contracts', 'libs/broker', 'libs/store', 'libs/runtime'],
-  'services/query-api': ['libs/contracts', 'libs/auth', 'libs/broker', 'libs/store', 'libs/runtime'],
-  cli: ['libs/contracts', 'libs/auth'],
+  'services/query-api': ['libs/contracts', 'libs/auth', 'libs/broker', 'libs/live', 'libs/store', 'libs/runtime'],
+  cli: ['libs/contracts', 'libs/auth', 'libs/client'],
+  'apps/dashboard': ['libs/client', /* the backoff of devices, and words of the protocol */ 'libs/contracts'],
   scripts: [],
   'scripts/launcher': ['libs/contracts', 'libs/auth', 'libs/platform', 'cli'],
   // The laboratory works with public endpoints. Each import of a library beyond that has its reason beside it.
@@ -50,8 +53,8 @@ export const mayImport: Record<string, readonly string[]> = {
   ],
 };
 
-/** The end-to-end tests may import everything. */
-export const importsEverything = ['lab/e2e'];
+/** The end-to-end tests, also those in a browser, may import everything. */
+export const importsEverything = ['lab/e2e', 'lab/browser'];
 
 /** Packages that may only be a development dependency of other packages; only tests import them. */
 export const developmentOnly = ['libs/platform'];

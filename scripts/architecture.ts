@@ -20,7 +20,7 @@ interface Source {
 const ownTest = 'scripts/test/architecture.unit.test.ts';
 
 const folders = [...Object.keys(mayImport), ...importsEverything];
-const packages = folders.filter((folder) => /^(libs|services)\/|^cli$/.test(folder));
+const packages = folders.filter((folder) => /^(libs|services|apps)\/|^cli$/.test(folder));
 
 /** Finds every breach of the rules in the repository; one line each, with the file and the breach. */
 export function checkArchitecture(root: string): string[] {
@@ -28,8 +28,8 @@ export function checkArchitecture(root: string): string[] {
     globSync(pattern, { cwd: root, exclude: (path) => /(^|\/)node_modules$/.test(path) })
       .filter((path) => path !== ownTest)
       .map((path) => ({ path, text: readFileSync(join(root, path), 'utf8') }));
-  const sources = read('{libs,services,cli,lab,scripts}/**/*.{ts,mjs}');
-  const manifests = read('{libs/*/,services/*/,cli/,}package.json');
+  const sources = read('{libs,services,apps,cli,lab,scripts}/**/*.{ts,tsx,mjs}');
+  const manifests = read('{libs/*/,services/*/,apps/*/,cli/,}package.json');
   return [
     ...sources.flatMap(breachesInSource),
     ...manifests.flatMap(breachesInManifest),

@@ -15,6 +15,8 @@ const root = join(import.meta.dirname, '..');
 const startedAt = performance.now();
 const checks: [title: string, outcome: Promise<Outcome>][] = [
   ['types', run('tsc', ['--noEmit', '--project', '.'])],
+  ['types of the dashboard', run('tsc', ['--noEmit', '--project', 'apps/dashboard'])],
+  ['types of the tests in a browser', run('tsc', ['--noEmit', '--project', 'lab/browser'])],
   ['lint', run('oxlint', ['--type-aware', '--deny-warnings'])],
   ['format', run('oxfmt', ['--check', '.'])],
   ['unused code and dependencies', run('knip', ['--no-progress'])],

@@ -30,15 +30,16 @@ function linksIn(markdown: string): string[] {
   return targets.filter((target) => !/^[a-z][a-z+.-]*:/i.test(target));
 }
 
-/** The names that GitHub gives headings: lower case, hyphens for spaces, no punctuation. */
 function headingsIn(markdown: string): string[] {
-  const titles = [...withoutFences(markdown).matchAll(/^#+ +(.*)$/gm)].map(([, title]) => title!.trim());
-  return titles.map((title) =>
-    title
-      .toLowerCase()
-      .replaceAll(/[^\p{L}\p{N}\s_-]/gu, '')
-      .replaceAll(' ', '-'),
-  );
+  return [...withoutFences(markdown).matchAll(/^#+ +(.*)$/gm)].map(([, title]) => headingAnchor(title!.trim()));
+}
+
+/** The name that GitHub gives a heading: lower case, hyphens for spaces, no punctuation. The site of the documents gives the same. */
+export function headingAnchor(title: string): string {
+  return title
+    .toLowerCase()
+    .replaceAll(/[^\p{L}\p{N}\s_-]/gu, '')
+    .replaceAll(' ', '-');
 }
 
 function withoutFences(markdown: string): string {

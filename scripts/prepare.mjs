@@ -53,7 +53,7 @@ async function installTools() {
 
 /** @param {string} [folder] a folder outside the workspace, relative to the repository; default: the workspace */
 export async function installPackages(folder) {
-  const where = folder === undefined ? [] : ['--ignore-workspace', '--dir', join(root, folder)];
+  const where = folder === undefined ? [] : ['--ignore-workspace', '--ignore-scripts', '--dir', join(root, folder)];
   const args = ['install', '--frozen-lockfile', '--reporter=append-only', ...where, ...storeArguments(folder ?? '')];
   // pnpm's caches go into the repository too, so that removing the clone removes everything.
   const env = {

@@ -13,6 +13,7 @@ export interface LauncherOptions {
   csv?: string[];
   backing: BackingMode;
   watch: boolean;
+  nginx: boolean;
 }
 
 /** @param calledFrom the folder that relative paths refer to; npm changes into the repository before it runs a script */
@@ -23,16 +24,17 @@ export function launcherCommand(calledFrom: string): Command {
     return [...before, fromThere(path)];
   };
   return new Command('npm start --')
-    .description('run Fleetwire on this machine: RabbitMQ, Postgres, the three services and a simulated fleet')
+    .description('run Fleetwire on this machine: RabbitMQ, Postgres, the three services, nginx and a simulated fleet')
     .option('--no-simulator', 'start without the simulated fleet')
     .option('--open', 'require no tokens; everything listens on loopback only', false)
     .option('--data <dir>', 'folder of the data, logs and keys', fromThere, resolve(repositoryRoot, '.fleetwire/data'))
     .option('--csv <files...>', 'replay these files as devices instead of the simulated fleet', existing)
     .addOption(
-      new Option('--backing <kind>', 'where RabbitMQ and Postgres come from')
+      new Option('--backing <kind>', 'where RabbitMQ, Postgres and nginx come from')
         .choices(['auto', 'native', 'containers'] satisfies BackingMode[])
         .default('auto'),
     )
+    .option('--no-nginx', 'start without nginx: the services have no common address, only their own ports')
     .option('--watch', 'restart a service when its sources change (npm run dev)', false)
     .allowExcessArguments(false);
 }

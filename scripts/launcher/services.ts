@@ -2,7 +2,12 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { StartError, lastLines } from '@fleetwire/platform/processes/program';
 import { restartWithBackoff } from '@fleetwire/platform/processes/restart-policy';
-import { type ProcessRecord, type ServiceName, ServiceProcess } from '@fleetwire/platform/processes/service-process';
+import {
+  type ProcessRecord,
+  type ServiceName,
+  ServiceProcess,
+  shortNames,
+} from '@fleetwire/platform/processes/service-process';
 import type { BackingServices } from '@fleetwire/platform/servers/backing-services';
 import type { KeyFiles } from './keys.ts';
 import { choosePorts, isFree } from './listen-ports.ts';
@@ -18,6 +23,8 @@ const portTriesMax = 5;
 interface ServiceSurroundings {
   backing: BackingServices;
   keys: KeyFiles | undefined;
+  /** With it ingest-ws knows which devices are registered or suspended. Undefined without tokens. */
+  registryToken: string | undefined;
   env: NodeJS.ProcessEnv;
 }
 
@@ -95,17 +102,25 @@ async function startService(
 function environmentOf(
   name: ServiceName,
   ports: Ports,
-  { backing, keys, env }: ServiceSurroundings,
+  { backing, keys, registryToken, env }: ServiceSurroundings,
 ): NodeJS.ProcessEnv {
   // Only the query API mints tokens; ingest-ws needs no private keys.
   const keyFile = name === 'query-api' ? keys?.privateFile : keys?.publicFile;
   const { AUTH_JWKS: _, AUTH_JWKS_FILE: __, ...inherited } = env;
   return {
+    // nginx is in front of them. The limits of requests that come without it count by the address of the peer.
+    TRUST_PROXY_HOPS: '1',
+    INSTANCE_NAME: `${shortNames[name]}-1`,
     ...inherited,
     HOST: loopback,
     AMQP_URL: backing.amqpUrl,
     MANAGEMENT_URL: backing.managementUrl,
     WORKER_URLS: `http://${loopback}:${ports['persistence-worker']}`,
+    INGEST_URL: `http://${loopback}:${ports['ingest-ws']}`,
+    QUERY_API_URL: `http://${loopback}:${ports['query-api']}`,
+    ...(name === 'ingest-ws' &&
+      registryToken !== undefined &&
+      env['REGISTRY_TOKEN_FILE'] === undefined && { REGISTRY_TOKEN: env['REGISTRY_TOKEN'] ?? registryToken }),
     // ingest-ws does not use the database.
     ...(name !== 'ingest-ws' && { DATABASE_URL: backing.databaseUrl }),
     ...(keyFile === undefined ? { AUTH_MODE: 'open' } : { AUTH_MODE: 'jwt', AUTH_JWKS_FILE: keyFile }),

@@ -1,3 +1,5 @@
+import { globSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { brokenLinks } from '../links.ts';
 
@@ -28,4 +30,11 @@ it.each([
   ['a missing heading of the same page', '# Title\n[title](#titles)', '#titles names a heading'],
 ])('reports a link to %s', (_what, text, finding) => {
   expect(brokenLinksOf(text)).toEqual([expect.stringContaining(finding)]);
+});
+
+it('names the readers of every page of docs/ for the site of the documents', () => {
+  const root = join(import.meta.dirname, '../..');
+  const named = readFileSync(join(root, 'docs/site/.vitepress/pages.ts'), 'utf8');
+  const pages = globSync('docs/{*,configuration/*,performance/*}.md', { cwd: root });
+  expect(pages.filter((path) => !named.includes(`'${path}'`))).toEqual([]);
 });
