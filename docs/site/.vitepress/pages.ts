@@ -1,0 +1,37 @@
+/** The pages of the site by their readers; the decisions follow. Paths in the repository. */
+export const groups = {
+  Start: ['README.md', 'CHANGELOG.md', 'SECURITY.md'],
+  'Device makers': ['docs/device-protocol.md', 'docs/plain-dialect.md'],
+  Analysts: [
+    'docs/analysts.md',
+    'docs/exports.md',
+    'docs/changes.md',
+    'docs/live.md',
+    'docs/sql.md',
+    'docs/positions.md',
+    'deploy/grafana/README.md',
+  ],
+  Operators: [
+    'docs/dashboard.md',
+    'docs/alarms.md',
+    'deploy/README.md',
+    'docs/configuration/ingest-ws.md',
+    'docs/configuration/persistence-worker.md',
+    'docs/configuration/query-api.md',
+    'docs/commands.md',
+    'docs/dead-letters.md',
+    'docs/tracing.md',
+    'docs/scaling.md',
+    'docs/performance/README.md',
+  ],
+  Developers: [
+    'ARCHITECTURE.md',
+    'libs/contracts/GLOSSARY.md',
+    'CONTRIBUTING.md',
+    'docs/rollups.md',
+    'docs/chaos.md',
+    'docs/fuzz.md',
+    'docs/performance/profiles.md',
+    'lab/fleet/data/README.md',
+  ],
+};
