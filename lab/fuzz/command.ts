@@ -16,6 +16,7 @@ interface Options {
 }
 
 const minutesDefault = 2;
+const hangMs = 5_000;
 
 /** @param signal ends the inputs early; what was acknowledged is still compared with the tables */
 export function fuzzCommand(env: NodeJS.ProcessEnv, signal: AbortSignal): Command {
@@ -37,7 +38,7 @@ export function fuzzCommand(env: NodeJS.ProcessEnv, signal: AbortSignal): Comman
     )
     .addHelpText(
       'after',
-      '\nExit codes: 0 no failure; 1 an answer 5xx, a crash, an answer later than 5 s, or an acknowledged reading that is not stored.',
+      `\nExit codes: 0 no failure; 1 an answer 5xx, a crash, an answer later than ${hangMs / 1_000} s, or an acknowledged reading that is not stored.`,
     )
     .action(async ({ backing: mode, minutes, inputs, ...settings }: Options, command: Command) => {
       if (settings.path !== undefined && settings.only === undefined) command.error('error: --path needs --only');
@@ -48,6 +49,7 @@ export function fuzzCommand(env: NodeJS.ProcessEnv, signal: AbortSignal): Comman
         ...settings,
         inputsMax: inputs ?? Infinity,
         durationMs: (minutes ?? (inputs === undefined ? minutesDefault : Infinity)) * 60_000,
+        hangMs,
         quietMs: 5_000,
         servers,
         logDir: `${dataDir}-logs`,

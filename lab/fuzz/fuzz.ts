@@ -24,6 +24,8 @@ export interface FuzzSettings {
   readonly path?: string | undefined;
   readonly inputsMax: number;
   readonly durationMs: number;
+  /** An answer that is later than this counts as none. */
+  readonly hangMs: number;
   /** How long the neighbour is observed before the first input. */
   readonly quietMs: number;
   readonly servers: Servers;
@@ -45,7 +47,6 @@ export interface FuzzReport {
 }
 
 const neighbourIntervalMs = 50;
-const hangCheckMs = 5_000;
 const settleTimeoutMs = 30_000;
 /** Longest wait for the worker to store what was acknowledged. */
 const storeTimeoutMs = 60_000;
@@ -82,7 +83,7 @@ export async function runFuzz(settings: FuzzSettings): Promise<FuzzReport> {
   const fuzzed = latencyOf([...fuzzedReadings, ...latencies]);
   if (open > 0) fail(`the quiet neighbour: ${open} readings had no answer ${settleTimeoutMs} ms after the last input`);
   if (refused.length > 0) fail(`the quiet neighbour: valid readings were refused: ${refused.join(', ')}`);
-  if (fuzzed !== undefined && fuzzed.max > hangCheckMs)
+  if (fuzzed !== undefined && fuzzed.max > settings.hangMs)
     fail(`the quiet neighbour: an ack took ${Math.round(fuzzed.max)} ms`);
   for (let seq = 0; seq <= upTo; seq += 1) if (!refused.includes(seq)) promises.add(deviceId, epoch, seq);
 
@@ -100,10 +101,10 @@ interface Run {
 
 async function sendInputs(
   platform: FuzzedPlatform,
-  { seed, only, path, say }: FuzzSettings,
+  { seed, only, path, say, hangMs }: FuzzSettings,
   run: Run,
 ): Promise<Failure[]> {
-  const lanes = (await openLanes(platform, run)).filter(({ name }) => only === undefined || only === name);
+  const lanes = (await openLanes(platform, run, hangMs)).filter(({ name }) => only === undefined || only === name);
   // One input is repeated on one lane, with the seed that the failure was reported with.
   const chosen = path === undefined ? lanes : lanes.slice(0, 1);
   const known = new Set<string>();
@@ -129,23 +130,25 @@ interface Lane {
   readonly start: (options: ExploreOptions) => Promise<Failure[]>;
 }
 
-async function openLanes(platform: FuzzedPlatform, { tally, promises }: Run): Promise<Lane[]> {
+async function openLanes(platform: FuzzedPlatform, { tally, promises }: Run, hangMs: number): Promise<Lane[]> {
   const api = await readApiDescription();
   const { urls, tokens, webSocketUrl } = platform;
   const open = async (name: SubjectName, lane: number): Promise<Lane['start']> => {
     const numbers = new FreshNumbers(lane * 10 ** 12);
     switch (name) {
       case 'api':
-        return starting(httpSubject({ name, inputs: apiInputs(api), urls, tokens, tally, promises, numbers }));
+        return starting(httpSubject({ name, inputs: apiInputs(api), urls, tokens, tally, promises, numbers, hangMs }));
       case 'telemetry':
-        return starting(httpSubject({ name, inputs: telemetryInputs(api), urls, tokens, tally, promises, numbers }));
+        return starting(
+          httpSubject({ name, inputs: telemetryInputs(api), urls, tokens, tally, promises, numbers, hangMs }),
+        );
       case 'raw':
-        return starting(rawSubject({ urls, token: tokens.admin!, tally }));
+        return starting(rawSubject({ urls, token: tokens.admin!, tally, hangMs }));
       case 'devices':
       case 'gateways': {
         const deviceId = `fuzz-${name}-${lane}`;
         const token = await (name === 'devices' ? platform.deviceToken(deviceId) : platform.gatewayToken(deviceId));
-        return starting(socketSubject({ name, url: webSocketUrl, deviceId, token, tally, promises, numbers }));
+        return starting(socketSubject({ name, url: webSocketUrl, deviceId, token, tally, promises, numbers, hangMs }));
       }
     }
   };

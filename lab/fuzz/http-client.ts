@@ -1,5 +1,4 @@
 import { Agent, request } from 'node:http';
-import { hangMs } from './subject.ts';
 
 export interface HttpRequest {
   /** `http://127.0.0.1:8081` */
@@ -16,12 +15,21 @@ export interface HttpAnswer {
   readonly body: string;
 }
 
+/** The longest that `Prefer: wait` is obeyed. */
+const waitSecondsMax = 30;
+
 /** Why there is no answer. */
 export type NoAnswer = 'hang' | 'connection cut';
 
 /** Reuses connections. */
 export class HttpClient {
   readonly #agent = new Agent({ keepAlive: true });
+  readonly #hangMs: number;
+
+  /** @param hangMs an answer that is later than this counts as none; the time that the request itself asked to wait comes on top */
+  constructor(hangMs: number) {
+    this.#hangMs = hangMs;
+  }
 
   /** Sends it again where a connection that the server was closing has been reused (RFC 9112, 9.3.1). */
   async send(wanted: HttpRequest): Promise<HttpAnswer | NoAnswer> {
@@ -37,7 +45,7 @@ export class HttpClient {
     const { hostname, port } = new URL(base);
     return new Promise((resolve) => {
       const outgoing = request({ hostname, port, method, path, headers, agent });
-      const timer = setTimeout(() => finish('hang'), hangMs);
+      const timer = setTimeout(() => finish('hang'), this.#hangMs + askedWaitMs(headers['prefer']));
       const finish = (answer: HttpAnswer | NoAnswer): void => {
         clearTimeout(timer);
         resolve(answer);
@@ -56,4 +64,9 @@ export class HttpClient {
       outgoing.end(body);
     });
   }
+}
+
+/** Of `Prefer: wait=5` (RFC 7240, 4.3), read more broadly than the server does. */
+function askedWaitMs(prefer: string | undefined): number {
+  return Math.min(Number(/wait\s*=\s*(\d+)/i.exec(prefer ?? '')?.[1] ?? 0), waitSecondsMax) * 1_000;
 }

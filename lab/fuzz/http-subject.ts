@@ -15,12 +15,13 @@ export interface HttpSubjectOptions {
   readonly tally: Tally;
   readonly promises: Promises;
   readonly numbers: FreshNumbers;
+  readonly hangMs: number;
 }
 
 /** Requests over reused connections. */
 export function httpSubject(options: HttpSubjectOptions): Subject<HttpInput> {
   const { name, inputs, tally, promises, numbers } = options;
-  const client = new HttpClient();
+  const client = new HttpClient(options.hangMs);
   const memory = new Memory();
   return {
     name,

@@ -1,16 +1,17 @@
 import { connect } from 'node:net';
 import { type RawInput, rawInputs, tokenPlaceholder } from './raw-inputs.ts';
-import { type Subject, hangMs, shown } from './subject.ts';
+import { type Subject, shown } from './subject.ts';
 import type { Tally } from './tally.ts';
 
 export interface RawSubjectOptions {
   readonly urls: Readonly<Record<RawInput['service'], string>>;
   readonly token: string;
   readonly tally: Tally;
+  readonly hangMs: number;
 }
 
 /** Bytes on connections of their own. The server must close each one soon after its peer has ended it. */
-export function rawSubject({ urls, token, tally }: RawSubjectOptions): Subject<RawInput> {
+export function rawSubject({ urls, token, tally, hangMs }: RawSubjectOptions): Subject<RawInput> {
   return {
     name: 'raw',
     inputs: rawInputs,
@@ -19,7 +20,7 @@ export function rawSubject({ urls, token, tally }: RawSubjectOptions): Subject<R
       const bytes = chunks.map((chunk) =>
         Buffer.from(chunk.toString('latin1').replaceAll(tokenPlaceholder, token), 'latin1'),
       );
-      const { received, isClosed } = await exchange(Number(new URL(urls[service]).port), bytes);
+      const { received, isClosed } = await exchange(Number(new URL(urls[service]).port), bytes, hangMs);
       const statuses = [...received.matchAll(/HTTP\/1\.1 (\d)(\d\d) /g)];
       for (const [, first] of statuses) tally.add(group, `${first}xx`);
       if (statuses.length === 0) tally.add(group, 'closed');
@@ -42,7 +43,11 @@ export function rawSubject({ urls, token, tally }: RawSubjectOptions): Subject<R
 }
 
 /** Sends the chunks, ends the sending side, and reads until the server closes the connection. */
-function exchange(port: number, chunks: readonly Buffer[]): Promise<{ received: string; isClosed: boolean }> {
+function exchange(
+  port: number,
+  chunks: readonly Buffer[],
+  hangMs: number,
+): Promise<{ received: string; isClosed: boolean }> {
   return new Promise((resolve) => {
     const socket = connect({ port, host: '127.0.0.1', noDelay: true });
     let received = '';

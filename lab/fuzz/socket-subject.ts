@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import WebSocket from 'ws';
 import type { FreshNumbers, Promises } from './promises.ts';
 import { SocketJournal } from './socket-journal.ts';
-import { type Finding, type Subject, hangMs, shown } from './subject.ts';
+import { type Finding, type Subject, shown } from './subject.ts';
 import type { Tally } from './tally.ts';
 import { type Message, frames } from './telemetry-inputs.ts';
 
@@ -16,6 +16,7 @@ export interface SocketSubjectOptions {
   readonly tally: Tally;
   readonly promises: Promises;
   readonly numbers: FreshNumbers;
+  readonly hangMs: number;
 }
 
 interface SocketInput {
@@ -117,7 +118,7 @@ class Session {
     const socket = new WebSocket(`${options.url}?epoch=${epoch}`, 'fleetwire.v1.json', {
       headers: { authorization: `Bearer ${options.token}` },
       skipUTF8Validation: true,
-      handshakeTimeout: hangMs,
+      handshakeTimeout: options.hangMs,
     });
     const session = new Session(socket, epoch, options);
     await once(socket, 'open');
@@ -142,7 +143,7 @@ class Session {
     // An ack may have come before the server read a frame that it seems to cover; only after the barrier it speaks of all frames.
     if (!isRead) this.journal.takeAcked();
     if (this.#closeCode === undefined && !isRead)
-      return { kind: 'hang', text: `no answer to a frame within ${hangMs} ms` };
+      return { kind: 'hang', text: `no answer to a frame within ${this.#options.hangMs} ms` };
     const isAnswered = await this.#until(() => this.mustReopen || this.journal.unanswered.length === 0);
     if (this.#closeCode !== undefined)
       return badCloseCodes.includes(this.#closeCode)
@@ -150,7 +151,7 @@ class Session {
         : undefined;
     if (isAnswered) return undefined;
     const [first] = this.journal.unanswered;
-    const text = `${this.journal.unanswered.length} readings were neither acknowledged nor nacked within ${hangMs} ms, the first ${JSON.stringify(first)}`;
+    const text = `${this.journal.unanswered.length} readings were neither acknowledged nor nacked within ${this.#options.hangMs} ms, the first ${JSON.stringify(first)}`;
     return { kind: 'unanswered', text };
   }
 
@@ -181,7 +182,7 @@ class Session {
     const timer = setTimeout(() => {
       timeout.abort();
       this.#wake();
-    }, hangMs);
+    }, this.#options.hangMs);
     while (!condition() && !timeout.signal.aborted && this.#closeCode === undefined) await this.#changed.promise;
     clearTimeout(timer);
     return condition();

@@ -19,9 +19,6 @@ export interface Subject<Input> {
   close(): Promise<void> | void;
 }
 
-/** The bound of issue and documentation: an answer later than this counts as none. */
-export const hangMs = 5_000;
-
 const inputCharactersMax = 600;
 
 /** Bytes as text, on one line, for a report. */
