@@ -8,7 +8,7 @@ export interface VitestReport {
     status: string;
     /** Why the file could not be loaded. */
     message?: string;
-    assertionResults: { status: string; ancestorTitles: string[]; title: string }[];
+    assertionResults: { status: string; ancestorTitles: string[]; title: string; failureMessages?: string[] }[];
   }[];
 }
 
