@@ -158,21 +158,26 @@ describe('commands', async () => {
 
     const [api, edge] = await Promise.all([start('query-api'), start('ingest-ws'), start('persistence-worker')]);
     const { id } = kept.body;
+    const attemptsOf = ({ controls }: Device) => controls.map(({ attempt = 0 }) => attempt);
     expect((await cancel(api, unwanted.body.id)).body.state).toBe('cancelled');
     expect(await command(api, id)).toMatchObject({ state: 'queued', attempts: 0 });
     const second = await connect(edge, 'press-8');
-    await eventually(() => expect(second.controls).toMatchObject([{ id, args: 1, attempt: 1 }]));
+    await eventually(() => expect(second.controls[0]).toMatchObject({ id, args: 1, attempt: 1 }));
     // The edge is killed before the device has said that it has the command.
     await edge.kill();
     const other = await start('ingest-ws');
     const third = await connect(other, 'press-8');
-    await eventually(() => expect(third.controls).toMatchObject([{ id, args: 1, attempt: 2 }]));
+    // An attempt may have been sent while no edge had the device; one that a killed edge had in hand is sent again as it was.
+    await eventually(() => expect(third.controls[0]).toMatchObject({ id, args: 1 }));
+    expect(attemptsOf(third)[0]).toBeGreaterThanOrEqual(attemptsOf(second).at(-1)!);
     third.close();
     const fourth = await connect(other, 'press-8', succeed);
-    await eventually(() => expect(fourth.controls).toMatchObject([{ id, attempt: 3 }]));
+    await eventually(() => expect(fourth.controls[0]).toMatchObject({ id, args: 1 }));
+    expect(attemptsOf(fourth)[0]).toBeGreaterThanOrEqual(attemptsOf(third).at(-1)!);
     await eventually(async () =>
-      expect(await command(api, id)).toMatchObject({ state: 'succeeded', attempts: 3, result: { applied: 1 } }),
+      expect(await command(api, id)).toMatchObject({ state: 'succeeded', result: { applied: 1 } }),
     );
+    expect((await command(api, id)).attempts).toBeGreaterThanOrEqual(attemptsOf(fourth)[0]!);
     for (const { controls } of [second, third, fourth])
       expect(new Set(controls.map((one) => one.id))).toEqual(new Set([id]));
   });
