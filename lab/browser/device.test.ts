@@ -326,7 +326,7 @@ describe.skipIf(withoutBrowser)('Device', () => {
       await call('POST', '/devices', {
         deviceId: 'dev-more',
         expectedIntervalMs: 5_000,
-        metadata: { units: { air: '°C', goods: '°C' }, limits: { air: { above: 8 } } },
+        metadata: { units: { air: '°C', goods: '°C' }, limits: { air: { above: 8 } }, timeZone: 'Asia/Tokyo' },
       });
       more = await connectDevice('dev-more');
       const began = Date.now() - 11 * 60_000;
@@ -400,6 +400,35 @@ describe.skipIf(withoutBrowser)('Device', () => {
       await page.keyboard.press('Enter');
       await page.getByRole('button', { name: 'Back to live' }).click();
       await page.getByRole('button', { name: 'Pause live' }).waitFor();
+    });
+
+    it('times are in the zone of the browser, of the device or UTC, and stay so for the next visit', async () => {
+      const { page } = await openDashboard({ role: 'analyst', subject: 'more-zones', path });
+      const ranged = (text: string) => page.getByText(`–`).getByText(text).first();
+      const choose = async (text: string): Promise<void> => {
+        await page.getByRole('button', { name: /more-zones/ }).click();
+        await page.getByRole('button', { name: text }).click();
+        await page.keyboard.press('Escape');
+      };
+      await ranged('UTC+1').waitFor();
+      await choose('Times in Asia/Tokyo, of this device');
+      await ranged('UTC+9').waitFor();
+      const tokyo = new Intl.DateTimeFormat('en-GB', { timeZone: 'Asia/Tokyo', hour: '2-digit', minute: '2-digit' });
+      const hours = [0, 12 * 60_000].map((ago) => tokyo.format(Date.now() - ago).slice(0, 2));
+      await page.getByRole('tab', { name: /Readings/ }).click();
+      await page
+        .getByRole('cell', { name: new RegExp(`^(.* )?(${hours.join('|')}):`) })
+        .first()
+        .waitFor();
+      await page.reload();
+      await ranged('UTC+9').waitFor();
+      await choose('Times in UTC');
+      const inUtc = page.getByText(/–.*\d\d:\d\d UTC$/);
+      await inUtc.waitFor();
+      await page.reload();
+      await inUtc.waitFor();
+      await choose('Times in Europe/Paris');
+      await ranged('UTC+1').waitFor();
     });
 
     it('while it is paused the charts stand still and new readings are counted', async () => {

@@ -1,5 +1,8 @@
+import { isZone } from './times.ts';
+
 /**
- * What the metadata of a device says of its metrics: `{"units":{"product.temperature":"°C"},"limits":{"product.temperature":{"above":-15}}}`.
+ * What the metadata of a device says of its metrics and of where it stands:
+ * `{"units":{"product.temperature":"°C"},"limits":{"product.temperature":{"above":-15}},"timeZone":"Europe/Berlin"}`.
  * Other members are the client's own. An unknown unit stays empty, it is not guessed.
  */
 type Metadata = Readonly<Record<string, unknown>> | undefined;
@@ -12,6 +15,12 @@ export interface Limit {
 export function unitOf(metadata: Metadata, metric: string): string {
   const unit = memberOf(metadata, 'units')?.[metric];
   return typeof unit === 'string' ? unit : '';
+}
+
+/** The IANA name of the zone that the device is in; undefined where none is given that the browser knows. */
+export function timeZoneOf(metadata: Metadata): string | undefined {
+  const name = metadata?.['timeZone'];
+  return typeof name === 'string' && isZone(name) ? name : undefined;
 }
 
 export function limitOf(metadata: Metadata, metric: string): Limit | undefined {

@@ -1,7 +1,42 @@
 import { signal } from '@preact/signals';
 
-/** Times in the zone that the viewer has chosen: that of the browser, or UTC. */
-export const zone = signal<string>(new Intl.DateTimeFormat().resolvedOptions().timeZone);
+const stored = 'fleetwire.zone';
+
+export const ownZone = new Intl.DateTimeFormat().resolvedOptions().timeZone;
+
+/** Times in the zone that the viewer has chosen: that of the browser, UTC, or that of a device. It is kept for the next visit. */
+export const zone = signal<string>(read());
+
+/** Of the device on the page, where its metadata names one. */
+export const deviceZone = signal<string | undefined>(undefined);
+
+export function chooseZone(name: string): void {
+  zone.value = name;
+  try {
+    if (name === ownZone) localStorage.removeItem(stored);
+    else localStorage.setItem(stored, name);
+  } catch {
+    // A browser that keeps nothing begins with its own zone the next time.
+  }
+}
+
+/** Whether the browser knows a zone of this name (IANA: `Europe/Berlin`). */
+export function isZone(name: string): boolean {
+  try {
+    return new Intl.DateTimeFormat('en-GB', { timeZone: name }) !== undefined;
+  } catch {
+    return false;
+  }
+}
+
+function read(): string {
+  try {
+    const name = localStorage.getItem(stored);
+    return name !== null && isZone(name) ? name : ownZone;
+  } catch {
+    return ownZone;
+  }
+}
 
 const formats = new Map<string, Intl.DateTimeFormat>();
 
@@ -67,8 +102,9 @@ export function zoneName(time: Time, timeZone = zone.value): string {
 /** The zone with its offset: `CET (UTC+1)`. */
 export function zoneWithOffset(time: Time, timeZone = zone.value): string {
   const name = zoneName(time, timeZone);
+  if (name === 'UTC') return name;
   const offset = part(format('offset', { timeZoneName: 'shortOffset' }, timeZone), time).replace('GMT', 'UTC');
-  return name === offset || name === 'UTC' || name.startsWith('GMT') ? offset || name : `${name} (${offset})`;
+  return name.startsWith('GMT') ? offset : `${name} (${offset})`;
 }
 
 function part(formatter: Intl.DateTimeFormat, time: Time): string {

@@ -10,7 +10,7 @@ import { addShortcuts, singleKeys, switchSingleKeys } from './keyboard.ts';
 import { liveState } from './live.ts';
 import { type Session, session, signOut } from './session.ts';
 import { isDark, switchTheme } from './theme.ts';
-import { timeOfDay, zone, zoneName } from './times.ts';
+import { chooseZone, deviceZone, ownZone, timeOfDay, zone, zoneName } from './times.ts';
 import { viewOf, views } from './views.ts';
 
 export function TopBar({ onKeys }: { readonly onKeys: () => void }) {
@@ -189,7 +189,7 @@ function Menu({
       document.removeEventListener('keydown', close);
     };
   }, [isOpen]);
-  const own = new Intl.DateTimeFormat().resolvedOptions().timeZone;
+  const zones = new Set([ownZone, 'UTC', ...(deviceZone.value === undefined ? [] : [deviceZone.value])]);
   return (
     <div class="menu" ref={root}>
       <button type="button" class="nw" aria-expanded={isOpen} onClick={() => setOpen(!isOpen)}>
@@ -207,9 +207,14 @@ function Menu({
           <button type="button" onClick={switchTheme}>
             {isDark() ? 'Light colors' : 'Dark colors'} <span class="kbd">t</span>
           </button>
-          <button type="button" onClick={() => (zone.value = zone.value === 'UTC' ? own : 'UTC')}>
-            Times in {zone.value === 'UTC' ? own : 'UTC'}
-          </button>
+          {[...zones]
+            .filter((name) => name !== zone.value)
+            .map((name) => (
+              <button key={name} type="button" onClick={() => chooseZone(name)}>
+                Times in {name}
+                {name === deviceZone.value && ', of this device'}
+              </button>
+            ))}
           <button type="button" aria-pressed={singleKeys.value} onClick={() => switchSingleKeys(!singleKeys.value)}>
             Single keys: {singleKeys.value ? 'on' : 'off'}
           </button>

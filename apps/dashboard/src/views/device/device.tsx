@@ -10,10 +10,10 @@ import { download } from '../../download.ts';
 import { duration, plural, rate } from '../../format.ts';
 import { Icon } from '../../icons.tsx';
 import { completeUntil as storedUntil } from '../../installation.ts';
-import { limitOf, limitedMetrics, unitOf } from '../../metadata.ts';
+import { limitOf, limitedMetrics, timeZoneOf, unitOf } from '../../metadata.ts';
 import { query, setQuery } from '../../query.ts';
 import { hasRole, isOperator } from '../../session.ts';
-import { moment } from '../../times.ts';
+import { deviceZone, moment } from '../../times.ts';
 import { EditDevice, TokenDialog, mintToken } from '../fleet/device-dialogs.tsx';
 import { bootBand, edgeName, gapBand, letterBand, offlineTimes, presenceBand, stateBand } from './bands.ts';
 import { type Envelope, chooseInterval, cutOf, joinLive } from './buckets.ts';
@@ -57,6 +57,10 @@ function DevicePage({ deviceId }: { readonly deviceId: string }) {
 
   const device = feeds.device.state.value.data;
   const metadata = device?.metadata;
+  useEffect(() => {
+    deviceZone.value = timeZoneOf(metadata);
+    return () => (deviceZone.value = undefined);
+  }, [metadata]);
   const latest = useLatest(feeds.latest.state.value.data, live.latest, version);
   const numeric = [...latest]
     .filter(([, { value }]) => typeof value === 'number')
