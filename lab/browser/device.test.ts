@@ -304,6 +304,29 @@ describe.skipIf(withoutBrowser)('Device', () => {
     expect(await row.textContent()).toContain('"did":"set-point"');
   });
 
+  it('keeps a command for a device that is offline, and shows the result once it is back', async () => {
+    const offline = await connectDevice('dev-asleep');
+    await offline.send({ temperature: 1 });
+    await offline.close();
+    const { page } = await openDashboard({ role: 'operator', subject: 'dev-asleep', path: '/devices/dev-asleep' });
+    await page.getByText('offline').first().waitFor();
+    await page.getByRole('button', { name: 'Deliver when online' }).click();
+    await page.getByLabel('Command and arguments').fill('open-vent 2');
+    await page.getByRole('button', { name: 'Queue', exact: true }).click();
+    await page.getByRole('status').filter({ hasText: 'open-vent 2: ' }).waitFor();
+    const row = page.getByRole('row', { name: /open-vent 2/ });
+    await row.first().waitFor();
+    expect(await page.getByRole('row', { name: /succeeded open-vent 2/ }).count()).toBe(0);
+    const back = await connectDevice('dev-asleep');
+    await page
+      .getByRole('row', { name: /succeeded open-vent 2/ })
+      .first()
+      .waitFor();
+    await page.getByRole('button', { name: 'Send now instead' }).click();
+    await page.getByRole('button', { name: 'Send now', exact: true }).waitFor();
+    await back.close();
+  });
+
   it('an analyst sees no commands to send; a device that does not exist is named', async () => {
     const { page, takeErrors } = await openDashboard({
       role: 'analyst',
@@ -389,6 +412,30 @@ describe.skipIf(withoutBrowser)('Device', () => {
       await page.getByRole('button', { name: 'Back to live' }).waitFor();
       await page.keyboard.press('z');
       await eventually(() => expect(from()).toBe('now-15m'));
+      const range = () => {
+        const { from, to } = Object.fromEntries(new URL(page.url()).searchParams) as Record<string, string>;
+        return { from: Date.parse(from!), to: Date.parse(to!) };
+      };
+      // Ctrl with the wheel, in the middle.
+      await page.mouse.move(x + width * 0.5, y + height / 2);
+      await page.keyboard.down('Control');
+      await page.mouse.wheel(0, -100);
+      await page.keyboard.up('Control');
+      await eventually(() => expect((range().to - range().from) / 60_000).toBeCloseTo(12, 0));
+      await page.getByRole('button', { name: 'Back to live' }).waitFor();
+      const still = range();
+      // Shift with a drag to the right, by a fifth of the width.
+      await page.keyboard.down('Shift');
+      await page.mouse.down();
+      await page.mouse.move(x + width * 0.7, y + height / 2, { steps: 5 });
+      await page.mouse.up();
+      await page.keyboard.up('Shift');
+      await eventually(() => {
+        const panned = range();
+        expect((panned.to - panned.from) / 60_000).toBeCloseTo(12, 0);
+        const fifth = (still.to - still.from) / 5;
+        expect(Math.abs(still.from - panned.from - fifth)).toBeLessThan(fifth / 4);
+      });
       await page.getByLabel('From', { exact: true }).fill('now-6h');
       await page.keyboard.press('Enter');
       await eventually(() => expect(from()).toBe('now-6h'));

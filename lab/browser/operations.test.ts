@@ -200,7 +200,33 @@ describe.skipIf(withoutBrowser)('operations', () => {
     await decide('Restore', 'it was right');
     await page.getByRole('button', { name: 'discarded 0', exact: true }).waitFor(patient);
     await page.getByText('discarded 1: “a test bench”').first().waitFor(patient);
-    expect(await page.locator('.letter .tag').textContent()).toBe('open');
+    await page.locator('.letter .tag', { hasText: 'open' }).waitFor(patient);
+  });
+
+  it('a whole group is discarded and restored by clicks; what fails after the question was asked stays open', async () => {
+    const { page } = await open({ path: '/dead-letters', subject: 'group' });
+    await page.getByRole('button', { name: /22P05/ }).click(patient);
+    const decide = async (button: string, reason: string, meanwhile = async () => {}) => {
+      await page.getByRole('button', { name: `${button} group…` }).click(patient);
+      await page.getByRole('textbox', { name: 'Reason' }).fill(reason);
+      await meanwhile();
+      await page.getByRole('dialog').getByRole('button', { name: button, exact: true }).click();
+      await page.getByRole('dialog').waitFor({ ...patient, state: 'detached' });
+    };
+    const lettersOf = async (deviceId: string, status: string) =>
+      (await answer<{ data: unknown[] }>(`/dead-letters?deviceId=${deviceId}&status=${status}`)).data.length;
+    const before = await lettersOf('frz-2', 'open');
+    expect(before).toBeGreaterThan(0);
+    await decide('Discard', 'a bad release', async () => {
+      await publish(envelope(readings('frz-4', 1)));
+      await eventually(async () => expect(await lettersOf('frz-4', 'open')).toBe(1), { intervalMs: 1_000 });
+    });
+    await page.getByRole('button', { name: 'open 1', exact: true }).waitFor(patient);
+    expect([await lettersOf('frz-2', 'discarded'), await lettersOf('frz-4', 'open')]).toEqual([before, 1]);
+    await page.getByRole('button', { name: /^discarded [1-9]/ }).click();
+    await decide('Restore', 'the readings were right');
+    await page.getByRole('button', { name: 'discarded 0', exact: true }).waitFor(patient);
+    expect(await lettersOf('frz-2', 'open')).toBe(before);
   });
 
   it('Device lists the dead letters of a device with the time and the cause of each, in a band too, and Back leads from a letter to the list', async () => {

@@ -26,7 +26,7 @@ export function WholeGroup({
   const [frozen, freeze] = useState<Frozen>();
   const [isBusy, setBusy] = useState(false);
   const [failure, setFailure] = useState<Failure>();
-  const [deciding, decide] = useState<Decision>();
+  const [asked, ask] = useState<{ readonly decision: Decision; readonly to: string }>();
   const { fingerprint, byStatus } = group;
   const newer = frozen === undefined ? 0 : Math.max(0, byStatus.open - frozen.matched);
   if (byStatus.open === 0 && byStatus.discarded === 0) return null;
@@ -61,9 +61,11 @@ export function WholeGroup({
       onChanged(made.id);
     });
 
-  /** The server works for some seconds and says whether any are left. */
-  async function decideAll(decision: Decision, reason: string): Promise<void> {
-    const body = { filter: { fingerprint }, reason };
+  const decide = (decision: Decision) => ask({ decision, to: new Date(serverNow()).toISOString() });
+
+  /** What failed after the question was asked is no part of the answer. The server works for some seconds and says whether any are left. */
+  async function decideAll({ decision, to }: NonNullable<typeof asked>, reason: string): Promise<void> {
+    const body = { filter: { fingerprint, to }, reason };
     for (;;) {
       const { complete, count: changed } = await answerOf(
         decision === 'discard'
@@ -119,18 +121,18 @@ export function WholeGroup({
           </button>
         )}
       </div>
-      {deciding !== undefined && (
+      {asked !== undefined && (
         <Decide
-          decision={deciding}
+          decision={asked.decision}
           what={
-            deciding === 'discard'
+            asked.decision === 'discard'
               ? `${plural(byStatus.open, 'open dead letter')} of this cause`
               : `${plural(byStatus.discarded, 'discarded dead letter')} of this cause`
           }
-          send={(reason) => decideAll(deciding, reason)}
-          onClose={() => decide(undefined)}
+          send={(reason) => decideAll(asked, reason)}
+          onClose={() => ask(undefined)}
           onDone={() => {
-            decide(undefined);
+            ask(undefined);
             freeze(undefined);
             onChanged();
           }}

@@ -282,17 +282,15 @@ function SendCommand({ deviceId, onSent }: { readonly deviceId: string; readonly
       </form>
       <p class="dim sm" role="status">
         {outcome !== '' ? (
-          <b>{outcome}</b>
+          <b>{outcome}. </b>
         ) : isLater ? (
           'Kept until the device is back. '
         ) : (
           `Waits ${waitSeconds} s for the answer. `
         )}
-        {outcome === '' && (
-          <button type="button" class="link" onClick={() => setLater(!isLater)}>
-            {isLater ? 'Send now instead' : 'Deliver when online'}
-          </button>
-        )}
+        <button type="button" class="link" onClick={() => setLater(!isLater)}>
+          {isLater ? 'Send now instead' : 'Deliver when online'}
+        </button>
       </p>
       {failure !== undefined && <Problem failure={failure} />}
     </>
