@@ -20,8 +20,8 @@ const config: KnipConfig = {
     'apps/dashboard/{vite.config,src/interpreted-schema}.ts': ['exports'],
     // The configuration of vitest imports it.
     'scripts/test-order.ts': ['exports'],
-    // Vitest calls it.
-    'lab/browser/global-setup.ts': ['exports'],
+    // Vitest calls them.
+    '{lab/browser/global-setup,scripts/unhandled-errors}.ts': ['exports'],
     // Kysely's migrator calls them.
     'libs/store/src/migrations/*.ts': ['exports'],
   },
@@ -29,7 +29,7 @@ const config: KnipConfig = {
     '.': {
       entry: [
         'scripts/{bootstrap,fleetwire}.mjs!',
-        'scripts/{check,test,test-order}.ts!',
+        'scripts/{check,test,test-order,unhandled-errors}.ts!',
         '{lab/*,scripts/launcher}/{main,*-main}.ts!',
         '{lab/*,scripts,scripts/launcher}/test/**/*.ts',
         'lab/e2e/*.{ts,mjs}',

@@ -463,10 +463,10 @@ describe.skipIf(withoutBrowser)('Device', () => {
       const tokyo = new Intl.DateTimeFormat('en-GB', { timeZone: 'Asia/Tokyo', hour: '2-digit', minute: '2-digit' });
       const hours = [0, 12 * 60_000].map((ago) => tokyo.format(Date.now() - ago).slice(0, 2));
       await page.getByRole('tab', { name: /Readings/ }).click();
-      await page
-        .getByRole('cell', { name: new RegExp(`^(.* )?(${hours.join('|')}):`) })
-        .first()
-        .waitFor();
+      const newest = page.getByRole('tabpanel').locator('tbody tr').first();
+      await eventually(async () =>
+        expect(await newest.textContent()).toMatch(new RegExp(`^(.* )?(${hours.join('|')}):\\d\\d`)),
+      );
       await page.reload();
       await ranged('UTC+9').waitFor();
       await choose('Times in UTC');

@@ -23,7 +23,8 @@ export function chooseZone(name: string): void {
 /** Whether the browser knows a zone of this name (IANA: `Europe/Berlin`). */
 export function isZone(name: string): boolean {
   try {
-    return new Intl.DateTimeFormat('en-GB', { timeZone: name }) !== undefined;
+    Intl.DateTimeFormat('en-GB', { timeZone: name });
+    return true;
   } catch {
     return false;
   }

@@ -5,10 +5,9 @@ import { readAcknowledgements } from '@fleetwire/store/reconciliation-acknowledg
 import Type from 'typebox';
 import { instanceStates, reportInstances } from './instances.ts';
 import { route } from './route.ts';
-import { orNull, Time } from './schemas.ts';
+import { Count, Time, orNull } from './schemas.ts';
 import { isoTime } from './time-range.ts';
 
-const Count = Type.Integer({ minimum: 0 });
 const acknowledgedMinutes = 25 * 60;
 
 const Instance = Type.Object(

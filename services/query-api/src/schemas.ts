@@ -6,6 +6,8 @@ import Type, { type TProperties } from 'typebox';
 /** The schemas of answers. Table types are never sent. */
 export const Time = Type.String({ format: 'date-time', description: 'RFC 3339, UTC, to the millisecond' });
 
+export const Count = Type.Integer({ minimum: 0 });
+
 export const orNull = <T extends Type.TSchema>(schema: T, description: string) =>
   Type.Union([schema, Type.Null()], { description });
 

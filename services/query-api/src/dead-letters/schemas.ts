@@ -3,7 +3,7 @@ import type * as stored from '@fleetwire/store/dead-letters/browse';
 import { type Replay as StoredReplay, replaySources, replayStates } from '@fleetwire/store/dead-letters/replays';
 import { deadLetterStatuses } from '@fleetwire/store/dead-letters/selection';
 import Type, { type Static } from 'typebox';
-import { Time } from '../schemas.ts';
+import { Count, Time } from '../schemas.ts';
 import { isoTime } from '../time-range.ts';
 import { PayloadView, showPayload } from './show-payload.ts';
 
@@ -12,7 +12,6 @@ const Status = Type.Enum([...deadLetterStatuses], {
     'open: needs a decision; replaying: published again, the outcome is not known yet; stored: its identity is stored; discarded: an operator discarded it',
 });
 const Reason = Type.Enum([...deadLetterReasons]);
-const Count = Type.Integer({ minimum: 0 });
 const TextOrNull = Type.Union([Type.String(), Type.Null()]);
 
 export const DeadLetter = Type.Object(

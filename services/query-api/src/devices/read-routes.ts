@@ -15,7 +15,7 @@ import { lastEventOfDevice } from '@fleetwire/store/registry/events';
 import Type from 'typebox';
 import { Cursor, cursorCodec, positionFields } from '../cursor.ts';
 import { route } from '../route.ts';
-import { PageOf, Time, toPage } from '../schemas.ts';
+import { Count, PageOf, Time, toPage } from '../schemas.ts';
 import { Instant, isoTime, readInstant } from '../time-range.ts';
 import {
   Device,
@@ -36,8 +36,6 @@ const cursors = cursorCodec(
     seenSince: Type.Optional(positionFields.instant),
   }),
 );
-
-const Count = Type.Integer({ minimum: 0 });
 
 const PresenceCounts = Type.Object(
   {

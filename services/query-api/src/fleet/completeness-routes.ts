@@ -17,11 +17,10 @@ import {
   SeriesCost,
   SeriesCovers,
 } from '../series/schemas.ts';
-import { orNull, questionFreshness, Time } from '../schemas.ts';
+import { Count, Time, orNull, questionFreshness } from '../schemas.ts';
 import { isoTime } from '../time-range.ts';
 import { fleetQuestion, fleetRoles } from './fleet-question.ts';
 
-const Count = Type.Integer({ minimum: 0 });
 const Share = Type.Union([Type.Number({ minimum: 0 }), Type.Null()]);
 
 const DeviceInTime = Type.Object(

@@ -3,7 +3,7 @@ import { type Bins, type Histogram, readHistogram } from '@fleetwire/store/fleet
 import { knownMetrics } from '@fleetwire/store/series/known-metrics';
 import Type from 'typebox';
 import { route } from '../route.ts';
-import { questionFreshness } from '../schemas.ts';
+import { Count, questionFreshness } from '../schemas.ts';
 import { coversOf, inDoubles, planAndRead, refuseUnknownMetric } from '../series/ask.ts';
 import { bucketCountOf } from '../series/buckets.ts';
 import {
@@ -19,7 +19,6 @@ import { fleetQuestion, fleetRoles, metricParameters, oneMetric } from './fleet-
 const binsMax = 500;
 const defaultBins = 50;
 
-const Count = Type.Integer({ minimum: 0 });
 const Counts = Type.Union([Type.Array(Count), Type.Array(Type.Array(Count))]);
 
 export const histogramRoutes = [

@@ -3,11 +3,9 @@ import { readAlarms } from '@fleetwire/store/alarms';
 import { queueSampleMs, readQueueHistory } from '@fleetwire/store/queue-samples';
 import Type from 'typebox';
 import { route } from '../route.ts';
-import { orNull, Time } from '../schemas.ts';
+import { Count, Time, orNull } from '../schemas.ts';
 import { Instant, isoTime, parseRange } from '../time-range.ts';
 import { alarmRules, alarmsIn } from './alarm-rules.ts';
-
-const Count = Type.Integer({ minimum: 0 });
 
 const Point = Type.Object(
   {

@@ -1,10 +1,9 @@
 import Type from 'typebox';
 import { route } from '../route.ts';
-import { Time } from '../schemas.ts';
+import { Count, Time } from '../schemas.ts';
 import { isoTime } from '../time-range.ts';
 import { bottlenecks } from './bottleneck.ts';
 
-const Count = Type.Integer({ minimum: 0 });
 const orNull = <S extends Type.TSchema>(schema: S, description: string) =>
   Type.Union([schema, Type.Null()], { description });
 const Rate = (description: string) => orNull(Type.Number(), description);

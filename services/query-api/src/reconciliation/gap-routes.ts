@@ -6,13 +6,12 @@ import { epochsOf, getDevice } from '@fleetwire/store/registry/devices';
 import Type from 'typebox';
 import { Cursor, cursorCodec, positionFields } from '../cursor.ts';
 import { route } from '../route.ts';
-import { PageOf, Time, toPage } from '../schemas.ts';
+import { Count, PageOf, Time, toPage } from '../schemas.ts';
 import { isoTime } from '../time-range.ts';
 
 const cursors = cursorCodec(Type.Object({ streamKey: positionFields.key, to: positionFields.number }));
 
 const Seq = Type.Integer({ minimum: 0 });
-const Count = Type.Integer({ minimum: 0 });
 
 const Gap = Type.Object(
   {

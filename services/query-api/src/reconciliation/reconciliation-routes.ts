@@ -4,7 +4,7 @@ import { badRequest } from '@fleetwire/runtime/problem';
 import { readReconciliationEntries } from '@fleetwire/store/reconciliation';
 import Type from 'typebox';
 import { type ApiContext, route } from '../route.ts';
-import { Time } from '../schemas.ts';
+import { Count, Time } from '../schemas.ts';
 import { type Acknowledgement, insertAcknowledgement } from '@fleetwire/store/reconciliation-acknowledgements';
 import { Instant, isoTime, parseRange, readInstant, requireRange, type TimeRange } from '../time-range.ts';
 import { type Totals, reconcile, reconciliationStates } from './reconcile.ts';
@@ -13,7 +13,6 @@ const minutesMax = 7 * 24 * 60;
 /** Counting this many stored rows takes about a second. */
 const recountedRowsMax = 2_000_000;
 
-const Count = Type.Integer({ minimum: 0 });
 const counts = {
   received: Type.Integer({ minimum: 0, description: 'Readings that ingest-ws accepted or rejected' }),
   replayed: Type.Integer({ minimum: 0, description: 'Dead letters that were stored later' }),

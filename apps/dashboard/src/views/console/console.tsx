@@ -8,6 +8,7 @@ import { count, plural, rate } from '../../format.ts';
 import { Icon } from '../../icons.tsx';
 import { addShortcuts } from '../../keyboard.ts';
 import { sendFrame } from '../../live.ts';
+import { useNotice } from '../../notice.ts';
 import { query, setQuery } from '../../query.ts';
 import { hasRole } from '../../session.ts';
 import { timeOfDay, timeWithMilliseconds } from '../../times.ts';
@@ -56,18 +57,13 @@ function Log(_: { readonly path: string }) {
   const kinds = (query.value['kinds'] ?? shownAtFirst).split(',') as Kind[];
   const { store, sender, connection, commandSent } = useLog(filter);
   const [held, setHeld] = useState<{ readonly lines: readonly KeptLine[]; readonly count: number }>();
-  const [said, say] = useState('');
+  const [said, told] = useNotice(toldMs);
   const find = useRef<HTMLInputElement>(null);
 
   function pause(): void {
     setHeld((now) => (now === undefined ? { lines: [...store.lines], count: store.count } : undefined));
   }
   useEffect(() => addShortcuts([{ keys: ' ', does: 'Pause or continue the log', run: pause }]), []);
-
-  function told(text: string): void {
-    say(text);
-    setTimeout(() => say(''), toldMs);
-  }
 
   const version = store.version.value;
   const kept = held?.lines ?? store.lines;

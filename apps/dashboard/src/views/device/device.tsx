@@ -7,6 +7,7 @@ import { Problem } from '../../area.tsx';
 import { chartCsv } from '../../chart/chart-model.ts';
 import { now, serverNow } from '../../clock.ts';
 import { download } from '../../download.ts';
+import { Dialog } from '../../dialog.tsx';
 import { duration, plural, rate } from '../../format.ts';
 import { Icon } from '../../icons.tsx';
 import { completeUntil as storedUntil } from '../../installation.ts';
@@ -386,10 +387,17 @@ function HistoryProblem({
 function MintToken({ deviceId, onClose }: { readonly deviceId: string; readonly onClose: () => void }) {
   const [token, setToken] = useState<Awaited<ReturnType<typeof mintToken>>>();
   const [problem, setProblem] = useState<ReturnType<typeof failureOf>>();
-  useEffect(() => {
+  function mint(): void {
+    setProblem(undefined);
     mintToken(deviceId).then(setToken, (error: unknown) => setProblem(failureOf(error)));
-  }, [deviceId]);
-  if (problem !== undefined) return <Problem failure={problem} onRetry={onClose} />;
+  }
+  useEffect(mint, [deviceId]);
+  if (problem !== undefined)
+    return (
+      <Dialog title={`There is no token for ${deviceId}.`} onClose={onClose}>
+        <Problem failure={problem} onRetry={mint} />
+      </Dialog>
+    );
   return token === undefined ? null : (
     <TokenDialog title={`A token for ${deviceId}.`} token={token} onClose={onClose} />
   );

@@ -2,6 +2,7 @@ import type { Ref } from 'preact';
 import { useState } from 'preact/hooks';
 import { copy } from '../../download.ts';
 import { Icon } from '../../icons.tsx';
+import { useNotice } from '../../notice.ts';
 import { presets } from '../../ranges.ts';
 import { span, zoneWithOffset } from '../../times.ts';
 import { type Question, type Tool, copyAs, tools } from './copy-as.ts';
@@ -143,7 +144,7 @@ function shortInstant(text: string): string {
 }
 
 function CopyAs({ question }: { readonly question: Question }) {
-  const [done, setDone] = useState('');
+  const [done, say] = useNotice(3_000);
   return (
     <label class="btn no-phone copyas">
       <Icon name="copy" />
@@ -153,8 +154,7 @@ function CopyAs({ question }: { readonly question: Question }) {
         onChange={({ currentTarget }) => {
           const tool = currentTarget.value as Tool;
           currentTarget.value = '';
-          void copy(copyAs(tool, question)).then((copied) => setDone(copied ? `${tool} copied` : 'Not copied'));
-          setTimeout(() => setDone(''), 3_000);
+          void copy(copyAs(tool, question)).then((copied) => say(copied ? `${tool} copied` : 'Not copied'));
         }}
       >
         <option value="" disabled hidden>
