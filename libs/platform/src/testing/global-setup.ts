@@ -1,4 +1,5 @@
 import { fileURLToPath } from 'node:url';
+import { processTree, signalAll } from '../processes/process-tree.ts';
 import type { BackingMode, BackingServices } from '../servers/backing-services.ts';
 import { startTemporaryBackingServices } from '../servers/temporary.ts';
 import type { TestProject } from 'vitest/node';
@@ -36,7 +37,7 @@ export default async function setUp(project: TestProject) {
   // before it is called, and signal-exit, which testcontainers brings, kills the process where it finds no listener but its own.
   for (const [signal, exitCode] of endings) {
     process.removeAllListeners(signal);
-    process.on(signal, () => void stopOnce().finally(() => process.exit(exitCode)));
+    process.on(signal, () => void stopOnce().finally(() => exitAlone(exitCode)));
   }
 
   const services = await starting;
@@ -45,6 +46,15 @@ export default async function setUp(project: TestProject) {
   project.provide('databaseUrl', services.databaseUrl);
   project.provide('backingKind', services.kind.rabbitmq);
   return stopOnce;
+}
+
+/** Vitest kills its workers when this process is gone, before they could end the services and servers of their tests. */
+function exitAlone(exitCode: number): void {
+  try {
+    signalAll(processTree(process.pid).slice(1), 'SIGKILL');
+  } finally {
+    process.exit(exitCode);
+  }
 }
 
 function once(action: () => Promise<void>): () => Promise<void> {
