@@ -6,7 +6,7 @@ const filesMax = 5;
 
 /**
  * The files that run once more, one after another, after a run of many files: what fails only beside other files is then named as unstable.
- * None where a failure came from random inputs, which a second run would not repeat.
+ * None where a failure came from random inputs, which a second run would not repeat (docs/decisions/0059-files-that-run-again.md).
  * @param root the files are named relative to this folder
  */
 export function filesToRunAgain(report: VitestReport | undefined, root: string): string[] {
