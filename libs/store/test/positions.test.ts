@@ -1,5 +1,6 @@
 import type { EdgeReport } from '@fleetwire/contracts/edge-report';
 import fc from 'fast-check';
+import { eventually } from '@fleetwire/platform/testing/eventually';
 import { describe, expect, it } from 'vitest';
 import { createBatchWriter } from '../src/batch-writer.ts';
 import { advancePositions, deletePositions, recordEdgePositions } from '../src/positions/edges.ts';
@@ -30,6 +31,35 @@ async function settleTogether(instanceId: string, numbers: readonly number[]): P
 }
 
 describe('settled positions', () => {
+  it('are advanced by one process at a time: another one does not wait for it, and cannot deadlock with it', async () => {
+    const instanceId = `edge-${(edges += 1)}`;
+    await recordEdgePositions(
+      pool,
+      report(instanceId, { last: 1, numberedBefore: Date.now(), intervalMs: 5_000, unsent: [], unconfirmed: [] }),
+      0,
+    );
+    await settleTogether(instanceId, [1]);
+    const holder = await pool.connect();
+    try {
+      await holder.query('begin');
+      await holder.query('select from edges where instance_id = $1 for update', [instanceId]);
+      const first = advancePositions(pool);
+      await eventually(async () => {
+        const { rows } = await pool.query(
+          `select from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()`,
+        );
+        expect(rows).toHaveLength(1);
+      });
+      expect(await advancePositions(pool)).toEqual([]);
+      await holder.query('commit');
+      await first;
+    } finally {
+      holder.release(true);
+    }
+    const { rows } = await pool.query('select settled from edges where instance_id = $1', [instanceId]);
+    expect(Number(rows[0].settled)).toBe(1);
+  });
+
   it('are the greatest number up to which every envelope is settled, whatever the order, repeats, splits and reports', async () => {
     type Step =
       | { kind: 'batch'; numbers: number[] }

@@ -124,9 +124,13 @@ const isEnded = `(
   or (e.silent_ms >= ${silentMsWithHoles} and not exists (
     select from envelope_parts p where p.edge_key = e.edge_key and p.number > o.settled_now)))`;
 
+/** Two processes that change many edges, each in an order of its own, could wait for each other: the second one leaves it to the first. */
+const advancingLockId = 4_602_715_116;
+const isAlone = `(select pg_try_advisory_xact_lock(${advancingLockId}))`;
+
 /**
  * Advances the positions of all open edges, and closes those that have ended: they have sent their last report and are settled, or no report
- * has been recorded for long enough (docs/decisions/0025-positions-of-envelopes.md). Several processes may call it together. `settled` of an
+ * has been recorded for long enough (docs/decisions/0025-positions-of-envelopes.md). Several processes may call it together: one of them does it. `settled` of an
  * edge with holes stays below them: it may report again, and what is in the holes may still be queued.
  * @param isConsuming messages of the edges come to this process, so that silence means something
  * @returns the edges that this call has closed
@@ -137,7 +141,7 @@ export async function advancePositions(pool: pg.Pool, isConsuming = false): Prom
       update edges set
         silent_ms = silent_ms + least(${silentStepMsMax}, (extract(epoch from now() - silent_at) * 1000)::int8),
         silent_at = now()
-      where closed_at is null and reported_at < now() - interval '10 s' and silent_at < now() - interval '0.5 s'`);
+      where closed_at is null and reported_at < now() - interval '10 s' and silent_at < now() - interval '0.5 s' and ${isAlone}`);
   const { rows } = await pool.query<ClosedEdge & { isClosed: boolean }>(`
     update edges e set
       settled = greatest(e.settled, o.settled_now),
@@ -146,7 +150,7 @@ export async function advancePositions(pool: pg.Pool, isConsuming = false): Prom
       complete_until = case when o.accounted_now >= e.last then e.numbered_before else e.complete_until end,
       closed_at = case when ${isEnded} then now() end
     from (${openEdges}) as o
-    where o.edge_key = e.edge_key and (
+    where o.edge_key = e.edge_key and ${isAlone} and (
       o.settled_now > e.settled or o.accounted_now > e.accounted
       or (o.accounted_now >= e.last and e.numbered_before is distinct from e.complete_until)
       or ${isEnded})
