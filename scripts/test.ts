@@ -26,8 +26,12 @@ const lines = failedTestLines(report, isFailed, root);
 const canRunAgain = !isInterrupted && readFileSync(unhandledFile, 'utf8') === '';
 const again = canRunAgain ? filesToRunAgain(report, root) : [];
 if (again.length > 0) console.log(`\nOnce more, one after another: ${again.join(', ')}`);
+const project = filters.indexOf('--project');
+const sameProject = project === -1 ? [] : filters.slice(project, project + 2);
 const second =
-  again.length === 0 ? undefined : await test(['--no-file-parallelism', ...again], 'test-report-again.json');
+  again.length === 0
+    ? undefined
+    : await test([...sameProject, '--no-file-parallelism', ...again], 'test-report-again.json');
 const { failed, unstable } =
   second === undefined
     ? { failed: lines, unstable: [] }
