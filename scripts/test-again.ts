@@ -1,5 +1,5 @@
 import { relative } from 'node:path';
-import type { VitestReport } from './test-count.ts';
+import type { FailedTest, VitestReport } from './test-count.ts';
 
 /** More failed files than these are no accident of a busy machine. */
 const filesMax = 5;
@@ -22,14 +22,9 @@ export function filesToRunAgain(report: VitestReport | undefined, root: string):
 
 /**
  * Of the failures of both runs: those that came twice, and those that did not.
- * @param first lines of `failedTestLines`
- * @param second the same of the second run; a failure that is new in it counts as one
+ * @param second a failure that is new in it counts as one
  */
-export function afterSecondRun(first: readonly string[], second: readonly string[]) {
-  return {
-    failed: [...second],
-    unstable: first
-      .filter((line) => !second.includes(line))
-      .map((line) => line.replace('FAILED', 'UNSTABLE (failed beside other files, passed alone)')),
-  };
+export function afterSecondRun(first: readonly FailedTest[], second: readonly FailedTest[]) {
+  const again = new Set(second.map(({ test }) => test));
+  return { failed: [...second], unstable: first.filter(({ test }) => !again.has(test)) };
 }

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterSecondRun, filesToRunAgain } from './test-again.ts';
-import { type VitestReport, countTests, failedTestLines } from './test-count.ts';
+import { type VitestReport, countTests, failedTests, lineOf } from './test-count.ts';
 import { untestedAnswers } from './untested-answers.ts';
 
 /**
@@ -21,7 +21,7 @@ const unhandledFile = writable('unhandled-errors');
 Object.assign(process.env, { EXERCISED_FILE: exercisedFile, UNHANDLED_ERRORS_FILE: unhandledFile });
 
 const { isFailed, report } = await test(filters, 'test-report.json');
-const lines = failedTestLines(report, isFailed, root);
+const first = failedTests(report, isFailed, root);
 // An error outside all tests has no file that could run again.
 const canRunAgain = !isInterrupted && readFileSync(unhandledFile, 'utf8') === '';
 const again = canRunAgain ? filesToRunAgain(report, root) : [];
@@ -34,12 +34,13 @@ const second =
     : await test([...sameProject, '--no-file-parallelism', ...again], 'test-report-again.json');
 const { failed, unstable } =
   second === undefined
-    ? { failed: lines, unstable: [] }
-    : afterSecondRun(lines, failedTestLines(second.report, second.isFailed, root));
+    ? { failed: first, unstable: [] }
+    : afterSecondRun(first, failedTests(second.report, second.isFailed, root));
 
 const { passed, skipped } = countTests(report, isFailed);
 if (checked !== 0) console.log('The checks failed; their findings are above the tests.');
-for (const line of [...unstable, ...failed]) console.log(line);
+for (const one of unstable) console.log(lineOf('UNSTABLE (failed beside other files, passed alone)', one));
+for (const one of failed) console.log(lineOf('FAILED', one));
 const isWhole = failed.length === 0 && filters.length === 0 && !process.env['FLEETWIRE_TEST_WITHOUT'];
 const untested = isWhole ? untestedAnswers(readDocument(), readFileSync(exercisedFile, 'utf8')) : [];
 for (const line of untested) console.log(line);

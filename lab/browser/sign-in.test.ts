@@ -79,7 +79,8 @@ describe.skipIf(withoutBrowser)('sign-in', () => {
     await page.unroute('**/api/v1/session');
     await page.getByText('Sign out').click();
     await page.getByRole('heading', { name: 'Sign in' }).waitFor();
-    expect(takeErrors().every((text) => text.includes('/api/v1/session'))).toBe(true);
+    // A call of the page may be on its way when the session ends.
+    expect(takeErrors().filter((text) => !text.includes('/api/v1/session') && !isUnauthorized(text))).toEqual([]);
   });
 
   it('survives a reload and Back, and a link to a view opens that view', async () => {

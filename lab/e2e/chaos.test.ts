@@ -48,7 +48,8 @@ async function provePromise(
   });
   cleanUp(() => running.catch(() => {}));
   const report = await running;
-  expect(report.breaches, `${lines.join('\n')}\n${reportText(report)}`).toEqual([]);
+  const breaches = report.breaches.map(({ rule, identities: [example] }) => (example ? `${rule}: ${example}` : rule));
+  expect(report.breaches, `${breaches.join('; ')}\n${lines.join('\n')}\n${reportText(report)}`).toEqual([]);
   expect(report.accounting).toMatchObject({ balanced: true, lost: 0 });
   // The run proves something only if the faults were injected and the load continued.
   const injected = new Set([...report.timeline.map(({ fault }) => fault), ...report.notRun]);

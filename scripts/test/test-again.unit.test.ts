@@ -37,9 +37,9 @@ describe('the files that run again', () => {
 
 describe('after the second run', () => {
   it('a failure stands that came again or is new, and each other one is named as unstable', () => {
-    expect(afterSecondRun(['FAILED a > one', 'FAILED a > two'], ['FAILED a > two', 'FAILED a > three'])).toEqual({
-      failed: ['FAILED a > two', 'FAILED a > three'],
-      unstable: ['UNSTABLE (failed beside other files, passed alone) a > one'],
-    });
+    const failure = (test: string, reason: string) => ({ test, reason });
+    const first = [failure('a > one', 'late'), failure('a > two', 'late')];
+    const second = [failure('a > two', 'later'), failure('a > three', 'new')];
+    expect(afterSecondRun(first, second)).toEqual({ failed: second, unstable: [first[0]] });
   });
 });
