@@ -21,8 +21,6 @@ export interface CommandEvidence {
   readonly journals: readonly CommandJournal[];
 }
 
-/** Ends of a command that are no answer of its device. */
-const withoutAnswer = new Set(['timed-out', 'expired', 'cancelled']);
 const failuresOfPlatform = new Set(['device-unknown', 'device-offline', 'too-many-attempts']);
 const attemptsMax = 10;
 const shownMax = 20;
@@ -201,16 +199,16 @@ function matches(answers: readonly Answer[], { ok, result, error }: AnswerConten
   );
 }
 
-/** What was told is the answer of the device, and the command may have ended otherwise at that moment: the answer is kept as late then. */
+/** What was told is the answer of the device, and the command may have ended without one at that moment: the answer is kept as late then. */
 function isEndOf(told: Pick<ShownCommand, 'state' | 'result' | 'error'>, shown: ShownCommand | undefined): boolean {
   if (shown === undefined) return false;
   const { state, result, error } = shown;
-  if (told.state === state) return isDeepStrictEqual([told.result, told.error], [result, error]);
+  if (isDeepStrictEqual([told.state, told.result, told.error], [state, result, error])) return true;
   const { ok, result: toldResult, error: toldError } = answerShown(told);
   const late = shown.lateResult;
   return (
     isAnswered(told) &&
-    withoutAnswer.has(state) &&
+    !isAnswered(shown) &&
     late?.ok === ok &&
     isDeepStrictEqual(ok ? late.result : late.error, ok ? toldResult : toldError)
   );

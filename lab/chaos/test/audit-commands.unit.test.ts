@@ -54,8 +54,8 @@ function audited({
   sent?: Partial<SentCommand>;
   shown?: Partial<ShownCommand> | null;
   frames?: readonly Frame[];
-  /** Null: none. */
-  answer?: string | null;
+  /** An object is the error of a failure; null: none. */
+  answer?: string | { readonly code: string } | null;
   isSecond?: boolean;
   isKept?: boolean;
 }) {
@@ -71,7 +71,8 @@ function audited({
       at: dispatchedAt,
     });
   if (answer !== null) {
-    journal.answered({ id: 'c-1', ok: true, result: answer, isSecond, connection: 1 });
+    const outcome = typeof answer === 'string' ? { ok: true, result: answer } : { ok: false, error: answer };
+    journal.answered({ id: 'c-1', ...outcome, isSecond, connection: 1 });
     if (isKept) journal.acknowledged(1, performance.now() + 10_000);
   }
   const { breaches } = auditCommands({
@@ -136,6 +137,17 @@ it('names commands that are lost, invented or not ended, and operators who were 
   expect(audited({ shown: { timeoutMs: 1 } })).toEqual(['shown, but never sent by the operator']);
   expect(audited({ sent: { status: 422 } })).toEqual(['a valid command was refused']);
   expect(audited({ sent: { told: { state: 'succeeded', result: 'other', error: null } } })).toEqual([
+    'an operator who waited was told another end than is shown',
+  ]);
+  const told = { state: 'succeeded', result: 'done', error: null };
+  const unheard = { ...noResult, state: 'failed', error: { code: 'device-offline' } };
+  // The instance that had the device was heard too late.
+  expect(audited({ sent: { told }, shown: { ...unheard, lateResult: { ok: true, result: 'done' } } })).toEqual([]);
+  const jammed = { code: 'jammed' };
+  const toldFailed = { state: 'failed', result: null, error: jammed };
+  const heardLate = { ...unheard, lateResult: { ok: false, error: jammed } };
+  expect(audited({ sent: { told: toldFailed }, shown: heardLate, answer: jammed })).toEqual([]);
+  expect(audited({ sent: { told }, shown: unheard })).toEqual([
     'an operator who waited was told another end than is shown',
   ]);
   expect(audited({ sent: { cancelStatus: 200 } })).toEqual(['cancelled, as the operator was told, but it is not']);

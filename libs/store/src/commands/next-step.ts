@@ -39,6 +39,9 @@ const offline: NextStep = {
   message: 'no socket has this device',
 };
 
+/** A report that is late is not known here: an answer that follows is kept as `lateResult`. */
+const unheard: NextStep = { ...offline, message: 'no instance has said in time that it has a socket of this device' };
+
 /** What becomes of a command that is due. */
 export function nextStep(command: DueCommand): NextStep {
   if (command.state !== 'queued') return nextOfSent(command);
@@ -57,7 +60,7 @@ function nextOfSent({ state, mode, attempts, isPastDeadline, dispatchedTo, sentB
 
 function nextOfNow({ dispatchedTo, isPastDeadline, isOffline, edge }: DueCommand): NextStep {
   if (isPastDeadline) return { kind: 'end', state: 'timed-out' };
-  if (dispatchedTo === 'edges') return offline;
+  if (dispatchedTo === 'edges') return unheard;
   if (dispatchedTo === 'edge') return { kind: 'dispatch', edge: null };
   return edge === null && isOffline ? offline : { kind: 'dispatch', edge };
 }
