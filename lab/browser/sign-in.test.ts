@@ -79,7 +79,7 @@ describe.skipIf(withoutBrowser)('sign-in', () => {
     await page.unroute('**/api/v1/session');
     await page.getByText('Sign out').click();
     await page.getByRole('heading', { name: 'Sign in' }).waitFor();
-    // A call of the page may be on its way when the session ends.
+    // A call of the page may come to the server after the session has ended, and before the page knows.
     expect(takeErrors().filter((text) => !text.includes('/api/v1/session') && !isUnauthorized(text))).toEqual([]);
   });
 

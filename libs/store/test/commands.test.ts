@@ -382,6 +382,21 @@ describe('outcomes', () => {
     expect(await get(id)).toMatchObject({ state: 'timed-out', result: null, lateResult: { ok: true, result: 7 } });
   });
 
+  it('are kept also where no instance was heard in time, and the end says so', async () => {
+    const deviceId = await device();
+    const id = await created(deviceId);
+    await take(id);
+    await pass(id, '3 s');
+    await take(id);
+    const unheard = {
+      state: 'failed',
+      error: { code: 'device-offline', message: 'no instance has said in time that it has a socket of this device' },
+    };
+    expect(await get(id)).toMatchObject(unheard);
+    expect(await apply(id, deviceId, { outcome: 'succeeded', result: 7 })).toBe('late');
+    expect(await get(id)).toMatchObject({ ...unheard, result: null, lateResult: { ok: true, result: 7 } });
+  });
+
   it('with text that jsonb cannot hold are stored', async () => {
     const deviceId = await device('e1');
     const id = await created(deviceId);
