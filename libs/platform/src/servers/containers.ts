@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { StartedTestContainer } from 'testcontainers';
 import type { DataDirectory } from './data-directory.ts';
 import { brokerVersion } from './management.ts';
@@ -13,6 +14,8 @@ const reaperImage = 'testcontainers/ryuk:0.14.0';
 const pullDeadlineMs = 300_000;
 const startDeadlineMs = 120_000;
 const stopDeadlineMs = 20_000;
+const pauseDeadlineMs = 30_000;
+const pauseAgainMs = 100;
 export const ownerLabel = 'fleetwire.data';
 
 /** Why containers cannot be used for these services, or undefined if they can. Pulls images that are missing. */
@@ -181,9 +184,27 @@ export async function containerControl(
       await ended;
     },
     start: () => container.restart(),
-    pause: async () => void (await engine.pause()),
+    pause: () => pauseContainer(engine),
     resume: async () => void (await engine.unpause()),
   };
+}
+
+/**
+ * Pauses a container, and asks again where its processes could not be frozen in time: on a busy host with cgroups of
+ * version 1 the runtime gives up after a fraction of a second (moby issue 48205), and lets the container go on.
+ * @throws the engine's last answer when the container cannot be paused for long; any other error at once
+ */
+export async function pauseContainer(
+  engine: { pause: () => Promise<unknown> },
+  deadlineMs = pauseDeadlineMs,
+): Promise<void> {
+  for (const deadline = Date.now() + deadlineMs; ; await sleep(pauseAgainMs)) {
+    try {
+      return void (await engine.pause());
+    } catch (error) {
+      if (!String(error).includes('unable to freeze') || Date.now() >= deadline) throw error;
+    }
+  }
 }
 
 /** Where the data is kept, a command stops the server: process 1 of the image may not forward the engine's signal. */
