@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { Publisher } from '@fleetwire/broker/publisher';
+import type { RetryingPublish } from '@fleetwire/broker/retrying-publisher';
 import { exchanges } from '@fleetwire/broker/topology';
 import { transientJson } from '@fleetwire/broker/transient-json';
 import {
@@ -20,7 +21,8 @@ import type { WorkerMetrics } from './metrics.ts';
 const unpublishedMax = 100_000;
 
 interface ChangeEventsOptions<Change> {
-  readonly publisher: Publisher;
+  /** Ends when the worker stops. */
+  readonly publish: RetryingPublish;
   /** Of the message; its routing key, too. */
   readonly type: string;
   readonly schemaVersion: string;
@@ -31,8 +33,9 @@ interface ChangeEventsOptions<Change> {
 }
 
 /**
- * Publishes changes on the exchange `events`, one message at a time, so that their order is kept. Of what changes again before its change is
- * published, the newest one. What the broker does not take is dropped: the table is the truth.
+ * Publishes changes on the exchange `events`, one message at a time, so that their order is kept. While the broker does not take them they
+ * wait; of what changes again before its change is published, the newest one. What is too much, or waits when the worker stops, is dropped: the
+ * table is the truth.
  */
 class ChangeEvents<Change> {
   readonly #options: ChangeEventsOptions<Change>;
@@ -56,14 +59,14 @@ class ChangeEvents<Change> {
   }
 
   async #publishAll(): Promise<void> {
-    const { publisher, type, schemaVersion, changesPerMessageMax, counter } = this.#options;
+    const { publish, type, schemaVersion, changesPerMessageMax, counter } = this.#options;
     this.#isPublishing = true;
     while (this.#unpublished.size > 0) {
       const next = [...this.#unpublished].slice(0, changesPerMessageMax);
       for (const [key] of next) this.#unpublished.delete(key);
       const changes = next.map(([, change]) => change);
       const event = { id: randomUUID(), type, schemaVersion, occurredAt: Date.now(), changes };
-      const result = await publisher.publish(transientJson(exchanges.events, type, event)).then(
+      const result = await publish(transientJson(exchanges.events, type, event)).then(
         () => 'published' as const,
         () => 'dropped' as const,
       );
@@ -88,13 +91,13 @@ export type PresenceEvents = ChangeEvents<PresenceChange>;
 export type CommandEvents = ChangeEvents<CommandChange>;
 
 interface EventsOptions {
-  readonly publisher: Publisher;
+  readonly publish: RetryingPublish;
   readonly metrics: Pick<WorkerMetrics, 'presenceChanges' | 'commandChanges'>;
 }
 
-export function presenceEvents({ publisher, metrics }: EventsOptions): PresenceEvents {
+export function presenceEvents({ publish, metrics }: EventsOptions): PresenceEvents {
   return new ChangeEvents({
-    publisher,
+    publish,
     type: presenceChangedType,
     schemaVersion: presenceEventSchemaVersion,
     changesPerMessageMax: presenceChangesPerMessageMax,
@@ -103,9 +106,9 @@ export function presenceEvents({ publisher, metrics }: EventsOptions): PresenceE
   });
 }
 
-export function commandEvents({ publisher, metrics }: EventsOptions): CommandEvents {
+export function commandEvents({ publish, metrics }: EventsOptions): CommandEvents {
   return new ChangeEvents({
-    publisher,
+    publish,
     type: commandChangedType,
     schemaVersion: commandEventSchemaVersion,
     changesPerMessageMax: commandChangesPerMessageMax,

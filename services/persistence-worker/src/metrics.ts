@@ -34,7 +34,7 @@ export function createWorkerMetrics(registry: Registry) {
     presenceChanges: fromZero(
       new Counter({
         name: 'fleetwire_presence_changes_total',
-        help: 'Changes of the presence of devices for the exchange events: published, or dropped because the broker did not take them',
+        help: 'Changes of the presence of devices for the exchange events: published, or dropped because too many wait for the broker',
         labelNames: ['result'] as const,
         registers,
       }),
@@ -66,7 +66,7 @@ export function createWorkerMetrics(registry: Registry) {
     commandChanges: fromZero(
       new Counter({
         name: 'fleetwire_command_changes_total',
-        help: 'Changes of the states of commands for the exchange events: published, or dropped because the broker did not take them',
+        help: 'Changes of the states of commands for the exchange events: published, or dropped because too many wait for the broker',
         labelNames: ['result'] as const,
         registers,
       }),

@@ -1,12 +1,15 @@
 import { randomUUID } from 'node:crypto';
 import { createPublisher } from '@fleetwire/broker/publisher';
+import { createRetryingPublisher } from '@fleetwire/broker/retrying-publisher';
 import { exchanges, queues } from '@fleetwire/broker/topology';
 import {
   decodePresenceChanged,
+  type PresenceChange,
   type PresenceChanged,
   presenceChangesPerMessageMax,
 } from '@fleetwire/contracts/presence-event';
 import { encodePresenceFact, type EndedSessionFact, type SessionFact } from '@fleetwire/contracts/presence-facts';
+import { cleanUp } from '@fleetwire/platform/testing/clean-up';
 import { eventually } from '@fleetwire/platform/testing/eventually';
 import { createLogger } from '@fleetwire/runtime/logger';
 import { createRegistry } from '@fleetwire/runtime/metrics';
@@ -120,21 +123,45 @@ it('tells which devices are silent, and which send without a connection', async 
   await eventually(() => expect(told('press-7')).toEqual([...expected, 'online: connected']));
 });
 
-it('counts changes that the broker does not take', async () => {
-  const { connection } = await workerHarness();
+const press = (deviceId: string, since = 1): PresenceChange => ({
+  deviceId,
+  status: 'online',
+  reason: 'connected',
+  since,
+});
+
+async function changeEvents({ connection }: Harness) {
   const publisher = createPublisher(connection, {
     logger: silent,
     messagesInFlightMax: 1,
     bytesInFlightMax: 1_000_000,
     confirmTimeoutMs: 10_000,
   });
+  cleanUp(() => publisher.close());
+  const [registry, stopping] = [createRegistry(), new AbortController()];
+  const publish = createRetryingPublisher(publisher, stopping.signal, silent);
+  return { publisher, registry, stopping, events: presenceEvents({ publish, metrics: createWorkerMetrics(registry) }) };
+}
+
+it('keeps changes until the broker takes them: one message, and of what changes meanwhile the newest', async () => {
+  const harness = await workerHarness();
+  const received = await eventsOf(harness);
+  const { publisher, events, registry } = await changeEvents(harness);
+  // Its channel is not open yet: that takes a round trip.
+  expect(publisher.writable).toBe(false);
+  events.publish([press('press-7'), press('press-8')]);
+  events.publish([press('press-8', 2)]);
+  events.publish([press('press-8', 3)]);
+  const expected = ['press-7 online connected 1', 'press-8 online connected 1', 'press-8 online connected 3'];
+  await eventually(() => expect(shown(received)).toEqual(expected));
+  expect(await registry.metrics()).toContain('fleetwire_presence_changes_total{result="dropped"} 0');
+});
+
+it('counts changes that the broker has not taken when the worker stops', async () => {
+  const { stopping, events, registry, publisher } = await changeEvents(await workerHarness());
   await publisher.close();
-  const registry = createRegistry();
-  const events = presenceEvents({ publisher, metrics: createWorkerMetrics(registry) });
-  events.publish([
-    { deviceId: 'press-7', status: 'online', reason: 'connected', since: 1 },
-    { deviceId: 'press-8', status: 'online', reason: 'connected', since: 1 },
-  ]);
+  events.publish([press('press-7'), press('press-8')]);
+  stopping.abort();
   await eventually(async () =>
     expect(await registry.metrics()).toContain('fleetwire_presence_changes_total{result="dropped"} 2'),
   );
