@@ -11,6 +11,8 @@ export type SmallDisk = AsyncDisposable & {
 
 const run = promisify(execFile);
 const sizeMiB = 2_048;
+const pieceBytesMax = 64 * 2 ** 20;
+const piecesMax = 500;
 
 /**
  * A disk of limited size (tmpfs(5)), linked to as `folder`. Needs root on Linux.
@@ -29,13 +31,18 @@ export async function mountSmallDisk(folder: string, mountPoint: string): Promis
   const filler = join(mountPoint, 'filler');
   return {
     async fill() {
-      // In several pieces: Postgres writes at the same time, and the space it frees is filled too.
-      for (let piece = 0; piece < 100; piece += 1) {
+      // Postgres writes at the same time. A piece that does not fit any more is given back whole, so the next one is smaller.
+      let [filledBytes, pieceBytes] = [0, pieceBytesMax];
+      for (let piece = 0; piece < piecesMax; piece += 1) {
         const { bavail, bsize } = await statfs(mountPoint);
         if (bavail === 0) return;
-        await run('fallocate', ['-o', String(piece * sizeMiB * 2 ** 20), '-l', String(bavail * bsize), filler]).catch(
-          () => {},
-        );
+        const bytes = Math.min(pieceBytes, bavail * bsize);
+        try {
+          await run('fallocate', ['-o', String(filledBytes), '-l', String(bytes), filler]);
+          filledBytes += bytes;
+        } catch {
+          pieceBytes = Math.max(bsize, bytes / 2);
+        }
       }
     },
     free: () => rm(filler, { force: true }),
