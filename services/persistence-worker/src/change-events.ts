@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
-import type { Publisher } from '@fleetwire/broker/publisher';
-import type { RetryingPublish } from '@fleetwire/broker/retrying-publisher';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { PublishError } from '@fleetwire/broker/errors';
+import type { Publication, Publisher } from '@fleetwire/broker/publisher';
 import { exchanges } from '@fleetwire/broker/topology';
 import { transientJson } from '@fleetwire/broker/transient-json';
 import {
@@ -19,10 +20,13 @@ import type { WorkerMetrics } from './metrics.ts';
 
 /** Devices or commands whose change is not published yet. Beyond it changes are dropped. */
 const unpublishedMax = 100_000;
+/** Before a message that was not confirmed is sent again. */
+const againPauseMs = 100;
 
 interface ChangeEventsOptions<Change> {
-  /** Ends when the worker stops. */
-  readonly publish: RetryingPublish;
+  readonly publisher: Publisher;
+  /** Aborted when the worker stops. */
+  readonly signal: AbortSignal;
   /** Of the message; its routing key, too. */
   readonly type: string;
   readonly schemaVersion: string;
@@ -34,8 +38,8 @@ interface ChangeEventsOptions<Change> {
 
 /**
  * Publishes changes on the exchange `events`, one message at a time, so that their order is kept. While the broker does not take them they
- * wait; of what changes again before its change is published, the newest one. What is too much, or waits when the worker stops, is dropped: the
- * table is the truth.
+ * wait; of what changes again before its change is published, the newest one. What is too much, waits when the worker stops, or is
+ * refused by a queue is dropped: the table is the truth.
  */
 class ChangeEvents<Change> {
   readonly #options: ChangeEventsOptions<Change>;
@@ -59,20 +63,36 @@ class ChangeEvents<Change> {
   }
 
   async #publishAll(): Promise<void> {
-    const { publish, type, schemaVersion, changesPerMessageMax, counter } = this.#options;
+    const { type, schemaVersion, changesPerMessageMax, counter } = this.#options;
     this.#isPublishing = true;
     while (this.#unpublished.size > 0) {
       const next = [...this.#unpublished].slice(0, changesPerMessageMax);
       for (const [key] of next) this.#unpublished.delete(key);
       const changes = next.map(([, change]) => change);
       const event = { id: randomUUID(), type, schemaVersion, occurredAt: Date.now(), changes };
-      const result = await publish(transientJson(exchanges.events, type, event)).then(
-        () => 'published' as const,
-        () => 'dropped' as const,
-      );
+      const result = await this.#publishOne(transientJson(exchanges.events, type, event));
       counter.inc({ result }, changes.length);
     }
     this.#isPublishing = false;
+  }
+
+  async #publishOne(message: Publication): Promise<'published' | 'dropped'> {
+    const { publisher, signal } = this.#options;
+    for (;;) {
+      try {
+        await publisher.whenWritable(signal);
+      } catch {
+        return 'dropped';
+      }
+      try {
+        await publisher.publish(message);
+        return 'published';
+      } catch (error) {
+        // A queue that is full refuses it again and again; the other queues have it.
+        if (!(error instanceof PublishError) || error.kind === 'nacked') return 'dropped';
+      }
+      await sleep(againPauseMs, undefined, { signal }).catch(() => {});
+    }
   }
 }
 
@@ -91,13 +111,15 @@ export type PresenceEvents = ChangeEvents<PresenceChange>;
 export type CommandEvents = ChangeEvents<CommandChange>;
 
 interface EventsOptions {
-  readonly publish: RetryingPublish;
+  readonly publisher: Publisher;
+  readonly signal: AbortSignal;
   readonly metrics: Pick<WorkerMetrics, 'presenceChanges' | 'commandChanges'>;
 }
 
-export function presenceEvents({ publish, metrics }: EventsOptions): PresenceEvents {
+export function presenceEvents({ publisher, signal, metrics }: EventsOptions): PresenceEvents {
   return new ChangeEvents({
-    publish,
+    publisher,
+    signal,
     type: presenceChangedType,
     schemaVersion: presenceEventSchemaVersion,
     changesPerMessageMax: presenceChangesPerMessageMax,
@@ -106,9 +128,10 @@ export function presenceEvents({ publish, metrics }: EventsOptions): PresenceEve
   });
 }
 
-export function commandEvents({ publish, metrics }: EventsOptions): CommandEvents {
+export function commandEvents({ publisher, signal, metrics }: EventsOptions): CommandEvents {
   return new ChangeEvents({
-    publish,
+    publisher,
+    signal,
     type: commandChangedType,
     schemaVersion: commandEventSchemaVersion,
     changesPerMessageMax: commandChangesPerMessageMax,

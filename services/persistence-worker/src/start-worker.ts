@@ -256,7 +256,7 @@ export async function startWorker({
   const rollups = runRollups({ pool: database.pool, config, metrics: createRollupMetrics(registry), logger, signal });
   const erasures = runErasures({ pool: database.pool, logger, signal });
   const outbox = runDeviceEventOutbox({ database, publisher, logger, signal });
-  const toldCommands = commandEvents({ publish, metrics });
+  const toldCommands = commandEvents({ publisher, signal, metrics });
   const commands = runCommandDispatcher({
     pool: database.pool,
     publisher: commandPublisher,
@@ -281,7 +281,7 @@ export async function startWorker({
     gate,
     worker: instanceId,
     acceptance: new BrokerAcceptance(publisher),
-    events: presenceEvents({ publish, metrics }),
+    events: presenceEvents({ publisher, signal, metrics }),
     metrics,
     logger,
     signal,

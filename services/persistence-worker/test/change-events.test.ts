@@ -1,6 +1,5 @@
 import { randomUUID } from 'node:crypto';
 import { createPublisher } from '@fleetwire/broker/publisher';
-import { createRetryingPublisher } from '@fleetwire/broker/retrying-publisher';
 import { exchanges, queues } from '@fleetwire/broker/topology';
 import {
   decodePresenceChanged,
@@ -139,8 +138,13 @@ async function changeEvents({ connection }: Harness) {
   });
   cleanUp(() => publisher.close());
   const [registry, stopping] = [createRegistry(), new AbortController()];
-  const publish = createRetryingPublisher(publisher, stopping.signal, silent);
-  return { publisher, registry, stopping, events: presenceEvents({ publish, metrics: createWorkerMetrics(registry) }) };
+  const { signal } = stopping;
+  return {
+    publisher,
+    registry,
+    stopping,
+    events: presenceEvents({ publisher, signal, metrics: createWorkerMetrics(registry) }),
+  };
 }
 
 it('keeps changes until the broker takes them: one message, and of what changes meanwhile the newest', async () => {
@@ -155,6 +159,26 @@ it('keeps changes until the broker takes them: one message, and of what changes 
   const expected = ['press-7 online connected 1', 'press-8 online connected 1', 'press-8 online connected 3'];
   await eventually(() => expect(shown(received)).toEqual(expected));
   expect(await registry.metrics()).toContain('fleetwire_presence_changes_total{result="dropped"} 0');
+});
+
+it('is not held up by a queue of somebody that is full and refuses', async () => {
+  const harness = await workerHarness();
+  const received = await eventsOf(harness);
+  const channel = await harness.connection.openChannel();
+  const { queue } = await channel.assertQueue('', {
+    exclusive: true,
+    arguments: { 'x-max-length': 1, 'x-overflow': 'reject-publish' },
+  });
+  await channel.bindQueue(queue, exchanges.events, 'presence.changed');
+  const { events, registry } = await changeEvents(harness);
+  for (let since = 1; since <= 3; since += 1) {
+    events.publish([press('press-7', since)]);
+    await eventually(() => expect(shown(received).at(-1)).toBe(`press-7 online connected ${since}`));
+  }
+  expect(received).toHaveLength(3);
+  await eventually(async () =>
+    expect(await registry.metrics()).toContain('fleetwire_presence_changes_total{result="dropped"} 2'),
+  );
 });
 
 it('counts changes that the broker has not taken when the worker stops', async () => {
