@@ -25,13 +25,15 @@ interface ExportRequest {
 export async function startSpanCollector() {
   const spans: CollectedSpan[] = [];
   const server = createServer((request, response) => {
-    void json(request).then((body) => {
+    const take = (body: unknown): void => {
       for (const { resource, scopeSpans } of (body as ExportRequest).resourceSpans) {
         const service = attribute(resource, 'service.name') ?? '';
         spans.push(...scopeSpans.flatMap((scope) => scope.spans.map((span) => ({ ...span, service }))));
       }
       response.setHeader('content-type', 'application/json').end('{}');
-    });
+    };
+    // A service that is killed ends in the middle of its request.
+    json(request).then(take, () => response.destroy());
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   cleanUp(async () => {

@@ -217,10 +217,13 @@ describe('control', () => {
     const asked: string[] = [];
     const queryApi = createServer((request, response) => {
       const [status, body] = request.method === 'POST' ? answer : [200, { data: {} }];
-      void text(request).then((sent) => {
-        if (request.method === 'POST') asked.push(`${request.url} ${sent}`);
-        response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
-      });
+      text(request).then(
+        (sent) => {
+          if (request.method === 'POST') asked.push(`${request.url} ${sent}`);
+          response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
+        },
+        () => response.destroy(),
+      );
     });
     queryApi.listen(0, '127.0.0.1');
     await once(queryApi, 'listening');
